@@ -1,0 +1,88 @@
+//! `protoguard models`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use protoguard_client::Client;
+use protoguard_proto::v1::{Calibration, Model};
+
+use crate::arguments::ServerArguments;
+
+/// Describes every loaded model, the default one marked.
+pub(crate) async fn run(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
+    let client = Client::connect(&arguments.address, arguments.options()).await?;
+    let listed = client.models().await?;
+    let mut out = io::stdout().lock();
+    for model in &listed.models {
+        let mark = if model.name == listed.default_model { " (default)" } else { "" };
+        writeln!(out, "{}@{}{mark}", model.name, model.version)?;
+        for line in describe(model) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(model: &Model) -> Vec<String> {
+    let motion = if model.motion_branch { "with" } else { "without" };
+    let mut lines = vec![
+        format!("clips: {} past frames of {}x{} pixels", model.past_frames, model.side, model.side),
+        format!(
+            "network: width {}, {} memory items, {motion} motion branch, {} on {}",
+            model.base_width, model.memory_items, model.precision, model.device
+        ),
+    ];
+    if !model.training_data.is_empty() {
+        lines.push(format!("trained on: {}", model.training_data));
+    }
+    lines.extend(model.calibrations.iter().map(describe_calibration));
+    lines.extend(model.metrics.iter().map(|(name, value)| format!("{name}: {value:.4}")));
+    lines
+}
+
+fn describe_calibration(calibration: &Calibration) -> String {
+    let thresholds: Vec<String> = calibration
+        .thresholds
+        .iter()
+        .map(|t| format!("{:.3} at {:.0} %", t.regularity, t.false_alarm_rate * 100.0))
+        .collect();
+    let (id, frames) = (&calibration.id, calibration.frames);
+    format!("calibration {id}: {frames} frames, thresholds {}", thresholds.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_proto::v1::Threshold;
+
+    use super::*;
+
+    #[test]
+    fn a_model_is_described_in_full() {
+        let calibration = Calibration {
+            id: "default".to_owned(),
+            frames: 120,
+            thresholds: vec![Threshold { false_alarm_rate: 0.01, regularity: 0.125 }],
+            ..Default::default()
+        };
+        let model = Model {
+            past_frames: 4,
+            side: 64,
+            base_width: 16,
+            memory_items: 100,
+            precision: "f32".to_owned(),
+            device: "cpu".to_owned(),
+            metrics: [("loss".to_owned(), 0.5)].into(),
+            calibrations: vec![calibration],
+            ..Default::default()
+        };
+        assert_eq!(
+            describe(&model),
+            [
+                "clips: 4 past frames of 64x64 pixels",
+                "network: width 16, 100 memory items, without motion branch, f32 on cpu",
+                "calibration default: 120 frames, thresholds 0.125 at 1 %",
+                "loss: 0.5000",
+            ]
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Where videos come from: folders of frames, or video files through `ffmpeg`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use protoguard_core::{ClipShape, Frame};
+use protoguard_data::dataset::{DatasetError, Video, videos_under};
+use protoguard_data::video::VideoReader;
+use protoguard_data::{DecodeLimits, decode};
+use protoguard_proto::Bytes;
+
+/// One video, not yet opened.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Folder(Video),
+    File { name: String, path: PathBuf },
+}
+
+/// One frame as its source has it.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFrame {
+    pub(crate) frame: Frame,
+    /// The file's bytes, where the frame is a file of its own.
+    pub(crate) encoded: Option<Bytes>,
+}
+
+/// The videos under `paths`, in the order given.
+pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.is_file() {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            sources.push(Source::File { name: name.into_owned(), path: path.clone() });
+        } else {
+            sources.extend(videos_under(path)?.into_iter().map(Source::Folder));
+        }
+    }
+    Ok(sources)
+}
+
+impl Source {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Folder(video) => &video.name,
+            Self::File { name, .. } => name,
+        }
+    }
+
+    /// How many frames it has, where that is known without decoding.
+    pub(crate) fn known_frames(&self) -> Option<usize> {
+        match self {
+            Self::Folder(video) => Some(video.frames.len()),
+            Self::File { .. } => None,
+        }
+    }
+
+    /// How many frames it has; a video file is decoded to find out.
+    pub(crate) fn count_frames(&self) -> anyhow::Result<usize> {
+        match self.known_frames() {
+            Some(frames) => Ok(frames),
+            None => {
+                let mut frames = 0;
+                self.for_each_frame(|_| {
+                    frames += 1;
+                    Ok(true)
+                })?;
+                Ok(frames)
+            }
+        }
+    }
+
+    /// Refuses a folder that is too short for one clip before anything is sent.
+    pub(crate) fn check_length(&self, shape: ClipShape) -> Result<(), DatasetError> {
+        match self.known_frames() {
+            Some(found) if found < shape.frames() => Err(self.too_short(found, shape)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn too_short(&self, found: usize, shape: ClipShape) -> DatasetError {
+        let path = match self {
+            Self::File { path, .. } => path.clone(),
+            Self::Folder(video) => match video.frames.first().and_then(|frame| frame.parent()) {
+                Some(folder) => folder.to_owned(),
+                None => PathBuf::from(&video.name),
+            },
+        };
+        DatasetError::TooShort { path, found, needed: shape.frames() }
+    }
+
+    /// Hands over every frame in temporal order, until `take` says false.
+    pub(crate) fn for_each_frame(
+        &self,
+        mut take: impl FnMut(SourceFrame) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Folder(video) => {
+                let mut first = None;
+                for path in &video.frames {
+                    let frame = read_frame(path)?;
+                    check_size(path, &frame.frame, &mut first)?;
+                    if !take(frame)? {
+                        break;
+                    }
+                }
+            }
+            Self::File { path, .. } => {
+                for frame in VideoReader::open(path)? {
+                    if !take(SourceFrame { frame: frame?, encoded: None })? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_frame(path: &Path) -> anyhow::Result<SourceFrame> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {path:?}"))?;
+    let frame = decode(&bytes, &DecodeLimits::files())
+        .map_err(|source| DatasetError::Frame { path: path.to_owned(), source })?;
+    Ok(SourceFrame { frame, encoded: Some(bytes.into()) })
+}
+
+/// All frames of a video have the size of its first.
+fn check_size(
+    path: &Path,
+    frame: &Frame,
+    first: &mut Option<(usize, usize)>,
+) -> Result<(), DatasetError> {
+    let (height, width) = (frame.height(), frame.width());
+    let (first_height, first_width) = *first.get_or_insert((height, width));
+    if (height, width) == (first_height, first_width) {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(DatasetError::MixedSizes { path, height, width, first_height, first_width })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+
+    fn folder_of(sizes: &[u32]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (index, &size) in sizes.iter().enumerate() {
+            let path = folder.path().join(format!("{index}.png"));
+            RgbImage::new(size, 16).save(path).unwrap();
+        }
+        folder
+    }
+
+    fn only(folder: &tempfile::TempDir) -> Source {
+        discover(&[folder.path().to_owned()]).unwrap().remove(0)
+    }
+
+    #[test]
+    fn frames_come_with_their_own_bytes() {
+        let folder = folder_of(&[16, 16, 16]);
+        let source = only(&folder);
+        assert_eq!(source.count_frames().unwrap(), 3);
+        let mut seen = 0;
+        source
+            .for_each_frame(|frame| {
+                let bytes = fs::read(folder.path().join(format!("{seen}.png"))).unwrap();
+                assert_eq!(frame.encoded.as_deref(), Some(bytes.as_slice()));
+                seen += 1;
+                Ok(seen < 2)
+            })
+            .unwrap();
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn mixed_sizes_and_short_folders_are_refused_in_one_line() {
+        let source = only(&folder_of(&[16]));
+        let error = source.check_length(ClipShape::new(4, 16).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("1 frames") && error.contains('5'), "{error}");
+
+        let folder = folder_of(&[16, 24]);
+        let error = only(&folder).for_each_frame(|_| Ok(true)).unwrap_err().to_string();
+        assert!(error.contains("16x24") && error.contains("16x16"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_path_is_named() {
+        let error = discover(&[PathBuf::from("no/such/folder")]).unwrap_err().to_string();
+        assert!(error.contains("no/such/folder"), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! A server that answers from a script.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use protoguard_client::{Client, ClientError, ClientOptions, RetryPolicy};
+use protoguard_proto::v1;
+use protoguard_proto::v1::model_service_server::{ModelService, ModelServiceServer};
+use protoguard_proto::v1::scoring_service_server::{ScoringService, ScoringServiceServer};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// The model's side in pixels.
+pub(crate) const SIDE: u32 = 64;
+
+/// What the server does with the next request.
+pub(crate) enum Answer {
+    Score,
+    Refuse(Status),
+    /// No answer while the caller waits.
+    Silence,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    /// Announces each request.
+    arrived: Arc<Notify>,
+    /// When each request came, and the `grpc-timeout` it carried.
+    pub(crate) seen: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+#[tonic::async_trait]
+impl ScoringService for Script {
+    async fn score_clip(
+        &self,
+        request: Request<v1::ScoreClipRequest>,
+    ) -> Result<Response<v1::ScoreClipResponse>, Status> {
+        let timeout = request.metadata().get("grpc-timeout").map(|t| t.to_str().unwrap().into());
+        self.seen.lock().unwrap().push((Instant::now(), timeout.unwrap_or_default()));
+        self.arrived.notify_one();
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer {
+            None | Some(Answer::Score) => Ok(Response::new(score(request.into_inner()))),
+            Some(Answer::Refuse(status)) => Err(status),
+            Some(Answer::Silence) => std::future::pending().await,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Script {
+    async fn list_models(
+        &self,
+        _: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        let models = vec![model()];
+        Ok(Response::new(v1::ListModelsResponse { models, default_model: "hall".to_owned() }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<v1::GetModelRequest>,
+    ) -> Result<Response<v1::GetModelResponse>, Status> {
+        match request.into_inner().model.as_str() {
+            "" | "hall" => Ok(Response::new(v1::GetModelResponse { model: Some(model()) })),
+            "empty" => Ok(Response::new(v1::GetModelResponse { model: None })),
+            other => Err(Status::not_found(format!("model is {other}; hall is expected"))),
+        }
+    }
+}
+
+pub(crate) fn model() -> v1::Model {
+    v1::Model { name: "hall".to_owned(), past_frames: 4, side: SIDE, ..Default::default() }
+}
+
+/// The regularity of a frame: 0.9, but 0.1 from frame 10 to frame 14, and a little by itself.
+pub(crate) fn regularity(frame: usize) -> f64 {
+    let level = if (10..15).contains(&frame) { 0.1 } else { 0.9 };
+    level + 0.001 * frame as f64
+}
+
+/// Scores by the frame that the request names in its id, as the command does.
+fn score(request: v1::ScoreClipRequest) -> v1::ScoreClipResponse {
+    let frame = request.request_id.rsplit('/').next().and_then(|frame| frame.parse().ok());
+    let regularity = regularity(frame.unwrap_or(0));
+    let mut response = v1::ScoreClipResponse {
+        psnr_db: Some(20.0 + 10.0 * regularity),
+        feature_distance: Some(1.0 - 0.5 * regularity),
+        regularity: Some(regularity),
+        anomalous: Some(regularity < 0.5),
+        regularity_threshold: Some(0.5),
+        timings: Some(v1::Timings { queue_us: 10, decode_us: 20, compute_us: 3000, batch_size: 2 }),
+        request_id: request.request_id.clone(),
+        ..Default::default()
+    };
+    if request.view() == v1::View::Full {
+        assert_eq!(request.image_encoding(), v1::ImageEncoding::RawF32);
+        response.predicted_frame = Some(ramp(3, 0.0, 1.0));
+        response.rgb_differences = vec![ramp(3, -2.0, 2.0); 4];
+        response.error_map = Some(ramp(1, 0.0, 0.25));
+    }
+    response
+}
+
+/// A picture whose values rise from `low` to `high` from left to right.
+fn ramp(channels: u32, low: f32, high: f32) -> v1::Image {
+    let row = (0..SIDE * channels).map(|i| (i / channels) as f32 / (SIDE - 1) as f32);
+    let row: Vec<u8> = row.flat_map(|share| (low + (high - low) * share).to_le_bytes()).collect();
+    v1::Image {
+        data: row.repeat(SIDE as usize).into(),
+        encoding: v1::ImageEncoding::RawF32.into(),
+        height: SIDE,
+        width: SIDE,
+        channels,
+    }
+}
+
+/// A server on a free port, with its script and a client's options that try again quickly.
+pub(crate) struct Fixture {
+    pub(crate) address: String,
+    pub(crate) script: Script,
+    pub(crate) options: ClientOptions,
+}
+
+impl Fixture {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let script = Script::default();
+        script.answers.lock().unwrap().extend(answers);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_not_serving::<ScoringServiceServer<Script>>().await;
+        let limit = 64 << 20;
+        let scoring = ScoringServiceServer::new(script.clone()).max_decoding_message_size(limit);
+        let serving = tonic::transport::Server::builder()
+            .add_service(scoring)
+            .add_service(ModelServiceServer::new(script.clone()))
+            .add_service(health_service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(serving);
+        let retry = RetryPolicy {
+            max_attempts: 4,
+            initial_backoff: Duration::from_millis(5),
+            max_backoff: Duration::from_millis(20),
+        };
+        let options =
+            ClientOptions { retry, deadline: Duration::from_secs(20), ..Default::default() };
+        Self { address, script, options }
+    }
+
+    pub(crate) async fn score(&self) -> Result<v1::ScoreClipResponse, ClientError> {
+        let client = Client::connect(&self.address, self.options.clone()).await?;
+        client
+            .score_clip(v1::ScoreClipRequest { request_id: "7".into(), ..Default::default() })
+            .await
+    }
+
+    pub(crate) fn seen(&self) -> usize {
+        self.script.seen.lock().unwrap().len()
+    }
+
+    /// Waits for the server to have seen `count` requests.
+    pub(crate) async fn until_seen(&self, count: usize) {
+        while self.seen() < count {
+            self.script.arrived.notified().await;
+        }
+    }
+}

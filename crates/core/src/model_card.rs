@@ -1,0 +1,44 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Calibration, ClipShape};
+
+/// What a caller may know of a loaded model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// The name that requests use.
+    pub name: String,
+    /// Hash of the checkpoint's content, so that two files of the same weights agree.
+    pub version: String,
+    /// Geometry of the clips it takes.
+    pub shape: ClipShape,
+    /// Channels of the network's first level, `W`.
+    pub base_width: usize,
+    /// Number of memory items, 0 for a model without memory.
+    pub memory_items: usize,
+    /// Whether RGB-difference maps can be asked for.
+    pub motion_branch: bool,
+    /// Numeric precision of the forward pass, such as `f32`.
+    pub precision: String,
+    /// Where the forward pass runs, such as `cpu` or `cuda:0`.
+    pub device: String,
+    /// What it was trained on, in the trainer's words.
+    pub training_data: String,
+    /// Figures the trainer recorded, such as the validation loss.
+    pub metrics: BTreeMap<String, f64>,
+    /// Bounds and thresholds; the first without a scene is the default.
+    pub calibrations: Vec<Calibration>,
+}
+
+impl ModelCard {
+    /// The calibration for a scene, or the one for all scenes where none is named.
+    pub fn calibration(&self, scene: Option<&str>) -> Option<&Calibration> {
+        self.calibrations.iter().find(|calibration| calibration.scene.as_deref() == scene)
+    }
+
+    /// The scenes that have a calibration of their own.
+    pub fn scenes(&self) -> impl Iterator<Item = &str> {
+        self.calibrations.iter().filter_map(|calibration| calibration.scene.as_deref())
+    }
+}

@@ -1,0 +1,204 @@
+//! Batches of clips: shuffled for training, in order for evaluation.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use protoguard_core::{Clip, ClipShape};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::DecodedVideo;
+
+/// How training clips are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderConfig {
+    /// The clips' geometry.
+    pub shape: ClipShape,
+    /// Clips a batch; a last batch of fewer is dropped, so that every step sees as many.
+    pub batch_size: usize,
+    /// With the epoch's number, all that the order depends on.
+    pub seed: u64,
+    /// Batches made ahead of the one in use.
+    pub prefetch: usize,
+}
+
+/// Where a clip begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    video: usize,
+    start: usize,
+}
+
+/// Every clip of the training videos, once an epoch, in an order that depends only on the seed
+/// and the epoch's number: a run resumed in the middle sees the clips it would have seen.
+#[derive(Clone, Debug)]
+pub struct ClipLoader {
+    videos: Arc<[DecodedVideo]>,
+    positions: Vec<Position>,
+    config: LoaderConfig,
+}
+
+impl ClipLoader {
+    /// A loader over all clips of `videos`, whose frames have the shape's side.
+    pub fn new(videos: impl Into<Arc<[DecodedVideo]>>, config: LoaderConfig) -> Self {
+        let videos = videos.into();
+        let positions = videos
+            .iter()
+            .enumerate()
+            .flat_map(|(video, decoded)| {
+                (0..decoded.clip_count(config.shape)).map(move |start| Position { video, start })
+            })
+            .collect();
+        Self { videos, positions, config }
+    }
+
+    /// Clips an epoch, those of the dropped last batch included.
+    pub fn clips(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whole batches an epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.positions.len().checked_div(self.config.batch_size).unwrap_or(0)
+    }
+
+    /// The batches of one epoch. Nothing is prepared before the first is asked for.
+    pub fn epoch(&self, epoch: u64) -> EpochBatches {
+        // The epoch chooses the stream, so that epochs of one seed are independent of each other.
+        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
+        rng.set_stream(epoch);
+        let mut order = self.positions.clone();
+        order.shuffle(&mut rng);
+        order.truncate(self.batches_per_epoch() * self.config.batch_size);
+        EpochBatches {
+            videos: Arc::clone(&self.videos),
+            order,
+            config: self.config,
+            next: 0,
+            worker: None,
+        }
+    }
+}
+
+/// One epoch's batches in their order, made ahead on a thread that ends with this value.
+#[derive(Debug)]
+pub struct EpochBatches {
+    videos: Arc<[DecodedVideo]>,
+    order: Vec<Position>,
+    config: LoaderConfig,
+    next: usize,
+    worker: Option<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    batches: Receiver<Vec<Clip>>,
+    thread: JoinHandle<()>,
+}
+
+impl EpochBatches {
+    /// Starts `batches` later, at no cost: the skipped batches are never made.
+    #[must_use]
+    pub fn skip_batches(mut self, batches: usize) -> Self {
+        self.stop();
+        self.next = self.next.saturating_add(batches).min(self.total());
+        self
+    }
+
+    /// Number of the batch that comes next, from 0: what a resumed run passes to
+    /// [`EpochBatches::skip_batches`].
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
+    fn total(&self) -> usize {
+        self.order.len().checked_div(self.config.batch_size).unwrap_or(0)
+    }
+
+    fn start(&self) -> Worker {
+        let (sender, batches) = sync_channel(self.config.prefetch.max(1));
+        let videos = Arc::clone(&self.videos);
+        let order = self.order[self.next * self.config.batch_size..].to_vec();
+        let config = self.config;
+        let thread = std::thread::spawn(move || produce(&videos, &order, config, &sender));
+        Worker { batches, thread }
+    }
+
+    fn stop(&mut self) {
+        if let Some(Worker { batches, thread }) = self.worker.take() {
+            // Without a receiver the thread's next send fails and it returns.
+            drop(batches);
+            // Its panic would already have been seen as an epoch that ends early.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn produce(
+    videos: &[DecodedVideo],
+    order: &[Position],
+    config: LoaderConfig,
+    sender: &SyncSender<Vec<Clip>>,
+) {
+    for positions in order.chunks_exact(config.batch_size) {
+        let clip = |at: &Position| videos[at.video].clip_at(config.shape, at.start);
+        let batch: Vec<Clip> = positions.iter().filter_map(clip).collect();
+        if sender.send(batch).is_err() {
+            return;
+        }
+    }
+}
+
+impl Iterator for EpochBatches {
+    type Item = Vec<Clip>;
+
+    fn next(&mut self) -> Option<Vec<Clip>> {
+        if self.next >= self.total() {
+            return None;
+        }
+        if self.worker.is_none() {
+            self.worker = Some(self.start());
+        }
+        let batch = self.worker.as_ref()?.batches.recv().ok()?;
+        self.next += 1;
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.total() - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for EpochBatches {}
+
+impl Drop for EpochBatches {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A clip and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedClip {
+    /// Index of its video.
+    pub video: usize,
+    /// Index of its target in that video: the frame that the clip's score belongs to.
+    pub frame: usize,
+    /// The frames.
+    pub clip: Clip,
+}
+
+/// Every clip of `videos` in order, for evaluation. The first `t` frames of a video have none.
+pub fn clips_in_order(
+    videos: &[DecodedVideo],
+    shape: ClipShape,
+) -> impl Iterator<Item = PlacedClip> + '_ {
+    videos.iter().enumerate().flat_map(move |(video, decoded)| {
+        let placed =
+            move |(start, clip)| PlacedClip { video, frame: start + shape.past_frames(), clip };
+        decoded.clips(shape).enumerate().map(placed)
+    })
+}

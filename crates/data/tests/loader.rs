@@ -1,0 +1,96 @@
+//! The seeded loader: what an epoch holds, that it can be resumed, and that it ends.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use protoguard_core::{Clip, ClipShape, Frame};
+use protoguard_data::{ClipLoader, DecodedVideo, LoaderConfig, clips_in_order};
+
+fn config() -> LoaderConfig {
+    let shape = ClipShape::new(4, 16).unwrap();
+    LoaderConfig { shape, batch_size: 4, seed: 7, prefetch: 2 }
+}
+
+/// Videos whose frames carry numbers that occur once.
+fn videos() -> Vec<DecodedVideo> {
+    let frame = |number: usize| Frame::new(16, 16, vec![number as u8; 768]).unwrap();
+    let video = |range: std::ops::Range<usize>| DecodedVideo {
+        name: format!("{}", range.start),
+        scene: None,
+        frames: range.map(frame).collect(),
+    };
+    vec![video(0..30), video(100..103), video(130..155)]
+}
+
+fn targets(batches: impl IntoIterator<Item = Vec<Clip>>) -> Vec<Vec<u8>> {
+    let target = |clip: &Clip| clip.target().unwrap().pixels()[0];
+    batches.into_iter().map(|batch| batch.iter().map(target).collect()).collect()
+}
+
+#[test]
+fn an_epoch_has_every_clip_once_but_for_the_last_partial_batch() {
+    let loader = ClipLoader::new(videos(), config());
+    assert_eq!((loader.clips(), loader.batches_per_epoch()), (26 + 21, 11));
+    let batches = targets(loader.epoch(0));
+    assert!(batches.iter().all(|batch| batch.len() == 4));
+    let mut seen: Vec<u8> = batches.concat();
+    assert_eq!(seen.len(), 44);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 44);
+    assert!(seen.iter().all(|&frame| (4..30).contains(&frame) || (134..155).contains(&frame)));
+}
+
+#[test]
+fn the_order_depends_on_seed_and_epoch_alone() {
+    let loader = ClipLoader::new(videos(), config());
+    let first = targets(loader.epoch(0));
+    assert_eq!(first, targets(ClipLoader::new(videos(), config()).epoch(0)));
+    assert_ne!(first, targets(loader.epoch(1)));
+    let reseeded = ClipLoader::new(videos(), LoaderConfig { seed: 8, ..config() });
+    assert_ne!(first, targets(reseeded.epoch(0)));
+    let hurried = ClipLoader::new(videos(), LoaderConfig { prefetch: 9, ..config() });
+    assert_eq!(first, targets(hurried.epoch(0)));
+}
+
+#[test]
+fn a_resumed_epoch_goes_on_where_it_stopped() {
+    let loader = ClipLoader::new(videos(), config());
+    let whole = targets(loader.epoch(3));
+    let mut begun = loader.epoch(3);
+    let head = targets(begun.by_ref().take(5));
+    assert_eq!((&head[..], begun.position(), begun.len()), (&whole[..5], 5, 6));
+    drop(begun);
+    assert_eq!(targets(loader.epoch(3).skip_batches(5)), whole[5..]);
+    let mut begun = loader.epoch(3);
+    begun.next();
+    assert_eq!(targets(begun.skip_batches(2)), whole[3..]);
+    assert_eq!(loader.epoch(3).skip_batches(99).count(), 0);
+}
+
+#[test]
+fn dropping_an_epoch_frees_its_videos() {
+    let videos: std::sync::Arc<[DecodedVideo]> = videos().into();
+    let loader = ClipLoader::new(std::sync::Arc::clone(&videos), config());
+    let mut epoch = loader.epoch(0);
+    assert!(epoch.next().is_some());
+    drop(epoch);
+    drop(loader);
+    // The thread held the videos too; it has ended when the drop returns.
+    assert_eq!(std::sync::Arc::strong_count(&videos), 1);
+}
+
+#[test]
+fn too_few_clips_for_a_batch_give_none() {
+    let loader = ClipLoader::new(videos()[1..2].to_vec(), config());
+    assert_eq!((loader.clips(), loader.epoch(0).count()), (0, 0));
+}
+
+#[test]
+fn in_order_every_target_is_named() {
+    let videos = videos();
+    let placed: Vec<_> = clips_in_order(&videos, config().shape).collect();
+    assert_eq!(placed.len(), 47);
+    for clip in placed {
+        assert_eq!(clip.clip.target(), Some(&videos[clip.video].frames[clip.frame]));
+    }
+}

@@ -1,0 +1,133 @@
+//! Drawn scenes: repeatable, labelled where the anomaly is, and honest.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+
+use protoguard_core::{ClipShape, Frame};
+use protoguard_data::synth::{
+    AnomalyKind, Scene, SynthConfig, SynthError, test_clip, write_dataset,
+};
+use protoguard_data::{DecodeLimits, Labels, load, testing_videos, training_videos};
+
+fn small() -> SynthConfig {
+    SynthConfig {
+        seed: 5,
+        training_videos: 2,
+        testing_videos: 3,
+        frames_per_video: 60,
+        height: 48,
+        width: 64,
+    }
+}
+
+fn brightness(frame: &Frame) -> f64 {
+    frame.pixels().iter().map(|&value| f64::from(value)).sum::<f64>() / frame.pixels().len() as f64
+}
+
+#[test]
+fn a_seed_gives_the_same_frames_in_any_order_and_another_seed_others() {
+    let scene = Scene::testing(&small(), 1);
+    let rendered = scene.render();
+    assert_eq!(rendered.frames[40], Scene::testing(&small(), 1).frame(40));
+    let other = SynthConfig { seed: 6, ..small() };
+    assert_ne!(rendered.frames[40], Scene::testing(&other, 1).frame(40));
+    assert_ne!(rendered.frames[40], Scene::testing(&small(), 2).frame(40));
+    assert_ne!(Scene::training(&small(), 0).frame(3), Scene::testing(&small(), 0).frame(3));
+}
+
+#[test]
+fn every_kind_has_one_stretch_of_a_fifth_to_a_half_of_the_frames() {
+    let config = SynthConfig { frames_per_video: 200, ..small() };
+    for seed in 0..20 {
+        let config = SynthConfig { seed, ..config };
+        for (index, kind) in AnomalyKind::ALL.into_iter().enumerate() {
+            let scene = Scene::testing(&config, index);
+            let span = scene.anomaly().unwrap();
+            assert_eq!(span.kind, kind);
+            assert!((40..=100).contains(&span.frames), "seed {seed}: {span:?}");
+            assert!(span.first_frame >= 20 && span.first_frame + span.frames <= 195);
+            let labelled = (0..200).filter(|&frame| scene.label(frame)).count();
+            assert_eq!(labelled, span.frames);
+        }
+    }
+    assert!(Scene::training(&config, 0).render().labels.iter().all(|&label| !label));
+}
+
+/// Without the anomaly a test video is the same picture: its crowd, light and noise do not know
+/// where the stretch is.
+#[test]
+fn outside_the_stretch_the_kind_of_anomaly_changes_nothing() {
+    let config = SynthConfig { frames_per_video: 120, ..small() };
+    let cyclist = Scene::testing_with(&config, 0, AnomalyKind::Cyclist);
+    let cart = Scene::testing_with(&config, 0, AnomalyKind::Cart);
+    let within = |frame| cyclist.label(frame) || cart.label(frame);
+    // Ten frames on either side, in which something anomalous is less than a third in the picture.
+    let clear = |frame: usize| (frame.saturating_sub(10)..=frame + 10).all(|near| !within(near));
+    let frames: Vec<usize> = (0..120).filter(|&frame| clear(frame)).collect();
+    assert!(frames.len() > 10);
+    assert!(frames.iter().all(|&frame| cyclist.frame(frame) == cart.frame(frame)));
+}
+
+#[test]
+fn brightness_does_not_give_the_anomaly_away() {
+    let config = SynthConfig { frames_per_video: 120, ..small() };
+    for index in 0..6 {
+        let scene = Scene::testing(&config, index);
+        let mean = |label: bool| {
+            let frames: Vec<f64> = (0..120)
+                .filter(|&frame| scene.label(frame) == label)
+                .map(|frame| brightness(&scene.frame(frame)))
+                .collect();
+            frames.iter().sum::<f64>() / frames.len() as f64
+        };
+        let (normal, abnormal) = (mean(false), mean(true));
+        // The light alone comes and goes by up to a twentieth.
+        assert!((normal - abnormal).abs() < 10.0, "video {index}: {normal} and {abnormal}");
+    }
+}
+
+#[test]
+fn a_data_set_is_written_whole_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("deep/set");
+    let written = write_dataset(&small(), &root).unwrap();
+    assert_eq!((written.training_frames, written.testing_frames), (120, 180));
+    let shape = ClipShape::new(4, 32).unwrap();
+    let testing = testing_videos(&root).unwrap();
+    let labels = Labels::read(&Labels::find(&root).unwrap(), &testing).unwrap();
+    assert_eq!(labels.positives(), written.anomalous_frames);
+    let span = Scene::testing(&small(), 2).anomaly().unwrap();
+    assert!((0..60).all(|frame| labels.video(2)[frame] == span.contains(frame)));
+    let training = training_videos(&root).unwrap();
+    assert_eq!(training.iter().map(|video| video.frames.len()).collect::<Vec<_>>(), [60, 60]);
+    assert!(load(&training, shape, &DecodeLimits::default(), |_| ()).is_ok());
+    let description = fs::read_to_string(root.join("synth.json")).unwrap();
+    assert!(description.contains("\"kind\": \"cart\""), "{description}");
+    let beside: Vec<_> = fs::read_dir(folder.path().join("deep")).unwrap().collect();
+    assert_eq!(beside.len(), 1);
+}
+
+#[test]
+fn a_folder_in_use_is_refused_and_an_empty_one_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SynthConfig { training_videos: 1, testing_videos: 1, ..small() };
+    let root = folder.path().join("set");
+    fs::create_dir(&root).unwrap();
+    write_dataset(&config, &root).unwrap();
+    let error = write_dataset(&config, &root).unwrap_err();
+    assert!(matches!(error, SynthError::Exists { .. }), "{error}");
+    let error = write_dataset(&SynthConfig { height: 8, ..config }, &root).unwrap_err();
+    assert_eq!(error.to_string(), "height is 8; at least 32 is needed");
+}
+
+#[test]
+fn the_built_in_clips_have_any_shape() {
+    for (past_frames, side) in [(1, 16), (4, 64), (9, 24)] {
+        let shape = ClipShape::new(past_frames, side).unwrap();
+        let (normal, odd) = (test_clip(shape, false), test_clip(shape, true));
+        assert_eq!((normal.shape(), odd.shape()), (shape, shape));
+        assert!(normal.target().is_some());
+        assert_ne!(normal, odd);
+    }
+}

@@ -1,0 +1,91 @@
+use protoguard_core::{Clip, ClipScore, ClipShape, FeatureDistance, Frame};
+
+use super::CheckpointError;
+use super::array::{Array, Dtype};
+use super::metadata::GoldenScores;
+
+/// A clip whose scores are known, so that a loaded model can prove that it computes what was
+/// trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Golden {
+    clip: Clip,
+    scores: GoldenScores,
+}
+
+impl Golden {
+    /// Largest accepted departure of the PSNR, in dB: reduced precision passes, other weights do
+    /// not.
+    pub const TOLERANCE_DB: f64 = 0.1;
+    /// Largest accepted departure of the feature distance.
+    pub const DISTANCE_TOLERANCE: f64 = 0.01;
+
+    /// Records what the network made of a clip. Nothing when the clip had no target.
+    pub fn new(clip: Clip, score: &ClipScore) -> Option<Self> {
+        let scores = GoldenScores { psnr: score.psnr?, feature_distance: score.feature_distance };
+        clip.target().is_some().then_some(Self { clip, scores })
+    }
+
+    /// The clip, with its target.
+    pub fn clip(&self) -> &Clip {
+        &self.clip
+    }
+
+    /// What it scored when it was recorded.
+    pub fn scores(&self) -> GoldenScores {
+        self.scores
+    }
+
+    /// Compares a score of the same clip with the recorded one.
+    ///
+    /// # Errors
+    /// When one departs further than the tolerances.
+    pub fn check(&self, score: &ClipScore) -> Result<(), CheckpointError> {
+        let expected = self.scores;
+        let psnr = score.psnr.map(|psnr| psnr.0);
+        let distance = |d: Option<FeatureDistance>| d.map(|distance| distance.0);
+        compare("psnr_db", (Some(expected.psnr.0), psnr), Self::TOLERANCE_DB)?;
+        let distances = (distance(expected.feature_distance), distance(score.feature_distance));
+        compare("feature_distance", distances, Self::DISTANCE_TOLERANCE)
+    }
+
+    pub(super) fn to_array(&self) -> Array {
+        let shape = self.clip.shape();
+        let side = shape.side();
+        let bytes = self.clip.frames().iter().flat_map(|f| f.pixels().iter().copied()).collect();
+        Array::new(Dtype::U8, vec![shape.frames(), side, side, 3], bytes)
+            .expect("every frame of a clip has the shape's side")
+    }
+
+    /// Nothing when the array is not a clip of `shape` with its target.
+    pub(super) fn from_array(
+        array: &Array,
+        scores: GoldenScores,
+        shape: ClipShape,
+    ) -> Option<Self> {
+        let side = shape.side();
+        if array.dtype() != Dtype::U8 || array.shape() != [shape.frames(), side, side, 3] {
+            return None;
+        }
+        let frames = array.bytes().chunks_exact(shape.frame_bytes());
+        let frames: Vec<Frame> =
+            frames.map(|pixels| Frame::new(side, side, pixels).ok()).collect::<Option<_>>()?;
+        Some(Self { clip: Clip::new(shape, frames).ok()?, scores })
+    }
+}
+
+fn compare(
+    score: &'static str,
+    (expected, found): (Option<f64>, Option<f64>),
+    tolerance: f64,
+) -> Result<(), CheckpointError> {
+    let near = match (expected, found) {
+        (Some(expected), Some(found)) => (expected - found).abs() <= tolerance,
+        (expected, found) => expected.is_none() && found.is_none(),
+    };
+    if near {
+        return Ok(());
+    }
+    let describe = |value: Option<f64>| value.map_or("absent".to_owned(), |v| format!("{v:.6}"));
+    let (expected, found) = (describe(expected), describe(found));
+    Err(CheckpointError::Golden { score, expected, found, tolerance })
+}

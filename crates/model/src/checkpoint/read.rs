@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata as Header;
+use serde::Deserialize;
+
+use super::array::{Array, Dtype};
+use super::metadata::Metadata;
+use super::{
+    Checkpoint, CheckpointContent, CheckpointError, FORMAT_VERSION, GOLDEN_CLIP, Golden,
+    METADATA_KEY, OPTIMIZER_PREFIX, hash, metadata_error, validate,
+};
+
+/// Bytes before the header: its length.
+const PREFIX: u64 = 8;
+/// Longest header that is looked at; a checkpoint's is a few kilobytes.
+const MAX_HEADER: u64 = 100 << 20;
+
+#[derive(Deserialize)]
+struct Envelope {
+    content_hash: String,
+    content: serde_json::Value,
+}
+
+pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let bytes = read_file(path)?;
+    let not_a_checkpoint = |reason: String| not_a_checkpoint(path, reason);
+    let (_, header) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| not_a_checkpoint(error.to_string()))?;
+    let envelope = read_envelope(&header).ok_or_else(|| {
+        not_a_checkpoint(format!("its header has no {METADATA_KEY:?} metadata"))
+    })??;
+    let tensors =
+        SafeTensors::deserialize(&bytes).map_err(|error| not_a_checkpoint(error.to_string()))?;
+    let text = envelope.content.to_string();
+    let metadata: Metadata = serde_json::from_value(envelope.content).map_err(metadata_error)?;
+    let content = assemble(metadata, read_arrays(&tensors)?)?;
+    validate::validate(&content)?;
+    let found = hash::of(&text, &content.named_arrays());
+    if found != envelope.content_hash {
+        return Err(CheckpointError::Hash { found, expected: envelope.content_hash });
+    }
+    Ok(Checkpoint { content, hash: found })
+}
+
+fn not_a_checkpoint(path: &Path, reason: String) -> CheckpointError {
+    CheckpointError::NotACheckpoint { path: path.to_owned(), reason }
+}
+
+/// The file's bytes, after its length was checked against its header: a file of another kind, or
+/// one cut short, is refused before it is read whole.
+fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let io_error = |error: io::Error| CheckpointError::Io {
+        path: path.to_owned(),
+        action: "read",
+        reason: error.to_string(),
+    };
+    let mut file = File::open(path).map_err(io_error)?;
+    let found = file.metadata().map_err(io_error)?.len();
+    let truncated =
+        |expected| CheckpointError::Truncated { path: path.to_owned(), found, expected };
+    if found < PREFIX {
+        return Err(truncated(PREFIX));
+    }
+    let mut bytes = vec![0; PREFIX as usize];
+    file.read_exact(&mut bytes).map_err(io_error)?;
+    let header = bytes.iter().rev().fold(0u64, |length, &byte| length << 8 | u64::from(byte));
+    if header > MAX_HEADER {
+        return Err(not_a_checkpoint(path, "its header is too long".to_owned()));
+    }
+    if found < PREFIX + header {
+        return Err(truncated(PREFIX + header));
+    }
+    (&mut file).take(header).read_to_end(&mut bytes).map_err(io_error)?;
+    let parsed: Header = serde_json::from_slice(&bytes[PREFIX as usize..])
+        .map_err(|error| not_a_checkpoint(path, format!("its header is not valid: {error}")))?;
+    let expected = PREFIX + header + parsed.data_len() as u64;
+    if found < expected {
+        return Err(truncated(expected));
+    }
+    if found > expected {
+        let reason = format!("it has {} bytes after its last tensor", found - expected);
+        return Err(not_a_checkpoint(path, reason));
+    }
+    file.read_to_end(&mut bytes).map_err(io_error)?;
+    Ok(bytes)
+}
+
+/// Nothing where the header has none of ours.
+fn read_envelope(header: &Header) -> Option<Result<Envelope, CheckpointError>> {
+    let text = header.metadata().as_ref()?.get(METADATA_KEY)?;
+    let parse = || {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(metadata_error)?;
+        let found = value.get("format_version").and_then(serde_json::Value::as_u64);
+        let reason = "format_version is missing; a number is expected".to_owned();
+        let found = found.ok_or(CheckpointError::Metadata { reason })?;
+        if found > FORMAT_VERSION {
+            return Err(CheckpointError::NewerFormat { found });
+        }
+        serde_json::from_value(value).map_err(metadata_error)
+    };
+    Some(parse())
+}
+
+fn read_arrays(tensors: &SafeTensors<'_>) -> Result<BTreeMap<String, Array>, CheckpointError> {
+    let array = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
+        let dtype_error = || CheckpointError::Dtype {
+            name: name.to_owned(),
+            found: view.dtype().to_string(),
+            expected: "U8, I64, F16, BF16, F32 or F64",
+        };
+        let dtype = Dtype::from_safetensors(view.dtype()).ok_or_else(dtype_error)?;
+        let array = Array::new(dtype, view.shape().to_vec(), view.data().to_vec());
+        Ok((name.to_owned(), array.ok_or_else(dtype_error)?))
+    };
+    tensors.iter().map(array).collect()
+}
+
+/// Sorts arrays to their places by name.
+fn assemble(
+    metadata: Metadata,
+    arrays: BTreeMap<String, Array>,
+) -> Result<CheckpointContent, CheckpointError> {
+    let mut clip = None;
+    let (mut tensors, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
+    for (name, array) in arrays {
+        if name == GOLDEN_CLIP {
+            clip = Some(array);
+        } else if let Some(name) = name.strip_prefix(OPTIMIZER_PREFIX) {
+            optimizer.insert(name.to_owned(), array);
+        } else {
+            tensors.insert(name, array);
+        }
+    }
+    let golden = match (clip, metadata.golden) {
+        (Some(clip), Some(scores)) => Some(
+            Golden::from_array(&clip, scores, metadata.model.shape)
+                .ok_or(CheckpointError::GoldenClip { found: "of another shape or type" })?,
+        ),
+        (None, None) => None,
+        (Some(_), None) => return Err(CheckpointError::GoldenClip { found: "without scores" }),
+        (None, Some(_)) => return Err(CheckpointError::GoldenClip { found: "missing" }),
+    };
+    let Metadata { model, preprocessing, training, calibrations, .. } = metadata;
+    let content = CheckpointContent {
+        model,
+        preprocessing,
+        training,
+        calibrations,
+        golden,
+        tensors,
+        optimizer,
+    };
+    Ok(content)
+}

@@ -1,0 +1,70 @@
+use std::collections::BTreeMap;
+
+use super::array::{Array, Dtype};
+use super::metadata::SCALING;
+use super::{CheckpointContent, CheckpointError};
+use crate::plan::NetworkPlan;
+
+/// Every check that content must pass, whether it was read or made.
+pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointError> {
+    content.model.validate()?;
+    let found = &content.preprocessing.scaling;
+    if found != SCALING {
+        return Err(CheckpointError::Scaling { found: found.clone() });
+    }
+    let clip = content.golden.as_ref().map(|golden| golden.clip().shape());
+    if clip.is_some_and(|shape| shape != content.model.shape) {
+        return Err(CheckpointError::GoldenClip { found: "of another shape" });
+    }
+    let metrics = &content.training.metrics;
+    if let Some((name, _)) = metrics.iter().find(|(_, value)| !value.is_finite()) {
+        return Err(CheckpointError::NotFinite { name: format!("metrics.{name}"), index: 0 });
+    }
+    let expected = NetworkPlan::new(&content.model).tensor_shapes();
+    check_names(&expected, &content.tensors)?;
+    content.tensors.iter().try_for_each(|(name, array)| check_array(name, array))?;
+    content.optimizer.iter().try_for_each(|(name, array)| check_finite(name, array))
+}
+
+fn check_names(
+    expected: &BTreeMap<String, Vec<usize>>,
+    found: &BTreeMap<String, Array>,
+) -> Result<(), CheckpointError> {
+    for (name, shape) in expected {
+        let Some(array) = found.get(name) else {
+            return Err(CheckpointError::MissingTensor {
+                name: name.clone(),
+                expected: shape.clone(),
+            });
+        };
+        if array.shape() != shape {
+            return Err(CheckpointError::Shape {
+                name: name.clone(),
+                found: array.shape().to_vec(),
+                expected: shape.clone(),
+            });
+        }
+    }
+    match found.keys().find(|name| !expected.contains_key(*name)) {
+        Some(name) => Err(CheckpointError::UnexpectedTensor { name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_array(name: &str, array: &Array) -> Result<(), CheckpointError> {
+    if array.dtype() != Dtype::F32 {
+        return Err(CheckpointError::Dtype {
+            name: name.to_owned(),
+            found: array.dtype().to_string(),
+            expected: "F32",
+        });
+    }
+    check_finite(name, array)
+}
+
+fn check_finite(name: &str, array: &Array) -> Result<(), CheckpointError> {
+    match array.first_not_finite() {
+        Some(index) => Err(CheckpointError::NotFinite { name: name.to_owned(), index }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,71 @@
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use safetensors::tensor::View;
+use serde_json::json;
+
+use super::array::Array;
+use super::{Checkpoint, CheckpointError, FORMAT_VERSION, METADATA_KEY, metadata_error};
+
+struct ArrayView<'a>(&'a Array);
+
+impl View for ArrayView<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        self.0.dtype().to_safetensors()
+    }
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.0.bytes())
+    }
+    fn data_len(&self) -> usize {
+        self.0.bytes().len()
+    }
+}
+
+pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
+    let bytes = serialize(checkpoint)?;
+    persist(&bytes, path).map_err(|error| CheckpointError::Io {
+        path: path.to_owned(),
+        action: "written",
+        reason: error.to_string(),
+    })
+}
+
+fn serialize(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
+    let content: serde_json::Value =
+        serde_json::from_str(&checkpoint.content.metadata_json()?).map_err(metadata_error)?;
+    let envelope = json!({
+        "format_version": FORMAT_VERSION,
+        "content_hash": checkpoint.hash,
+        "content": content,
+    });
+    let arrays = checkpoint.content.named_arrays();
+    let views = arrays.iter().map(|(name, array)| (name.as_str(), ArrayView(array)));
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), envelope.to_string())]);
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|error| CheckpointError::Metadata { reason: error.to_string() })
+}
+
+/// A dropped temporary file removes itself, so that a failure leaves nothing behind.
+fn persist(bytes: &[u8], path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The mode is further limited by the umask, as that of any other new file.
+    let mut file = tempfile::Builder::new()
+        .prefix(".checkpoint-")
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}

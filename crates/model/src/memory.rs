@@ -1,0 +1,219 @@
+//! The memory of prototypes (Eq. 8–12, 23): reading it, and how it follows the queries.
+//!
+//! Items are unit vectors, the rows of `M [N, C]`. The paper calls an item a *prototype*. The
+//! update is once an iteration over all queries of the batch; reading never changes the items.
+
+use tch::nn::Path;
+use tch::{Kind, Tensor};
+
+use crate::Result;
+use crate::config::{MemoryConfig, MemoryGradient, UpdateScope};
+use crate::layer::at_least_f32;
+use crate::plan::MEMORY_ITEMS;
+
+/// Norm below which a query is not stretched to a unit vector.
+const MIN_QUERY_NORM: f64 = 1e-6;
+
+/// The items and how they are used.
+#[derive(Debug)]
+pub struct Memory {
+    config: MemoryConfig,
+    items: Tensor,
+}
+
+/// One batch's passage through the memory. Tensors are attached to the graph where a loss may
+/// need them.
+#[derive(Debug)]
+pub struct MemoryPass {
+    /// `q [B, K, C]`, unit vectors unless `normalize_query` is off.
+    pub query: Tensor,
+    /// The items that were read, `[N, C]`: `M'` in training, `M` in inference.
+    pub items: Tensor,
+    /// Cosine similarity `d [B, K, N]` of queries and `items` (Eq. 8).
+    pub similarity: Tensor,
+    /// Nearest item by query, `a [B, K]`, the lowest index on a tie (Eq. 23).
+    pub assignment: Tensor,
+    /// Queries by nearest item, `n [B, N]`, in the queries' kind.
+    pub counts: Tensor,
+    /// `z_hat [B, C, H, H]`, what the decoders take (Eq. 10).
+    pub output: Tensor,
+    /// `M'` without its graph, to be stored after the optimiser's step.
+    pub(crate) updated: Option<Tensor>,
+    /// Whether queries are unit vectors.
+    pub(crate) normalized: bool,
+}
+
+impl Memory {
+    /// Items from a normalised Gaussian: a normalised uniform starts them all at a mutual cosine
+    /// of 0.75.
+    pub(crate) fn new(root: &Path<'_>, config: &MemoryConfig, channels: usize) -> Result<Self> {
+        let size = [config.items as i64, channels as i64];
+        let gaussian = Tensor::f_randn(size, (Kind::Float, root.device()))?;
+        let (block, name) = MEMORY_ITEMS.split_once('.').unwrap_or(("memory", "items"));
+        let trained = config.gradient == MemoryGradient::Param;
+        let items = (root / block).add(name, normalize_rows(&gaussian)?, trained);
+        Ok(Self { config: config.clone(), items })
+    }
+
+    /// `M [N, C]` as it is stored.
+    pub fn items(&self) -> &Tensor {
+        &self.items
+    }
+
+    /// How the items are used.
+    pub fn config(&self) -> &MemoryConfig {
+        &self.config
+    }
+
+    /// Reads the items as they are.
+    ///
+    /// # Errors
+    /// When libtorch refuses, for want of memory for instance.
+    pub fn read(&self, z: &Tensor) -> Result<MemoryPass> {
+        let query = self.query(z)?;
+        // A copy, so that what was read stays what was read when the items move on.
+        let items = self.items.f_detach()?.f_to_dtype(query.kind(), false, true)?;
+        self.read_items(z, query, items)
+    }
+
+    /// Forms `M'` and reads it; see [`MemoryGradient`] for what is attached to the graph.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub fn update_and_read(&self, z: &Tensor) -> Result<MemoryPass> {
+        let query = self.query(z)?;
+        let items = self.items.f_to_kind(query.kind())?;
+        if self.config.gradient == MemoryGradient::Param {
+            return self.read_items(z, query, normalize_rows(&items)?);
+        }
+        let updated = update(&items, &query, &self.config)?;
+        let stored = updated.f_detach()?;
+        let attached = self.config.gradient == MemoryGradient::ThroughUpdate;
+        let items = if attached { updated } else { stored.shallow_clone() };
+        let pass = self.read_items(z, query, items)?;
+        Ok(MemoryPass { updated: Some(stored), ..pass })
+    }
+
+    /// Stores `M'`; with `param`, puts the rows back on the unit sphere.
+    pub(crate) fn commit(&mut self, pass: &MemoryPass) -> Result<()> {
+        tch::no_grad(|| {
+            let items = match &pass.updated {
+                Some(updated) => updated.shallow_clone(),
+                None => normalize_rows(&self.items)?,
+            };
+            Ok(self.items.f_copy_(&items)?)
+        })
+    }
+
+    fn query(&self, z: &Tensor) -> Result<Tensor> {
+        let query = rows(&at_least_f32(z)?)?;
+        if self.config.normalize_query { unit_queries(&query) } else { Ok(query) }
+    }
+
+    fn read_items(&self, z: &Tensor, query: Tensor, items: Tensor) -> Result<MemoryPass> {
+        let similarity = similarity(&query, &items, self.config.normalize_query)?;
+        let assignment = assign(&similarity.f_detach()?)?;
+        let counts = count(&assignment, &similarity)?;
+        // The weights stay attached: without them the motion loss sends the encoder nothing.
+        let weights = similarity.f_div_scalar(self.config.temperature)?.f_softmax(-1, None)?;
+        let output = like_bottleneck(&weights.f_matmul(&items)?, z)?;
+        let normalized = self.config.normalize_query;
+        let updated = None;
+        Ok(MemoryPass { query, items, similarity, assignment, counts, output, updated, normalized })
+    }
+}
+
+impl MemoryPass {
+    /// Each query's similarity to its nearest item, `d_{i,a_i} [B, K]`.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub fn nearest_similarity(&self) -> Result<Tensor> {
+        let index = self.assignment.f_unsqueeze(-1)?;
+        Ok(self.similarity.f_gather(-1, &index, false)?.f_squeeze_dim(-1)?)
+    }
+}
+
+/// The decoders' input in a network without memory: normalised `z`, `[B, C, H, H]`.
+pub(crate) fn normalized_bottleneck(z: &Tensor) -> Result<Tensor> {
+    like_bottleneck(&unit_queries(&rows(&at_least_f32(z)?)?)?, z)
+}
+
+/// `[B, C, H, H]` → `[B, K, C]`; free of copies where z lies channels last.
+fn rows(z: &Tensor) -> Result<Tensor> {
+    let (batch, channels, height, width) = z.size4()?;
+    Ok(z.f_permute([0, 2, 3, 1])?.f_reshape([batch, height * width, channels])?)
+}
+
+/// `[B, K, C]` → `[B, C, H, H]` in z's kind.
+fn like_bottleneck(rows: &Tensor, z: &Tensor) -> Result<Tensor> {
+    let (batch, channels, height, width) = z.size4()?;
+    let spread = rows.f_reshape([batch, height, width, channels])?.f_permute([0, 3, 1, 2])?;
+    Ok(spread.f_to_kind(z.kind())?)
+}
+
+fn norms(rows: &Tensor) -> Result<Tensor> {
+    Ok(rows.f_norm_scalaropt_dim(2, [-1], true)?)
+}
+
+/// `q / max(‖q‖, 1e-6)`.
+fn unit_queries(query: &Tensor) -> Result<Tensor> {
+    Ok(query.f_div(&norms(query)?.f_clamp_min(MIN_QUERY_NORM)?)?)
+}
+
+/// Rows divided by their norms.
+fn normalize_rows(rows: &Tensor) -> Result<Tensor> {
+    Ok(rows.f_div(&norms(rows)?.f_clamp_min(1e-12)?)?)
+}
+
+/// Cosines `[…, N]` of queries `[…, C]` and unit items (Eq. 8).
+fn similarity(query: &Tensor, items: &Tensor, normalized: bool) -> Result<Tensor> {
+    let items = items.f_transpose(0, 1)?;
+    if normalized {
+        return Ok(query.f_matmul(&items)?);
+    }
+    Ok(unit_queries(query)?.f_matmul(&items)?)
+}
+
+/// Index of the largest similarity, the lowest one on a tie on every device.
+fn assign(similarity: &Tensor) -> Result<Tensor> {
+    let items = similarity.size().last().copied().unwrap_or(0);
+    let largest = similarity.f_amax([-1], true)?;
+    let index = Tensor::f_arange(items, (Kind::Int64, similarity.device()))?;
+    // A row of NaN equals nothing; the clamp keeps its index in range until the loss shows it.
+    let elsewhere = similarity.f_ne_tensor(&largest)?;
+    let candidates = index.f_expand_as(similarity)?.f_masked_fill(&elsewhere, items)?;
+    Ok(candidates.f_amin([-1], false)?.f_clamp_max(items - 1)?)
+}
+
+/// `n [B, N]` of an assignment `[B, K]`, in the kind of `similarity [B, K, N]`.
+fn count(assignment: &Tensor, similarity: &Tensor) -> Result<Tensor> {
+    let (batch, _, items) = similarity.size3()?;
+    let kind = (similarity.kind(), similarity.device());
+    let ones = Tensor::f_ones(assignment.size(), kind)?;
+    Ok(Tensor::f_zeros([batch, items], kind)?.f_scatter_add(1, assignment, &ones)?)
+}
+
+/// `m'_j = normalise((1 − eta) m_j + eta Σ_i v_ij q_i)` (Eq. 11, 12), with `v` the softmax of the
+/// similarity over the queries in scope. The paper writes `m + Σ v q`, which is eta = 0.5.
+///
+/// Cosines lie in [-1, 1], so that their exponentials need no shift.
+fn update(items: &Tensor, query: &Tensor, config: &MemoryConfig) -> Result<Tensor> {
+    let channels = items.size2()?.1;
+    let query = query.f_reshape([-1, channels])?; // [B K, C]
+    let similarity = similarity(&query, items, config.normalize_query)?; // [B K, N]
+    let mut pull = similarity.f_exp()?;
+    if config.update_scope == UpdateScope::Nearest {
+        let count = similarity.size2()?.1;
+        let nearest = assign(&similarity.f_detach()?)?.f_one_hot(count)?;
+        pull = pull.f_mul(&nearest.f_to_kind(pull.kind())?)?;
+    }
+    let total = pull.f_sum_dim_intlist([0i64].as_slice(), true, None)?; // [1, N]
+    let v = pull.f_div(&total.f_clamp_min(1e-12)?)?;
+    let pulled = v.f_transpose(0, 1)?.f_matmul(&query)?; // [N, C]
+    let kept = items.f_mul_scalar(1.0 - config.update_rate)?;
+    let blended = normalize_rows(&kept.f_add(&pulled.f_mul_scalar(config.update_rate)?)?)?;
+    // An item without queries stays exactly as it is.
+    let has_queries = total.f_detach()?.f_gt(0.0)?.f_transpose(0, 1)?; // [N, 1]
+    Ok(blended.f_where_self(&has_queries, items)?)
+}

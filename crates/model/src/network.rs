@@ -1,0 +1,245 @@
+//! The whole network: a shared encoder, the memory and two decoders, and the variables they own.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor, nn};
+
+use crate::Result;
+use crate::batch::Batch;
+use crate::config::{MemoryGradient, ModelConfig};
+use crate::decoder::Decoder;
+use crate::encoder::{Encoder, Encoding};
+use crate::layer::Mode;
+use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
+use crate::plan::{MEMORY_ITEMS, NetworkPlan};
+
+/// The model of one thread on one device.
+///
+/// A variable's name is its path, such as `encoder.1.conv1.weight`: levels count from 1, at full
+/// resolution, to 4, the bottleneck, in the encoder and in both decoders.
+#[derive(Debug)]
+pub struct Network {
+    config: ModelConfig,
+    variables: nn::VarStore,
+    encoder: Encoder,
+    memory: Option<Memory>,
+    prediction: Decoder,
+    motion: Option<Decoder>,
+}
+
+/// A tensor and the path of the variable that it is. The tensor shares the variable's storage.
+#[derive(Debug)]
+pub struct NamedTensor {
+    /// The variable's path.
+    pub name: String,
+    /// The variable itself, not a copy.
+    pub tensor: Tensor,
+}
+
+/// What a training step needs of a forward pass; every tensor is attached to the graph.
+#[derive(Debug)]
+pub struct TrainingPass {
+    /// The predicted frames, `[B, 3, S, S]` in [-1, 1].
+    pub prediction: Tensor,
+    /// The generated RGB differences, `[B, 3t, S, S]`; absent without a motion branch.
+    pub difference: Option<Tensor>,
+    /// The bottleneck, `[B, C, H, H]`.
+    pub z: Tensor,
+    /// What happened in the memory; absent without one.
+    pub memory: Option<MemoryPass>,
+}
+
+/// What scoring needs of a forward pass, without a graph.
+#[derive(Debug)]
+pub struct InferencePass {
+    /// The predicted frames, `[B, 3, S, S]` in [-1, 1].
+    pub prediction: Tensor,
+    /// The generated RGB differences, `[B, 3t, S, S]`, where they were asked for and the network
+    /// has a motion branch.
+    pub difference: Option<Tensor>,
+    /// What was read from the memory; absent without one.
+    pub memory: Option<MemoryPass>,
+}
+
+/// The queries of a batch after the memory, from which both decoders start.
+#[derive(Debug)]
+pub struct Recollection {
+    /// `z_hat [B, C, H, H]`.
+    pub z_hat: Tensor,
+    /// What was read from the memory; absent without one.
+    pub memory: Option<MemoryPass>,
+}
+
+impl Network {
+    /// A network with fresh weights, as PyTorch would draw them. Call [`tch::manual_seed`] first
+    /// for reproducible ones.
+    ///
+    /// # Errors
+    /// When the configuration is out of bounds or the device has no room.
+    pub fn new(config: &ModelConfig, device: Device) -> Result<Self> {
+        config.validate()?;
+        let variables = nn::VarStore::new(device);
+        let plan = NetworkPlan::new(config);
+        let root = variables.root();
+        let memory = config
+            .memory
+            .as_ref()
+            .map(|memory| Memory::new(&root, memory, config.channels()))
+            .transpose()?;
+        Ok(Self {
+            encoder: Encoder::new(&root, &plan.encoder)?,
+            memory,
+            prediction: Decoder::new(&root, &plan.prediction)?,
+            motion: plan.motion.as_ref().map(|plan| Decoder::new(&root, plan)).transpose()?,
+            config: config.clone(),
+            variables,
+        })
+    }
+
+    /// What the network was built from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The variables, for tch's own optimisers.
+    pub fn variables(&self) -> &nn::VarStore {
+        &self.variables
+    }
+
+    /// Where the variables are.
+    pub fn device(&self) -> Device {
+        self.variables.device()
+    }
+
+    /// The memory, where there is one.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
+    /// The floating-point kind of the variables.
+    pub fn kind(&self) -> Kind {
+        self.variables.kind()
+    }
+
+    /// Casts every variable; the memory computes in at least f32 whatever the kind.
+    pub fn set_kind(&mut self, kind: Kind) {
+        self.variables.set_kind(kind);
+    }
+
+    /// What the optimiser trains, ordered by name.
+    pub fn trainable_parameters(&self) -> Vec<NamedTensor> {
+        self.named(|name| !self.is_buffer(name))
+    }
+
+    /// What the network remembers besides: BatchNorm's running statistics and the memory items,
+    /// ordered by name.
+    pub fn buffers(&self) -> Vec<NamedTensor> {
+        self.named(|name| self.is_buffer(name))
+    }
+
+    /// Parameters and buffers by name.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.variables.variables().into_iter().collect()
+    }
+
+    fn named(&self, wanted: impl Fn(&str) -> bool) -> Vec<NamedTensor> {
+        let tensors = self.tensors().into_iter();
+        tensors
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, tensor)| NamedTensor { name, tensor })
+            .collect()
+    }
+
+    fn is_buffer(&self, name: &str) -> bool {
+        let learned = |memory: &Memory| memory.config().gradient == MemoryGradient::Param;
+        let frozen_items = name == MEMORY_ITEMS && !self.memory.as_ref().is_some_and(learned);
+        frozen_items || name.contains(".running_")
+    }
+
+    /// The forward pass of a training step: batch statistics, `M'` formed and read, both
+    /// decoders. The stored memory changes only in [`Network::commit_memory`].
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
+        let Encoding { z, skips } = self.encoder.forward(&batch.input, Mode::Training)?;
+        let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
+        let z_hat = match &memory {
+            Some(pass) => pass.output.shallow_clone(),
+            None => normalized_bottleneck(&z)?,
+        };
+        let prediction = self.prediction.predict(&z_hat, &skips, Mode::Training)?;
+        let difference = self
+            .motion
+            .as_ref()
+            .map(|motion| motion.generate_difference(&z_hat, Mode::Training))
+            .transpose()?;
+        Ok(TrainingPass { prediction, difference, z, memory })
+    }
+
+    /// Stores the memory that `pass` formed, once the optimiser has stepped. With
+    /// [`MemoryGradient::Param`] it puts the items back on the unit sphere instead.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn commit_memory(&mut self, pass: &TrainingPass) -> Result<()> {
+        match (&mut self.memory, &pass.memory) {
+            (Some(memory), Some(pass)) => memory.commit(pass),
+            _ => Ok(()),
+        }
+    }
+
+    /// The forward pass of scoring: stored statistics, frozen memory, no graph. The motion
+    /// decoder, a third of the cost, runs only when it is asked for.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn forward_inference(&self, input: &Tensor, with_motion: bool) -> Result<InferencePass> {
+        let Encoding { z, skips } = self.encode(input)?;
+        let Recollection { z_hat, memory } = self.recall(&z)?;
+        let prediction = self.predict(&z_hat, &skips)?;
+        let difference = if with_motion { self.generate_difference(&z_hat)? } else { None };
+        Ok(InferencePass { prediction, difference, memory })
+    }
+
+    /// First stage of scoring: the encoder on `[B, 3t, S, S]`.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn encode(&self, input: &Tensor) -> Result<Encoding> {
+        tch::no_grad(|| self.encoder.forward(input, Mode::Inference))
+    }
+
+    /// Second stage: `z_hat` of the bottleneck, from the frozen memory.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn recall(&self, z: &Tensor) -> Result<Recollection> {
+        tch::no_grad(|| {
+            let Some(memory) = &self.memory else {
+                return Ok(Recollection { z_hat: normalized_bottleneck(z)?, memory: None });
+            };
+            let pass = memory.read(z)?;
+            Ok(Recollection { z_hat: pass.output.shallow_clone(), memory: Some(pass) })
+        })
+    }
+
+    /// Third stage: the predicted frames.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn predict(&self, z_hat: &Tensor, skips: &[Tensor; 3]) -> Result<Tensor> {
+        tch::no_grad(|| self.prediction.predict(z_hat, skips, Mode::Inference))
+    }
+
+    /// Fourth stage: the RGB differences, or nothing without a motion branch.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn generate_difference(&self, z_hat: &Tensor) -> Result<Option<Tensor>> {
+        let motion = self.motion.as_ref();
+        tch::no_grad(|| {
+            motion.map(|motion| motion.generate_difference(z_hat, Mode::Inference)).transpose()
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! The architecture as data: which layers there are, how they are named and how wide they are.
+//!
+//! The network is built from it and a checkpoint is checked against it, so that the two cannot
+//! disagree and reading a checkpoint needs no tensor.
+
+use std::collections::BTreeMap;
+
+use protoguard_core::CHANNELS;
+
+use crate::config::ModelConfig;
+
+/// One 3×3 convolution and what follows it.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerPlan {
+    /// Path of the block, such as `encoder.1`.
+    pub(crate) block: String,
+    /// Name of the convolution in its block.
+    pub(crate) name: &'static str,
+    /// Name of the BatchNorm, which a ReLU follows; the last layers have neither.
+    pub(crate) norm: Option<&'static str>,
+    /// Whether it doubles the side: ConvTranspose of stride 2 instead of a convolution.
+    pub(crate) up: bool,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+}
+
+/// Two convolutions at the same side.
+pub(crate) type PairPlan = [LayerPlan; 2];
+
+/// A level of a decoder above the deepest.
+#[derive(Clone, Debug)]
+pub(crate) struct StagePlan {
+    pub(crate) up: LayerPlan,
+    pub(crate) pair: PairPlan,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DecoderPlan {
+    pub(crate) bottom: PairPlan,
+    /// From the deepest to the first level.
+    pub(crate) stages: [StagePlan; 3],
+    pub(crate) last: LayerPlan,
+}
+
+/// Every layer of a network.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkPlan {
+    /// From the first level to the deepest.
+    pub(crate) encoder: [PairPlan; 4],
+    pub(crate) prediction: DecoderPlan,
+    pub(crate) motion: Option<DecoderPlan>,
+    /// `[N, C]`.
+    pub(crate) memory: Option<[usize; 2]>,
+}
+
+/// Name of the memory's tensor.
+pub(crate) const MEMORY_ITEMS: &str = "memory.items";
+
+impl LayerPlan {
+    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let Self { block, name, inputs, outputs, .. } = self;
+        let weight = if self.up { [*inputs, *outputs, 3, 3] } else { [*outputs, *inputs, 3, 3] };
+        let mut shapes = vec![
+            (format!("{block}.{name}.weight"), weight.to_vec()),
+            (format!("{block}.{name}.bias"), vec![*outputs]),
+        ];
+        if let Some(norm) = self.norm {
+            shapes.extend(
+                ["weight", "bias", "running_mean", "running_var"]
+                    .map(|tensor| (format!("{block}.{norm}.{tensor}"), vec![*outputs])),
+            );
+        }
+        shapes
+    }
+}
+
+fn pair(block: &str, inputs: usize, outputs: usize) -> PairPlan {
+    let layer = |name, norm, inputs| LayerPlan {
+        block: block.to_owned(),
+        name,
+        norm: Some(norm),
+        up: false,
+        inputs,
+        outputs,
+    };
+    [layer("conv1", "norm1", inputs), layer("conv2", "norm2", outputs)]
+}
+
+impl DecoderPlan {
+    /// With `skips`, each pair takes the encoder's level beside the up-convolution's output.
+    fn new(branch: &str, width: usize, skips: bool, outputs: usize) -> Self {
+        let stage = |level: usize, outputs: usize| {
+            let block = format!("{branch}.{level}");
+            let up = LayerPlan {
+                block: block.clone(),
+                name: "up",
+                norm: Some("up_norm"),
+                up: true,
+                inputs: 2 * outputs,
+                outputs,
+            };
+            let wide = if skips { 2 * outputs } else { outputs };
+            StagePlan { up, pair: pair(&block, wide, outputs) }
+        };
+        Self {
+            bottom: pair(&format!("{branch}.4"), 8 * width, 8 * width),
+            stages: [stage(3, 4 * width), stage(2, 2 * width), stage(1, width)],
+            last: LayerPlan {
+                block: branch.to_owned(),
+                name: "last",
+                norm: None,
+                up: false,
+                inputs: width,
+                outputs,
+            },
+        }
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &LayerPlan> {
+        let stages =
+            self.stages.iter().flat_map(|stage| [&stage.up].into_iter().chain(&stage.pair));
+        self.bottom.iter().chain(stages).chain([&self.last])
+    }
+}
+
+impl NetworkPlan {
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        let width = config.base_width;
+        let stacked = CHANNELS * config.shape.past_frames();
+        let mut deepest = pair("encoder.4", 4 * width, 8 * width);
+        deepest[1].norm = None;
+        Self {
+            encoder: [
+                pair("encoder.1", stacked, width),
+                pair("encoder.2", width, 2 * width),
+                pair("encoder.3", 2 * width, 4 * width),
+                deepest,
+            ],
+            prediction: DecoderPlan::new("prediction", width, true, CHANNELS),
+            motion: config.motion_branch.then(|| DecoderPlan::new("motion", width, false, stacked)),
+            memory: config.memory.as_ref().map(|memory| [memory.items, config.channels()]),
+        }
+    }
+
+    /// Name and shape of every tensor that a checkpoint of this architecture has.
+    pub(crate) fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let layers = self
+            .encoder
+            .iter()
+            .flatten()
+            .chain(self.prediction.layers())
+            .chain(self.motion.iter().flat_map(DecoderPlan::layers));
+        let memory = self.memory.map(|shape| (MEMORY_ITEMS.to_owned(), shape.to_vec()));
+        layers.flat_map(LayerPlan::shapes).chain(memory).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(branch: &str) -> usize {
+        NetworkPlan::new(&ModelConfig::default())
+            .tensor_shapes()
+            .iter()
+            .filter(|(name, _)| name.starts_with(branch) && !name.contains("running"))
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
+    }
+
+    #[test]
+    fn parameter_counts_at_full_size_are_the_methods() {
+        assert_eq!(parameters("encoder."), 4_693_376);
+        assert_eq!(parameters("prediction."), 8_598_147);
+        assert_eq!(parameters("motion."), 7_829_196);
+    }
+
+    #[test]
+    fn switches_remove_their_tensors() {
+        let config = ModelConfig { motion_branch: false, memory: None, ..ModelConfig::default() };
+        let shapes = NetworkPlan::new(&config).tensor_shapes();
+        assert!(!shapes.keys().any(|name| name.starts_with("motion") || name == MEMORY_ITEMS));
+    }
+}

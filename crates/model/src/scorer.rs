@@ -1,0 +1,202 @@
+//! The port's implementation: one replica of a checkpoint on one device, used by one thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protoguard_core::{
+    Clip, ClipScore, ModelCard, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput,
+};
+use tch::Device;
+
+use crate::checkpoint::{Checkpoint, Golden};
+use crate::device::DeviceSpec;
+use crate::error::ModelError;
+use crate::memory::MemoryPass;
+use crate::network::Network;
+use crate::score_batch::{score_batch, score_observed};
+
+/// How replicas of a checkpoint are to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScorerOptions {
+    /// The name that requests use.
+    pub name: String,
+    /// Where they run.
+    pub device: DeviceSpec,
+    /// Threads a forward pass may use on the CPU; libtorch decides where absent. Replicas that
+    /// share a processor should share its cores.
+    pub threads: Option<usize>,
+    /// The folder with `libtorch_cuda.so`, which a GPU needs.
+    pub libtorch: Option<PathBuf>,
+}
+
+/// Makes replicas of one checkpoint.
+#[derive(Debug)]
+pub struct TchScorerFactory {
+    checkpoint: Arc<Checkpoint>,
+    options: ScorerOptions,
+    card: ModelCard,
+}
+
+/// A replica.
+#[derive(Debug)]
+pub struct TchScorer {
+    network: Network,
+    device: Device,
+}
+
+impl TchScorerFactory {
+    /// A factory of replicas of `checkpoint`. Nothing is computed yet.
+    pub fn new(checkpoint: Arc<Checkpoint>, options: ScorerOptions) -> Self {
+        let content = checkpoint.content();
+        let card = ModelCard {
+            name: options.name.clone(),
+            version: checkpoint.version().to_owned(),
+            shape: content.model.shape,
+            base_width: content.model.base_width,
+            memory_items: content.model.memory.as_ref().map_or(0, |memory| memory.items),
+            motion_branch: content.model.motion_branch,
+            precision: "f32".to_owned(),
+            device: options.device.to_string(),
+            training_data: content.training.data.clone(),
+            metrics: content.training.metrics.clone(),
+            calibrations: content.calibrations.clone(),
+        };
+        Self { checkpoint, options, card }
+    }
+
+    /// A replica for the calling thread, proven on the checkpoint's golden clip.
+    ///
+    /// # Errors
+    /// When the device is missing or has no room, or the golden clip scores otherwise than
+    /// recorded.
+    pub fn build_scorer(&self) -> Result<TchScorer, ModelError> {
+        let device = self.options.device.open(self.options.libtorch.as_deref())?;
+        if let Some(threads) = self.options.threads {
+            set_threads_of_this_thread(threads);
+        }
+        let scorer = TchScorer::new(Network::from_checkpoint(&self.checkpoint, device)?);
+        if let Some(golden) = &self.checkpoint.content().golden {
+            scorer.prove(golden)?;
+        }
+        Ok(scorer)
+    }
+}
+
+impl ScorerFactory for TchScorerFactory {
+    fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    fn build(&self) -> Result<Box<dyn Scorer>, ScorerError> {
+        match self.build_scorer() {
+            Ok(scorer) => Ok(Box::new(scorer)),
+            Err(error) => Err(match classify(&error) {
+                ScorerError::Batch { .. } => ScorerError::Load { reason: error.to_string() },
+                other => other,
+            }),
+        }
+    }
+}
+
+impl TchScorer {
+    /// A replica of a network that is at hand, such as one just trained.
+    pub fn new(network: Network) -> Self {
+        Self { device: network.device(), network }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Scores a batch and shows `observe` what was read from the memory, where there is one.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`], and what `observe` fails with.
+    pub fn score_observed(
+        &self,
+        batch: &[ScorerInput],
+        observe: &mut dyn FnMut(&MemoryPass) -> crate::Result<()>,
+    ) -> Result<Vec<ClipScore>, ScorerError> {
+        score_observed(&self.network, batch, observe).map_err(|error| classify(&error))
+    }
+
+    fn prove(&self, golden: &Golden) -> Result<(), ModelError> {
+        let input = ScorerInput { clip: golden.clip().clone(), outputs: Outputs::NONE };
+        for score in score_batch(&self.network, &[input])? {
+            golden.check(&score)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scorer for TchScorer {
+    fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
+        score_batch(&self.network, batch).map_err(|error| classify(&error))
+    }
+}
+
+/// Records what a network makes of a clip, for its checkpoint.
+///
+/// # Errors
+/// When the clip has no target or another shape, or the forward pass fails.
+pub fn record_golden(network: &Network, clip: Clip) -> Result<Golden, ModelError> {
+    let input = ScorerInput { clip: clip.clone(), outputs: Outputs::NONE };
+    let scores = score_batch(network, &[input])?;
+    let frames = clip.shape().past_frames();
+    scores.first().and_then(|score| Golden::new(clip, score)).ok_or_else(|| ModelError::Batch {
+        field: "number of frames",
+        index: 0,
+        found: frames.to_string(),
+        expected: (frames + 1).to_string(),
+    })
+}
+
+/// libtorch keeps the number by thread, and sets it to the process's on a thread's first use:
+/// the query comes first so that this does not happen after the setting.
+fn set_threads_of_this_thread(threads: usize) {
+    let _ = tch::get_num_threads();
+    tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// What the service may do about an error, by libtorch's words.
+fn classify(error: &ModelError) -> ScorerError {
+    let reason = error.to_string();
+    let lower = reason.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if says(&["out of memory", "can't allocate memory", "not enough memory"]) {
+        return ScorerError::OutOfMemory { reason };
+    }
+    // After any other CUDA error the context answers nothing but errors.
+    if says(&["cuda error", "cudnn_status", "cublas_status", "device-side assert"]) {
+        return ScorerError::DeviceLost { reason };
+    }
+    match error {
+        ModelError::Device(_) | ModelError::Checkpoint(_) | ModelError::Config(_) => {
+            ScorerError::Load { reason }
+        }
+        _ => ScorerError::Batch { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_classified_by_what_can_be_done() {
+        let torch = |reason: &str| classify(&ModelError::Torch { reason: reason.to_owned() });
+        let oom = torch("CUDA out of memory. Tried to allocate 2.00 GiB");
+        assert!(matches!(oom, ScorerError::OutOfMemory { .. }));
+        let oom = torch("DefaultCPUAllocator: can't allocate memory: you tried to allocate");
+        assert!(matches!(oom, ScorerError::OutOfMemory { .. }));
+        let lost = torch("CUDA error: an illegal memory access was encountered");
+        assert!(matches!(lost, ScorerError::DeviceLost { .. }));
+        assert!(matches!(torch("shape mismatch"), ScorerError::Batch { .. }));
+    }
+}

@@ -1,0 +1,313 @@
+//! The checkpoint file: round trip, and every way in which it may be wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod fixture;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
+use protoguard_model::{Batch, Checkpoint, CheckpointError, Network};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tch::Device;
+use tempfile::TempDir;
+
+fn written() -> (TempDir, PathBuf, Checkpoint) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let checkpoint = Checkpoint::new(fixture::content()).unwrap();
+    checkpoint.write(&path).unwrap();
+    (folder, path, checkpoint)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Rewrites a file's metadata, leaving its tensors.
+fn with_metadata(path: &Path, change: impl FnOnce(&mut Value)) {
+    let bytes = fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut envelope: Value =
+        serde_json::from_str(&header.metadata().as_ref().unwrap()["protoguard"]).unwrap();
+    change(&mut envelope);
+    let metadata = HashMap::from([("protoguard".to_owned(), envelope.to_string())]);
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    fs::write(path, safetensors::serialize(file.iter(), Some(metadata)).unwrap()).unwrap();
+}
+
+/// Rewrites a file's tensors, leaving its metadata.
+fn without_tensor(path: &Path, name: &str) {
+    let bytes = fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let kept = file.iter().filter(|(found, _)| *found != name);
+    fs::write(path, safetensors::serialize(kept, header.metadata().clone()).unwrap()).unwrap();
+}
+
+fn refused(change: impl FnOnce(&mut CheckpointContent)) -> CheckpointError {
+    let mut content = fixture::content();
+    change(&mut content);
+    Checkpoint::new(content).unwrap_err()
+}
+
+#[test]
+fn a_round_trip_loses_nothing() {
+    let (folder, path, checkpoint) = written();
+    let read = Checkpoint::read(&path).unwrap();
+    assert_eq!(read, checkpoint);
+    assert_eq!(read.version().len(), 12);
+    assert!(read.content_hash().starts_with(read.version()));
+    assert_eq!(names(folder.path()), ["model.safetensors"]);
+
+    let again = folder.path().join("again.safetensors");
+    read.write(&again).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+}
+
+#[test]
+fn a_network_comes_back_as_it_was() {
+    let (_folder, path, _) = written();
+    let config = fixture::config();
+    let original = fixture::network(&config);
+    let restored =
+        Network::from_checkpoint(&Checkpoint::read(&path).unwrap(), Device::Cpu).unwrap();
+    assert_eq!(restored.to_arrays().unwrap(), original.to_arrays().unwrap());
+    let batch = Batch::from_clips(&fixture::clips(config.shape, 2), Device::Cpu).unwrap();
+    let predict = |network: &Network| network.forward_inference(&batch.input, true).unwrap();
+    assert_eq!(predict(&restored).prediction, predict(&original).prediction);
+    assert_eq!(predict(&restored).difference, predict(&original).difference);
+}
+
+#[test]
+fn the_hash_follows_weights_and_metadata_and_nothing_else() {
+    let checkpoint = Checkpoint::new(fixture::content()).unwrap();
+    let same = Checkpoint::new(fixture::content()).unwrap();
+    assert_eq!(checkpoint.content_hash(), same.content_hash());
+    let mut content = fixture::content();
+    content.training.seed += 1;
+    assert_ne!(Checkpoint::new(content).unwrap().content_hash(), same.content_hash());
+    let mut content = fixture::content();
+    content.tensors.insert(
+        "prediction.last.bias".to_owned(),
+        Array::from_f32(vec![3], &[0.0, 0.1, 0.2]).unwrap(),
+    );
+    assert_ne!(Checkpoint::new(content).unwrap().content_hash(), same.content_hash());
+    let mut light = same.clone();
+    light.drop_optimizer();
+    assert_eq!(light.content_hash(), same.content_hash());
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    let error = refused(|content| drop(content.tensors.remove("encoder.2.conv1.weight")));
+    let expected =
+        "checkpoint tensor encoder.2.conv1.weight is missing; shape [6, 3, 3, 3] is expected";
+    assert_eq!(error.to_string(), expected);
+    let (_folder, path, _) = written();
+    without_tensor(&path, "memory.items");
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::MissingTensor { .. }), "{error}");
+}
+
+#[test]
+fn an_unexpected_tensor_is_named() {
+    let array = Array::from_f32(vec![1], &[0.0]).unwrap();
+    let error =
+        refused(|content| drop(content.tensors.insert("encoder.5.conv1.bias".to_owned(), array)));
+    let name = "encoder.5.conv1.bias".to_owned();
+    assert_eq!(error, CheckpointError::UnexpectedTensor { name });
+}
+
+#[test]
+fn a_wrong_shape_is_named() {
+    let array = Array::from_f32(vec![4], &[0.0; 4]).unwrap();
+    let error =
+        refused(|content| drop(content.tensors.insert("prediction.last.bias".to_owned(), array)));
+    let expected = "checkpoint tensor prediction.last.bias has shape [4]; [3] is expected";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_wrong_dtype_is_named() {
+    let array = Array::new(Dtype::F16, vec![3], vec![0; 6]).unwrap();
+    let error =
+        refused(|content| drop(content.tensors.insert("prediction.last.bias".to_owned(), array)));
+    let expected = "checkpoint tensor prediction.last.bias has dtype F16; F32 is expected";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn nan_is_named_wherever_it_is() {
+    let nan = || Array::from_f32(vec![3], &[0.0, f32::NAN, 0.0]).unwrap();
+    let error =
+        refused(|content| drop(content.tensors.insert("prediction.last.bias".to_owned(), nan())));
+    let name = "prediction.last.bias".to_owned();
+    assert_eq!(error, CheckpointError::NotFinite { name, index: 1 });
+    let error = refused(|content| drop(content.optimizer.insert("m".to_owned(), nan())));
+    assert!(matches!(error, CheckpointError::NotFinite { .. }), "{error}");
+    let error = refused(|content| {
+        content.training.metrics.insert("loss".to_owned(), f64::NAN);
+    });
+    let name = "metrics.loss".to_owned();
+    assert_eq!(error, CheckpointError::NotFinite { name, index: 0 });
+}
+
+#[test]
+fn a_truncated_file_is_recognised_wherever_it_ends() {
+    let (_folder, path, _) = written();
+    let bytes = fs::read(&path).unwrap();
+    for length in [0, 5, 8, 200, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        let found = length as u64;
+        assert!(
+            matches!(error, CheckpointError::Truncated { found: f, .. } if f == found),
+            "{length} bytes: {error}"
+        );
+    }
+}
+
+#[test]
+fn other_files_are_no_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other");
+    let plain = {
+        let bytes = [0u8; 4];
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &bytes);
+        safetensors::serialize([("weight", view.unwrap())], None).unwrap()
+    };
+    let (_guard, checkpoint, _) = written();
+    let mut longer = fs::read(checkpoint).unwrap();
+    longer.push(0);
+    let files: [&[u8]; 5] = [
+        b"PK\x03\x04 a pickle of PyTorch in a zip archive",
+        b"just some text, long enough to hold a header",
+        &[0u8; 64],
+        &plain,
+        &longer,
+    ];
+    for bytes in files {
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_io_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in [folder.path().join("absent"), folder.path().to_owned()] {
+        let error = Checkpoint::read(&path).unwrap_err();
+        assert!(matches!(error, CheckpointError::Io { action: "read", .. }), "{error}");
+    }
+    let path = folder.path().join("absent").join("model.safetensors");
+    let error = Checkpoint::new(fixture::content()).unwrap().write(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::Io { action: "written", .. }), "{error}");
+}
+
+#[test]
+fn a_newer_format_is_refused_before_anything_else() {
+    let (_folder, path, _) = written();
+    with_metadata(&path, |envelope| {
+        *envelope = serde_json::json!({ "format_version": 2, "novelty": true });
+    });
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert_eq!(error, CheckpointError::NewerFormat { found: 2 });
+    assert_eq!(error.to_string(), "checkpoint format is 2; this program reads up to 1");
+}
+
+#[test]
+fn damage_to_content_shows_in_the_hash() {
+    let (_folder, path, _) = written();
+    let mut bytes = fs::read(&path).unwrap();
+    // The lowest bit of a weight in the middle of the data: finite, and not what was written.
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize + 8;
+    let middle = header + (bytes.len() - header) / 8 * 4;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::Hash { .. }), "{error}");
+
+    let (_folder, path, _) = written();
+    with_metadata(&path, |envelope| envelope["content"]["training"]["seed"] = 99.into());
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::Hash { .. }), "{error}");
+}
+
+#[test]
+fn metadata_of_another_kind_is_refused() {
+    let read = |change: fn(&mut Value)| {
+        let (_folder, path, _) = written();
+        with_metadata(&path, change);
+        Checkpoint::read(&path).unwrap_err()
+    };
+    let error = read(|envelope| envelope["content"]["novelty"] = 1.into());
+    assert!(matches!(&error, CheckpointError::Metadata { reason } if reason.contains("novelty")));
+    let error = read(|envelope| envelope["format_version"] = Value::Null);
+    assert!(matches!(error, CheckpointError::Metadata { .. }), "{error}");
+    let error = read(|envelope| envelope["content"]["model"]["shape"]["side"] = 100.into());
+    assert!(error.to_string().contains("side is 100; it must be a multiple of 8"), "{error}");
+    let error = read(|envelope| envelope["content"]["model"]["base_width"] = 1_000_000.into());
+    assert!(matches!(error, CheckpointError::Model(_)), "{error}");
+    let error = read(|envelope| envelope["content"]["preprocessing"]["scaling"] = "v".into());
+    assert!(matches!(error, CheckpointError::Scaling { .. }), "{error}");
+}
+
+#[test]
+fn a_golden_clip_comes_with_its_scores() {
+    let (_folder, path, _) = written();
+    without_tensor(&path, "golden.clip");
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert_eq!(error, CheckpointError::GoldenClip { found: "missing" });
+    let (_folder, path, _) = written();
+    with_metadata(&path, |envelope| envelope["content"]["golden"] = Value::Null);
+    let error = Checkpoint::read(&path).unwrap_err();
+    assert_eq!(error, CheckpointError::GoldenClip { found: "without scores" });
+}
+
+#[test]
+fn concurrent_writers_leave_one_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let checkpoints: Vec<Checkpoint> = (0..4)
+        .map(|seed| {
+            let mut content = fixture::content();
+            content.training.seed = seed;
+            Checkpoint::new(content).unwrap()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for checkpoint in &checkpoints {
+            scope.spawn(|| (0..5).for_each(|_| checkpoint.write(&path).unwrap()));
+        }
+        scope.spawn(|| {
+            // Whoever reads in the meantime sees a whole file or none.
+            for _ in 0..10 {
+                match Checkpoint::read(&path) {
+                    Ok(read) => assert!(checkpoints.contains(&read)),
+                    Err(error) => assert!(matches!(error, CheckpointError::Io { .. }), "{error}"),
+                }
+            }
+        });
+    });
+    assert!(checkpoints.contains(&Checkpoint::read(&path).unwrap()));
+    assert_eq!(names(folder.path()), ["model.safetensors"]);
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_file() {
+    let (folder, path, checkpoint) = written();
+    let blocked = folder.path().join("folder");
+    fs::create_dir(&blocked).unwrap();
+    let error = checkpoint.write(&blocked).unwrap_err();
+    assert!(matches!(error, CheckpointError::Io { action: "written", .. }), "{error}");
+    assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
+    let mut found = names(folder.path());
+    found.sort();
+    assert_eq!(found, ["folder", "model.safetensors"]);
+}

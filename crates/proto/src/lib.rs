@@ -1,0 +1,27 @@
+//! The wire types of `protoguard.v1`, and their conversions to and from core's types.
+//!
+//! The types under [`v1`] are generated and checked in, so that a build needs neither a compiler
+//! for protos nor a build script; a test regenerates and compares them. What a request may say is
+//! checked here, once, into [`ClipRequest`]: every violation names its field. Decoding pictures is
+//! the service's business and absent here.
+
+mod model;
+mod request;
+mod response;
+mod violation;
+
+pub use prost::bytes::Bytes;
+
+pub use model::{CardError, ModelRef, calibration_from_wire, card_from_wire};
+pub use request::{ClipRequest, ClipSource, ImageEncoding, PixelFormat, RawClip, TestClip};
+pub use response::scores_to_wire;
+pub use violation::{FieldViolation, Violations};
+
+/// Generated from `proto/protoguard/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod v1 {
+    include!("generated/protoguard.v1.rs");
+}
+
+/// The encoded `FileDescriptorSet` of the package, comments included, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/protoguard.v1.bin");

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Serves anomaly scores over gRPC.
+///
+/// Every setting has a key in the configuration file (TOML), an environment variable
+/// (PROTOGUARD_SERVER__ and the key in capitals, such as PROTOGUARD_SERVER__MAX_BATCH_SIZE) and a
+/// flag; the flag wins over the environment, the environment over the file, the file over the
+/// default. `--print-config` shows what results.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "protoguard-server", version)]
+pub(crate) struct Flags {
+    /// Configuration file in TOML.
+    #[arg(long, short, env = "PROTOGUARD_SERVER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Checks the configuration and exits.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Prints the effective configuration as TOML and exits.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long)]
+    pub(crate) listen: Option<String>,
+    /// Checkpoint to serve, as PATH (its file's stem is the name) or NAME=PATH; repeat for more.
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub(crate) model: Vec<String>,
+    /// Model that answers requests that name none; the first where absent.
+    #[arg(long)]
+    pub(crate) default_model: Option<String>,
+    /// Devices to compute on, such as cpu or cuda:0,cuda:1.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) devices: Vec<String>,
+    /// Replicas a device.
+    #[arg(long)]
+    pub(crate) workers_per_device: Option<u64>,
+    /// Threads of a forward pass on the CPU; the cores shared by its workers where absent.
+    #[arg(long)]
+    pub(crate) threads_per_worker: Option<u64>,
+    /// Folder with libtorch_cuda.so, which cuda devices need.
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub(crate) libtorch: Option<String>,
+    /// Clips of a forward pass, at most.
+    #[arg(long)]
+    pub(crate) max_batch_size: Option<u64>,
+    /// Milliseconds that a clip waits for others while more is arriving.
+    #[arg(long)]
+    pub(crate) max_batch_delay_ms: Option<u64>,
+    /// Clips of a model that may be in flight.
+    #[arg(long)]
+    pub(crate) max_queue_clips: Option<u64>,
+    /// Bytes of requests and clips of a model that may be in flight.
+    #[arg(long)]
+    pub(crate) max_queue_bytes: Option<u64>,
+    /// Bytes of a request, at most.
+    #[arg(long)]
+    pub(crate) max_message_bytes: Option<u64>,
+    /// Rate of false alarms whose calibrated threshold decides: 0.01 or 0.05.
+    #[arg(long)]
+    pub(crate) false_alarm_rate: Option<f64>,
+    /// Milliseconds between NOT_SERVING and the end of accepting.
+    #[arg(long)]
+    pub(crate) drain_grace_ms: Option<u64>,
+    /// Milliseconds for work in flight after that.
+    #[arg(long)]
+    pub(crate) drain_timeout_ms: Option<u64>,
+    /// Log lines for people or as JSON.
+    #[arg(long)]
+    pub(crate) log_format: Option<String>,
+    /// What is logged, such as info or protoguard_service=debug,info.
+    #[arg(long)]
+    pub(crate) log_level: Option<String>,
+}

@@ -1,0 +1,59 @@
+//! The server binary: configuration, telemetry, signals, and the models behind the service.
+//!
+//! Exit codes: 0 after a drain, 1 when serving failed, 2 for a wrong flag or configuration, 130
+//! (or 143) when a second Ctrl-C (or SIGTERM) cut the drain short.
+
+mod config;
+mod flags;
+mod models;
+mod serve;
+mod shutdown;
+mod telemetry;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use config::{Config, RawConfig};
+use flags::Flags;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let raw = match RawConfig::load(&flags, None) {
+        Ok(raw) => raw,
+        Err(error) => return fail(&error.into(), 2),
+    };
+    if flags.print_config {
+        return finish(raw.to_toml().map_err(anyhow::Error::from).and_then(|text| say(&text)));
+    }
+    let config = match Config::try_from(&raw) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.into(), 2),
+    };
+    if flags.check_config {
+        return ExitCode::SUCCESS;
+    }
+    telemetry::start(&config.log);
+    finish(serve::serve(&config))
+}
+
+fn finish(done: anyhow::Result<()>) -> ExitCode {
+    done.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+}
+
+/// Writes to standard output, which carries results only.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Says on one line what went wrong.
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    let line = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    // Without a standard error there is nobody to tell; the exit code still does.
+    let _ = writeln!(std::io::stderr(), "error: {line}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,139 @@
+//! The bound on what a model holds, taken before anything is decoded.
+//!
+//! tonic's and tower's limits count requests of one connection; this one counts clips and bytes of
+//! all connections together, which is what memory is made of.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::AdmissionLimits;
+
+/// Counts what one model has admitted and not yet answered.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: AdmissionLimits,
+    in_use: Mutex<InUse>,
+    /// Admitted clips that are still being decoded: more is arriving while it is not zero.
+    arriving: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InUse {
+    pub(crate) clips: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The bound that a request would have broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overloaded {
+    pub(crate) unit: &'static str,
+    pub(crate) in_use: usize,
+    pub(crate) limit: usize,
+}
+
+/// The right of one clip to be decoded, queued and computed; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+/// Marks a clip as arriving until it is queued or given up.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    admission: Arc<Admission>,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: AdmissionLimits) -> Arc<Self> {
+        Arc::new(Self { limits, in_use: Mutex::default(), arriving: AtomicUsize::new(0) })
+    }
+
+    /// Takes room for one clip of `bytes`, or says which bound is full. A clip alone is always
+    /// admitted, so that no accepted message waits for ever.
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, Overloaded> {
+        let AdmissionLimits { max_clips, max_bytes } = self.limits;
+        let mut in_use = self.lock();
+        if in_use.clips >= max_clips {
+            return Err(Overloaded { unit: "clips", in_use: in_use.clips, limit: max_clips });
+        }
+        if in_use.clips > 0 && in_use.bytes.saturating_add(bytes) > max_bytes {
+            return Err(Overloaded { unit: "bytes", in_use: in_use.bytes, limit: max_bytes });
+        }
+        in_use.clips += 1;
+        in_use.bytes += bytes;
+        Ok(Permit { admission: Arc::clone(self), bytes })
+    }
+
+    pub(crate) fn arrival(self: &Arc<Self>) -> Arrival {
+        self.arriving.fetch_add(1, Ordering::AcqRel);
+        Arrival { admission: Arc::clone(self) }
+    }
+
+    pub(crate) fn arriving(&self) -> usize {
+        self.arriving.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> InUse {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, InUse> {
+        // The counters are consistent at every step, so a panic elsewhere spoils nothing.
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut in_use = self.admission.lock();
+        in_use.clips -= 1;
+        in_use.bytes -= self.bytes;
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.admission.arriving.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Arc<Admission> {
+        Admission::new(AdmissionLimits { max_clips: 2, max_bytes: 100 })
+    }
+
+    #[test]
+    fn room_comes_back_when_a_permit_is_dropped() {
+        let admission = admission();
+        let first = admission.admit(10).unwrap();
+        let _second = admission.admit(10).unwrap();
+        let full = admission.admit(10).unwrap_err();
+        assert_eq!(full, Overloaded { unit: "clips", in_use: 2, limit: 2 });
+        drop(first);
+        assert!(admission.admit(10).is_ok());
+    }
+
+    #[test]
+    fn bytes_are_bounded_except_for_a_clip_alone() {
+        let admission = admission();
+        let large = admission.admit(500).unwrap();
+        let full = admission.admit(1).unwrap_err();
+        assert_eq!(full, Overloaded { unit: "bytes", in_use: 500, limit: 100 });
+        drop(large);
+        assert_eq!(admission.in_use(), InUse::default());
+    }
+
+    #[test]
+    fn arrivals_are_counted_until_they_settle() {
+        let admission = admission();
+        let arrival = admission.arrival();
+        assert_eq!(admission.arriving(), 1);
+        drop(arrival);
+        assert_eq!(admission.arriving(), 0);
+    }
+}

@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use protoguard_data::DecodeLimits;
+
+use crate::BatchPolicy;
+
+/// What the service may be told, validated by whoever reads it from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceConfig {
+    /// Answers requests that name no model.
+    pub default_model: String,
+    /// How clips ride together.
+    pub batch: BatchPolicy,
+    /// What one model may hold between admission and answer.
+    pub admission: AdmissionLimits,
+    /// A larger request is refused before it is read in full.
+    pub max_message_bytes: usize,
+    /// What a frame may cost to decode.
+    pub decode: DecodeLimits,
+    /// Which of a calibration's thresholds decides what is anomalous.
+    pub false_alarm_rate: f64,
+    /// How the service stops.
+    pub drain: DrainConfig,
+    /// Batches that every replica computes before its model counts as ready: the first forward of
+    /// a size is the slow one.
+    pub warm_up_batch_sizes: Vec<usize>,
+}
+
+/// The bound of one model's queue: clips that are admitted and not yet answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Clips.
+    pub max_clips: usize,
+    /// Bytes of requests and of their decoded clips. A lone request is always admitted.
+    pub max_bytes: usize,
+}
+
+/// How the service stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Time between NOT_SERVING and the end of accepting: load balancers need it to look away.
+    pub grace: Duration,
+    /// Time for work in flight after that; what is left then is answered UNAVAILABLE.
+    pub timeout: Duration,
+}
+
+impl ServiceConfig {
+    /// The defaults, for one model.
+    pub fn new(default_model: impl Into<String>) -> Self {
+        let batch = BatchPolicy { max_batch_size: 8, max_batch_delay: Duration::ZERO };
+        Self {
+            default_model: default_model.into(),
+            admission: AdmissionLimits { max_clips: 256, max_bytes: 512 << 20 },
+            max_message_bytes: 64 << 20,
+            decode: DecodeLimits::default(),
+            false_alarm_rate: 0.01,
+            drain: DrainConfig { grace: Duration::from_secs(0), timeout: Duration::from_secs(20) },
+            warm_up_batch_sizes: vec![1, batch.max_batch_size],
+            batch,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use protoguard_core::ScorerError;
+use protoguard_proto::Violations;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every `ErrorInfo`.
+pub const DOMAIN: &str = "protoguard";
+
+/// When an overloaded or unavailable server is worth asking again.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// Why a request is not answered with scores. One row a variant of the one table of errors, so
+/// that no handler chooses a code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// The request contradicts itself or the model.
+    #[error("{0}")]
+    Invalid(#[from] Violations),
+    /// No such model, or not in that version.
+    #[error("model `{asked}` is not loaded; loaded are {}", listed(known))]
+    UnknownModel {
+        /// What the request named.
+        asked: String,
+        /// Every loaded model as `name@version`.
+        known: Vec<String>,
+    },
+    /// The model has no calibration for the scene.
+    #[error("scene `{asked}` has no calibration in model `{model}`; scenes are {}", listed(known))]
+    UnknownScene {
+        /// What the request named.
+        asked: String,
+        /// The model that was asked.
+        model: String,
+        /// Scenes with a calibration.
+        known: Vec<String>,
+    },
+    /// The model's queue is full.
+    #[error("model `{model}` is overloaded: {in_use} {unit} are in flight, {limit} are accepted")]
+    Overloaded {
+        /// The model whose queue is full.
+        model: String,
+        /// `clips` or `bytes`.
+        unit: &'static str,
+        /// In flight when the request came.
+        in_use: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// The caller's deadline passed, noticed at some step.
+    #[error("the deadline passed {at}")]
+    DeadlineExceeded {
+        /// Where it was noticed.
+        at: &'static str,
+    },
+    /// Nobody can score now.
+    #[error("model `{model}` cannot answer: {why}")]
+    Unavailable {
+        /// The model that was asked.
+        model: String,
+        /// Why.
+        why: Unavailable,
+    },
+    /// The request's message is larger than accepted.
+    #[error("message is too large; at most {limit} bytes are accepted")]
+    MessageTooLarge {
+        /// Bytes.
+        limit: usize,
+    },
+    /// The forward pass failed for this clip.
+    #[error("the clip could not be computed: {reason}")]
+    Compute {
+        /// The scorer's words.
+        reason: String,
+    },
+    /// A defect of the service.
+    #[error("internal error in {step}")]
+    Internal {
+        /// The step that gave up.
+        step: &'static str,
+    },
+}
+
+/// Why a model cannot answer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Replicas are being built and warmed up.
+    #[error("it is loading")]
+    Loading,
+    /// The server is stopping.
+    #[error("the server is draining")]
+    Draining,
+    /// Every worker was lost.
+    #[error("it has no healthy worker")]
+    NoWorker,
+}
+
+fn listed(known: &[String]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}
+
+/// A row of the table of errors.
+struct Row {
+    code: Code,
+    /// `ErrorInfo.reason`.
+    reason: &'static str,
+    retry: Option<Duration>,
+}
+
+impl ServiceError {
+    fn row(&self) -> Row {
+        let row = |code, reason, retry| Row { code, reason, retry };
+        match self {
+            Self::Invalid(_) => row(Code::InvalidArgument, "INVALID_REQUEST", None),
+            Self::UnknownModel { .. } => row(Code::NotFound, "MODEL_NOT_FOUND", None),
+            Self::UnknownScene { .. } => row(Code::NotFound, "SCENE_NOT_FOUND", None),
+            Self::Overloaded { .. } => row(Code::ResourceExhausted, "OVERLOADED", Some(RETRY_SOON)),
+            Self::DeadlineExceeded { .. } => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
+            Self::Unavailable { why, .. } => {
+                let reason = match why {
+                    Unavailable::Loading => "LOADING",
+                    Unavailable::Draining => "DRAINING",
+                    Unavailable::NoWorker => "NO_HEALTHY_WORKER",
+                };
+                row(Code::Unavailable, reason, Some(RETRY_LATER))
+            }
+            Self::MessageTooLarge { .. } => row(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", None),
+            Self::Compute { .. } => row(Code::Internal, "CLIP_NOT_COMPUTED", None),
+            Self::Internal { .. } => row(Code::Internal, "INTERNAL", None),
+        }
+    }
+
+    /// The fields as `ErrorInfo.metadata`.
+    fn metadata(&self) -> HashMap<String, String> {
+        let pairs: Vec<(&str, String)> = match self {
+            Self::UnknownModel { asked, known } => {
+                vec![("model", asked.clone()), ("loaded", known.join(","))]
+            }
+            Self::UnknownScene { asked, model, known } => vec![
+                ("scene", asked.clone()),
+                ("model", model.clone()),
+                ("scenes", known.join(",")),
+            ],
+            Self::Overloaded { model, unit, limit, .. } => {
+                vec![("model", model.clone()), ("limit", format!("{limit} {unit}"))]
+            }
+            Self::Unavailable { model, .. } => vec![("model", model.clone())],
+            Self::MessageTooLarge { limit } => vec![("limit", format!("{limit} bytes"))],
+            Self::DeadlineExceeded { at } => vec![("noticed", (*at).to_owned())],
+            Self::Invalid(_) | Self::Compute { .. } | Self::Internal { .. } => Vec::new(),
+        };
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+impl From<ServiceError> for Status {
+    fn from(error: ServiceError) -> Self {
+        let row = error.row();
+        let mut details = ErrorDetails::with_error_info(row.reason, DOMAIN, error.metadata());
+        if let ServiceError::Invalid(Violations(violations)) = &error {
+            for violation in violations {
+                details.add_bad_request_violation(&violation.field, &violation.description);
+            }
+        }
+        if let Some(delay) = row.retry {
+            details.set_retry_info(Some(delay));
+        }
+        Self::with_error_details(row.code, error.to_string(), details)
+    }
+}
+
+/// Why a service ended other than by its shutdown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    /// Two models of one name.
+    #[error("model `{name}` is configured twice; names must differ")]
+    DuplicateModel {
+        /// The name.
+        name: String,
+    },
+    /// A model without a replica to run it.
+    #[error("a model has 0 workers; at least 1 is needed")]
+    NoReplica,
+    /// The default model is none of those loaded.
+    #[error("default_model is `{name}`; loaded are {}", listed(known))]
+    UnknownDefault {
+        /// The configured default.
+        name: String,
+        /// The models there are.
+        known: Vec<String>,
+    },
+    /// A thread could not be started.
+    #[error("worker {worker} of model `{model}` cannot be started: {reason}")]
+    Thread {
+        /// The model's name.
+        model: String,
+        /// Number of the worker.
+        worker: usize,
+        /// The system's words.
+        reason: String,
+    },
+    /// A model has no worker left, while loading or later.
+    #[error("model `{model}` is lost: {source}")]
+    ModelLost {
+        /// The model's name.
+        model: String,
+        /// What its last worker said.
+        source: ScorerError,
+    },
+    /// The descriptor set for reflection cannot be read.
+    #[error("reflection cannot be served: {reason}")]
+    Reflection {
+        /// tonic's words.
+        reason: String,
+    },
+}

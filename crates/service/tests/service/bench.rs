@@ -1,0 +1,158 @@
+//! A served service and clients of it.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use protoguard_core::{ScorerError, ScorerInput};
+use protoguard_proto::v1;
+use protoguard_proto::v1::model_service_client::ModelServiceClient;
+use protoguard_proto::v1::score_clip_request::Clip;
+use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
+use protoguard_service::testing::FakeFactory;
+use protoguard_service::{ModelSpec, ServeError, Service, ServiceConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic_health::pb::health_client::HealthClient;
+
+/// Longer than anything here takes, so that a hang fails a test and a slow machine does not.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A client without timers of its own, so that what it sees of a deadline is the server's word.
+pub(crate) type PlainClient = ScoringServiceClient<Client<HttpConnector, Body>>;
+
+/// A service on a free port of the loopback.
+pub(crate) struct Served {
+    pub(crate) address: String,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) ended: JoinHandle<Result<(), ServeError>>,
+    pub(crate) ready: JoinHandle<bool>,
+}
+
+/// The defaults, without warm-up, so that a test's hook sees the test's clips only.
+pub(crate) fn config() -> ServiceConfig {
+    ServiceConfig { warm_up_batch_sizes: Vec::new(), ..ServiceConfig::new("hall") }
+}
+
+impl Served {
+    pub(crate) async fn start(models: Vec<ModelSpec>, config: ServiceConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let service = Service::start(models, config).await.unwrap();
+        let ready = tokio::spawn(service.ready());
+        let stop = shutdown.clone().cancelled_owned();
+        let ended = tokio::spawn(service.serve(listener, stop));
+        Self { address, shutdown, ended, ready }
+    }
+
+    /// A service of one model, once it is ready.
+    pub(crate) async fn ready(factory: FakeFactory, config: ServiceConfig) -> Self {
+        let mut served = Self::start(vec![factory.spec(1)], config).await;
+        assert!(bounded(&mut served.ready).await.unwrap());
+        served
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        Channel::from_shared(self.address.clone()).unwrap().connect().await.unwrap()
+    }
+
+    pub(crate) async fn scoring(&self) -> ScoringServiceClient<Channel> {
+        ScoringServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    pub(crate) async fn models(&self) -> ModelServiceClient<Channel> {
+        ModelServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel().await)
+    }
+
+    pub(crate) fn plain(&self) -> PlainClient {
+        let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        ScoringServiceClient::with_origin(client, self.address.parse().unwrap())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        bounded(self.ended).await.unwrap().unwrap();
+    }
+}
+
+/// Fails the test instead of hanging.
+pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
+    timeout(PATIENCE, future).await.expect("it ends in time")
+}
+
+/// A clip of `frames` gray frames of 16 × 16 pixels: all of `value`, the last brighter by 10.
+pub(crate) fn clip_of(value: u8, frames: u32) -> v1::ScoreClipRequest {
+    let mut data = vec![value; frames as usize * 256];
+    let target = data.len() - 256;
+    data[target..].fill(value.saturating_add(10));
+    v1::ScoreClipRequest {
+        clip: Some(Clip::RawFrames(v1::RawFrames {
+            data: data.into(),
+            height: 16,
+            width: 16,
+            count: frames,
+            pixel_format: v1::PixelFormat::GrayU8 as i32,
+        })),
+        ..v1::ScoreClipRequest::default()
+    }
+}
+
+pub(crate) fn clip(value: u8) -> v1::ScoreClipRequest {
+    clip_of(value, 5)
+}
+
+/// A clip that is admitted and then refused, because decoding finds NaN in it.
+pub(crate) fn not_a_number() -> v1::ScoreClipRequest {
+    let mut request = clip(0);
+    if let Some(Clip::RawFrames(frames)) = &mut request.clip {
+        frames.pixel_format = v1::PixelFormat::GrayF32 as i32;
+        frames.data = [f32::NAN; 5 * 256].iter().flat_map(|value| value.to_le_bytes()).collect();
+    }
+    request
+}
+
+/// The value that a clip of [`clip`] was made with.
+pub(crate) fn value_of(input: &ScorerInput) -> u8 {
+    input.clip.frames()[0].pixels()[0]
+}
+
+/// Stops the worker before every batch: the test sees the batch and lets it go.
+pub(crate) struct Gate {
+    entered: tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>,
+    release: mpsc::Sender<()>,
+}
+
+impl Gate {
+    pub(crate) fn before(factory: FakeFactory) -> (FakeFactory, Self) {
+        let (report, entered) = tokio::sync::mpsc::unbounded_channel();
+        let (release, go) = mpsc::channel::<()>();
+        let go = Arc::new(Mutex::new(go));
+        let hook = move |batch: &[ScorerInput]| {
+            // A test that has ended needs neither reports nor gates.
+            let _ = report.send(batch.iter().map(value_of).collect());
+            let _ = go.lock().unwrap().recv();
+            Ok::<(), ScorerError>(())
+        };
+        (factory.on_score(hook), Self { entered, release })
+    }
+
+    /// The values of the next batch, which then waits.
+    pub(crate) async fn entered(&mut self) -> Vec<u8> {
+        bounded(self.entered.recv()).await.unwrap()
+    }
+
+    pub(crate) fn release(&self) {
+        self.release.send(()).unwrap();
+    }
+}

@@ -1,0 +1,98 @@
+use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
+use protoguard_service::testing::FakeFactory;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::bench::{Gate, Served, bounded, clip, config, not_a_number};
+
+type Client = ScoringServiceClient<Channel>;
+
+#[tokio::test]
+async fn a_deadline_that_passes_in_the_queue_is_noticed_and_costs_no_compute() {
+    let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, config()).await;
+    let mut first = served.scoring().await;
+    let first = tokio::spawn(async move { first.score_clip(clip(1)).await });
+    assert_eq!(gate.entered().await, [1]);
+
+    let mut request = Request::new(clip(2));
+    request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let late = bounded(served.plain().score_clip(request)).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert_eq!(late.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+
+    gate.release();
+    assert!(bounded(first).await.unwrap().is_ok());
+    // The next batch is the next clip: the late one was dropped.
+    let mut next = served.scoring().await;
+    let next = tokio::spawn(async move { next.score_clip(clip(3)).await });
+    assert_eq!(gate.entered().await, [3]);
+    gate.release();
+    assert!(bounded(next).await.unwrap().is_ok());
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_during_compute_is_noticed() {
+    let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, config()).await;
+    let mut request = Request::new(clip(1));
+    request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let mut client = served.plain();
+    let late = tokio::spawn(async move { client.score_clip(request).await });
+    assert_eq!(gate.entered().await, [1]);
+    assert_eq!(bounded(late).await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    gate.release();
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_in_the_queue_costs_no_compute() {
+    let mut limits = config();
+    limits.admission.max_clips = 2;
+    let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, limits).await;
+    let client = served.scoring().await;
+    let score = |value| tokio::spawn(score_once_admitted(client.clone(), value));
+    let computing = score(1);
+    assert_eq!(gate.entered().await, [1]);
+    let hanging = score(2);
+    wait_until_full(&client).await;
+    hanging.abort();
+    assert!(hanging.await.unwrap_err().is_cancelled());
+    gate.release();
+    assert!(bounded(computing).await.unwrap().is_ok());
+    let next = score(3);
+    // Not [2], nor [2, 3].
+    assert_eq!(gate.entered().await, [3]);
+    gate.release();
+    assert!(bounded(next).await.unwrap().is_ok());
+    served.stop().await;
+}
+
+async fn score_once_admitted(mut client: Client, value: u8) -> Result<(), Status> {
+    loop {
+        match client.score_clip(clip(value)).await {
+            // A probe held the last place for a moment.
+            Err(status) if status.code() == Code::ResourceExhausted => {}
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// Until the queue refuses a clip. A probe that is admitted is refused in decoding and leaves
+/// nothing behind.
+async fn wait_until_full(client: &Client) {
+    let mut client = client.clone();
+    let full = async {
+        loop {
+            let refused = client.score_clip(not_a_number()).await.unwrap_err();
+            if refused.code() == Code::ResourceExhausted {
+                return;
+            }
+            assert_eq!(refused.code(), Code::InvalidArgument);
+        }
+    };
+    bounded(full).await;
+}

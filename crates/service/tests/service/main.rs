@@ -1,0 +1,11 @@
+//! The service over real sockets, with scorers that need no network.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod batching;
+mod bench;
+mod deadlines;
+mod errors;
+mod failures;
+mod lifecycle;
+mod responses;

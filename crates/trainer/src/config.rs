@@ -1,0 +1,227 @@
+//! What a training run is made of, in layers: default, then file, then environment, then flags.
+//!
+//! The structs are the manual: every key of the TOML file is a field here or in
+//! [`protoguard_model::ModelConfig`] and [`protoguard_model::LossConfig`].
+
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat};
+use protoguard_core::normalise::GAMMA;
+use protoguard_model::{LossConfig, ModelConfig};
+use serde::{Deserialize, Serialize};
+
+/// Prefix of environment variables, such as `PROTOGUARD_TRAINER__TRAINING__EPOCHS=10`.
+pub const ENVIRONMENT_PREFIX: &str = "PROTOGUARD_TRAINER";
+
+/// The whole configuration of a run, saved in the checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainerConfig {
+    /// The network. `memory.items = 0` builds one without memory; see [`TrainerConfig::network`].
+    pub model: ModelConfig,
+    /// The losses and their weights.
+    pub loss: LossConfig,
+    /// The recipe.
+    pub training: TrainingConfig,
+}
+
+/// The recipe of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Passes over the training clips. 60 suits Ped2 and Avenue, 10 ShanghaiTech.
+    pub epochs: u64,
+    /// Clips a step; the last partial batch of an epoch is dropped.
+    pub batch_size: usize,
+    /// Adam's learning rate in the first epoch; it falls to 0 along a cosine.
+    pub learning_rate: f64,
+    /// Seeds the weights and the order of clips.
+    pub seed: u64,
+    /// Share at the end of every training video that is held out for calibration, in (0, 0.5].
+    pub held_out: f64,
+    /// Weight of the PSNR against the feature distance in regularity, in [0, 1].
+    pub gamma: f64,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads of the forward and backward pass; 0 for as many as there are cores.
+    pub threads: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 60,
+            batch_size: 4,
+            learning_rate: 2e-4,
+            seed: 0,
+            held_out: 0.1,
+            gamma: GAMMA,
+            device: "cpu".to_owned(),
+            threads: 0,
+        }
+    }
+}
+
+/// A configuration that no run can be made from.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A layer that cannot be read, a key that does not exist, a value of the wrong type.
+    #[error("configuration: {0}")]
+    Layer(#[from] config::ConfigError),
+    /// A flag of the form `key=value` without its `=`.
+    #[error("--set {found:?}: expected key=value, such as training.epochs=10")]
+    Set {
+        /// What was given.
+        found: String,
+    },
+    /// A value out of range.
+    #[error("training.{field} is {found}; {accepted}")]
+    Value {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be accepted.
+        accepted: &'static str,
+    },
+    /// A network or loss that cannot be built.
+    #[error("{0}")]
+    Model(#[from] protoguard_model::ConfigError),
+}
+
+/// Where the layers above the defaults come from.
+#[derive(Clone, Debug, Default)]
+pub struct Layers<'a> {
+    /// A TOML file.
+    pub file: Option<&'a Path>,
+    /// `key=value` pairs, each value in TOML or a bare word.
+    pub set: &'a [String],
+    /// Overrides by named flags.
+    pub flags: Vec<Override>,
+}
+
+/// One key set by a flag.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// Dotted path, such as `training.epochs`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: config::Value,
+}
+
+impl TrainerConfig {
+    /// The effective configuration, validated.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, a key is unknown, or a value is out of range.
+    pub fn load(layers: &Layers<'_>) -> Result<Self, ConfigError> {
+        let mut builder = Config::builder();
+        if let Some(path) = layers.file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__");
+        builder = builder.add_source(environment.separator("__").try_parsing(true));
+        for pair in layers.set {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| ConfigError::Set { found: pair.clone() })?;
+            builder = builder.set_override(key.trim(), parse_value(value.trim()))?;
+        }
+        for flag in &layers.flags {
+            builder = builder.set_override(flag.key, flag.value.clone())?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The network to build: TOML has no null, so that an absent memory is written as one of no
+    /// items.
+    pub fn network(&self) -> ModelConfig {
+        let memory = self.model.memory.clone().filter(|memory| memory.items > 0);
+        ModelConfig { memory, ..self.model.clone() }
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.network().validate()?;
+        self.loss.validate()?;
+        let training = &self.training;
+        let rate = training.learning_rate;
+        check(training.epochs >= 1, "epochs", &training.epochs, "at least 1 is needed")?;
+        check(
+            training.batch_size >= 1,
+            "batch_size",
+            &training.batch_size,
+            "at least 1 is needed",
+        )?;
+        check(rate > 0.0 && rate <= 1.0, "learning_rate", &rate, "accepted: above 0, at most 1")?;
+        let share = training.held_out;
+        check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
+        check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")
+    }
+}
+
+fn check(
+    holds: bool,
+    field: &'static str,
+    found: &dyn std::fmt::Display,
+    accepted: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError::Value { field, found: found.to_string(), accepted })
+    }
+}
+
+fn parse_value(text: &str) -> config::Value {
+    if let Ok(value) = text.parse::<bool>() {
+        return value.into();
+    }
+    if let Ok(value) = text.parse::<i64>() {
+        return value.into();
+    }
+    text.parse::<f64>().map_or_else(|_| text.into(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, set: &[&str]) -> Result<TrainerConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, toml).unwrap();
+        let set: Vec<String> = set.iter().map(|&pair| pair.to_owned()).collect();
+        TrainerConfig::load(&Layers { file: Some(&path), set: &set, flags: Vec::new() })
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let toml = "[training]\nepochs = 3\nbatch_size = 8\n[loss]\nwithin = \"mean\"";
+        let config = load(toml, &["training.epochs=5", "model.base_width=16"]).unwrap();
+        assert_eq!((config.training.epochs, config.training.batch_size), (5, 8));
+        assert_eq!((config.model.base_width, config.training.learning_rate), (16, 2e-4));
+    }
+
+    #[test]
+    fn no_items_is_no_memory_and_survives_printing() {
+        let config = load("", &["model.memory.items=0", "model.motion_branch=false"]).unwrap();
+        assert!(config.network().memory.is_none());
+        let printed = toml::to_string(&config).unwrap();
+        assert_eq!(load(&printed, &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named() {
+        let error = load("[training]\nepoch = 3", &[]).unwrap_err().to_string();
+        assert!(error.contains("epoch") && error.contains("epochs"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let error = load("", &["training.held_out=0.9"]).unwrap_err().to_string();
+        assert_eq!(error, "training.held_out is 0.9; accepted: above 0, at most 0.5");
+        let error = load("", &["epochs"]).unwrap_err().to_string();
+        assert!(error.contains("expected key=value"), "{error}");
+    }
+}

@@ -1,0 +1,236 @@
+//! The numbers of METHOD §6 as data: what `evaluate` prints and writes.
+
+use std::collections::BTreeMap;
+
+use protoguard_core::Calibration;
+use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
+use protoguard_core::normalise::Grouping;
+use serde::Serialize;
+
+use super::normalised::{Normalised, Signal, normalise};
+use crate::scoring::ScoredVideo;
+
+/// Everything that was measured of one checkpoint on one labelled data set.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvalReport {
+    /// What was measured on what.
+    pub subject: Subject,
+    /// Metrics by grouping and signal; absent where a signal or its bounds do not exist.
+    pub metrics: BTreeMap<Grouping, BTreeMap<Signal, SignalMetrics>>,
+    /// Rates at the checkpoint's calibrated thresholds.
+    pub thresholds: Vec<ThresholdRates>,
+    /// One row a video, by the field's convention (min–max by video).
+    pub videos: Vec<VideoMetrics>,
+    /// How the memory was read; absent without a memory.
+    pub memory: Option<MemoryUse>,
+    /// What a reader should know before trusting a number.
+    pub warnings: Vec<String>,
+}
+
+/// What was measured on what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subject {
+    /// The checkpoint's content hash.
+    pub model_version: String,
+    /// The data folder's name.
+    pub data: String,
+    /// SHA-256 of the label file: two ground truths of one set are in use for Avenue.
+    pub labels_sha256: String,
+    /// Test videos.
+    pub videos: usize,
+    /// Test frames before the first `t` of every video are dropped.
+    pub frames: usize,
+    /// Frames that have a score.
+    pub frames_scored: usize,
+    /// Abnormal frames among those scored.
+    pub abnormal: usize,
+}
+
+/// Detection metrics of one anomaly score over all videos together.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SignalMetrics {
+    /// Micro AUC: all frames of all videos in one ranking.
+    pub auc: f64,
+    /// Mean AUC over the videos that have both classes.
+    pub macro_auc: Option<MacroAuc>,
+    /// Average precision.
+    pub average_precision: f64,
+    /// Equal error rate.
+    pub equal_error_rate: f64,
+}
+
+/// What a calibrated threshold finds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ThresholdRates {
+    /// False alarms on held-out normal frames that the threshold was set for.
+    pub false_alarm_rate: f64,
+    /// Rates on the test frames.
+    #[serde(flatten)]
+    pub found: DetectionRates,
+}
+
+/// One test video, min–max by video.
+#[derive(Clone, Debug, Serialize)]
+pub struct VideoMetrics {
+    /// Its folder's name.
+    pub name: String,
+    /// Frames with a score.
+    pub frames: usize,
+    /// Abnormal ones among them.
+    pub abnormal: usize,
+    /// AUC of the combined score; absent where the video has one class only.
+    pub auc: Option<f64>,
+    /// AUC of the copy-frame baseline on the same frames.
+    pub copy_frame_auc: Option<f64>,
+    /// Mean PSNR of normal and of abnormal frames, in dB.
+    pub mean_psnr_db: ByClass,
+    /// Mean feature distance of normal and of abnormal frames.
+    pub mean_feature_distance: ByClass,
+}
+
+/// A mean over each class, absent where the class is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ByClass {
+    /// Over normal frames.
+    pub normal: Option<f64>,
+    /// Over abnormal frames.
+    pub abnormal: Option<f64>,
+}
+
+/// How the memory was read over the test frames.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct MemoryUse {
+    /// Sum over items of the cosine to the mean item (Eq. 26, 27).
+    pub d_m: f64,
+    /// Mean cosine of queries to their nearest item (Eq. 28, 29).
+    pub d_q: f64,
+    /// Items that were the nearest of at least one query.
+    pub items_in_use: usize,
+    /// Items of the memory.
+    pub items: usize,
+}
+
+/// The raw material of a report.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// Scores of every test video.
+    pub videos: &'a [ScoredVideo],
+    /// Labels of the scored frames of each video, true for abnormal.
+    pub labels: &'a [Vec<bool>],
+    /// The checkpoint's calibrations.
+    pub calibrations: &'a [Calibration],
+}
+
+const GROUPINGS: [Grouping; 4] =
+    [Grouping::Video, Grouping::Scene, Grouping::Dataset, Grouping::Calibrated];
+
+impl EvalReport {
+    /// Computes every metric.
+    ///
+    /// # Errors
+    /// When the frames are all of one class, or scores and labels disagree in number.
+    pub fn new(
+        measured: &Measured<'_>,
+        subject: Subject,
+        memory: Option<MemoryUse>,
+    ) -> Result<Self, MetricError> {
+        let mut metrics: BTreeMap<Grouping, BTreeMap<Signal, SignalMetrics>> = BTreeMap::new();
+        let mut warnings = Vec::new();
+        for grouping in GROUPINGS {
+            for signal in Signal::ALL {
+                let Some(normalised) = measured.normalise(grouping, signal) else { continue };
+                if signal == Signal::Combined && !normalised.degenerate.is_empty() {
+                    warnings.push(degenerate_warning(grouping, &normalised.degenerate));
+                }
+                let found = signal_metrics(&normalised.videos, measured.labels)?;
+                metrics.entry(grouping).or_default().insert(signal, found);
+            }
+        }
+        if !metrics.contains_key(&Grouping::Calibrated) {
+            warnings.push(
+                "the checkpoint has no calibration: no causal score, no thresholds".to_owned(),
+            );
+        }
+        let thresholds = measured.threshold_rates()?;
+        Ok(Self { subject, metrics, thresholds, videos: measured.by_video(), memory, warnings })
+    }
+
+    /// One number of the table, where it exists.
+    pub fn get(&self, grouping: Grouping, signal: Signal) -> Option<&SignalMetrics> {
+        self.metrics.get(&grouping)?.get(&signal)
+    }
+}
+
+fn degenerate_warning(grouping: Grouping, names: &[String]) -> String {
+    let names = names.join(", ");
+    format!("{grouping:?}: all scores of {names} are the same; its frames count as normal")
+        .to_lowercase()
+}
+
+impl Measured<'_> {
+    fn normalise(&self, grouping: Grouping, signal: Signal) -> Option<Normalised> {
+        normalise(self.videos, grouping, signal, self.calibrations)
+    }
+
+    fn threshold_rates(&self) -> Result<Vec<ThresholdRates>, MetricError> {
+        let default = self.calibrations.iter().find(|calibration| calibration.scene.is_none());
+        let scores = self.normalise(Grouping::Calibrated, Signal::Combined);
+        let (Some(default), Some(scores)) = (default, scores) else { return Ok(Vec::new()) };
+        let (scores, labels) = (scores.videos.concat(), self.labels.concat());
+        default
+            .thresholds
+            .iter()
+            .map(|threshold| {
+                let anomaly = threshold.regularity.anomaly().0;
+                let found = metrics::rates_above(&scores, &labels, anomaly)?;
+                Ok(ThresholdRates { false_alarm_rate: threshold.false_alarm_rate, found })
+            })
+            .collect()
+    }
+
+    fn by_video(&self) -> Vec<VideoMetrics> {
+        let combined = self.normalise(Grouping::Video, Signal::Combined);
+        let baseline = self.normalise(Grouping::Video, Signal::CopyFrame);
+        let auc = |scores: &Option<Normalised>, index: usize| {
+            metrics::roc_auc(&scores.as_ref()?.videos[index], &self.labels[index]).ok()
+        };
+        let row = |(index, video): (usize, &ScoredVideo)| {
+            let labels = &self.labels[index];
+            VideoMetrics {
+                name: video.name.clone(),
+                frames: labels.len(),
+                abnormal: labels.iter().filter(|&&abnormal| abnormal).count(),
+                auc: auc(&combined, index),
+                copy_frame_auc: auc(&baseline, index),
+                mean_psnr_db: ByClass::of(video.scores.iter().map(|s| Some(s.psnr.0)), labels),
+                mean_feature_distance: ByClass::of(
+                    video.scores.iter().map(|s| s.feature_distance.map(|d| d.0)),
+                    labels,
+                ),
+            }
+        };
+        self.videos.iter().enumerate().map(row).collect()
+    }
+}
+
+impl ByClass {
+    fn of(values: impl Iterator<Item = Option<f64>> + Clone, labels: &[bool]) -> Self {
+        let mean = |class: bool| {
+            let of_class = values.clone().zip(labels).filter(|&(_, &label)| label == class);
+            let found: Vec<f64> = of_class.filter_map(|(value, _)| value).collect();
+            (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
+        };
+        Self { normal: mean(false), abnormal: mean(true) }
+    }
+}
+
+fn signal_metrics(videos: &[Vec<f64>], labels: &[Vec<bool>]) -> Result<SignalMetrics, MetricError> {
+    let (scores, all) = (videos.concat(), labels.concat());
+    let pairs = videos.iter().map(Vec::as_slice).zip(labels.iter().map(Vec::as_slice));
+    Ok(SignalMetrics {
+        auc: metrics::roc_auc(&scores, &all)?,
+        macro_auc: metrics::macro_auc(pairs),
+        average_precision: metrics::average_precision(&scores, &all)?,
+        equal_error_rate: metrics::equal_error_rate(&scores, &all)?,
+    })
+}

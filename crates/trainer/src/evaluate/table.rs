@@ -1,0 +1,129 @@
+//! The report for a terminal.
+
+use std::fmt::{self, Display, Formatter, Write as _};
+
+use protoguard_core::normalise::Grouping;
+
+use super::normalised::Signal;
+use super::report::{ByClass, EvalReport, SignalMetrics, VideoMetrics};
+
+/// Prints a report as plain text, at most 80 columns wide.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a>(pub &'a EvalReport);
+
+const COLUMNS: [(Signal, &str); 4] = [
+    (Signal::Combined, "S"),
+    (Signal::Psnr, "PSNR only"),
+    (Signal::FeatureDistance, "DIST only"),
+    (Signal::CopyFrame, "copy frame"),
+];
+
+impl Display for Table<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        let subject = &report.subject;
+        writeln!(f, "model {} on {}", subject.model_version, subject.data)?;
+        writeln!(
+            f,
+            "{} videos, {} of {} frames scored, {} abnormal",
+            subject.videos, subject.frames_scored, subject.frames, subject.abnormal
+        )?;
+        self.groupings(f)?;
+        self.field_convention(f)?;
+        self.thresholds(f)?;
+        self.videos(f)?;
+        if let Some(memory) = report.memory {
+            let (used, items) = (memory.items_in_use, memory.items);
+            writeln!(
+                f,
+                "\nmemory: {used} of {items} items in use, D_m {:.3}, D_q {:.4}",
+                memory.d_m, memory.d_q
+            )?;
+        }
+        report.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+/// Reads one metric of a signal.
+type Value = fn(&SignalMetrics) -> Option<f64>;
+
+impl Table<'_> {
+    fn groupings(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{:<22}", "micro AUC by grouping")?;
+        COLUMNS.iter().try_for_each(|(_, title)| write!(f, "{title:>12}"))?;
+        writeln!(f)?;
+        for grouping in self.0.metrics.keys() {
+            write!(f, "{:<22}", format!("{grouping:?}").to_lowercase())?;
+            for (signal, _) in COLUMNS {
+                write!(f, "{:>12}", number(self.0.get(*grouping, signal).map(|found| found.auc)))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn field_convention(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let of = |signal| self.0.get(Grouping::Video, signal);
+        let rows: [(&str, Value); 3] = [
+            ("macro AUC", |found| found.macro_auc.map(|mean| mean.auc)),
+            ("average precision", |found| Some(found.average_precision)),
+            ("equal error rate", |found| Some(found.equal_error_rate)),
+        ];
+        for (title, value) in rows {
+            write!(f, "{title:<22}")?;
+            for (signal, _) in COLUMNS {
+                write!(f, "{:>12}", number(of(signal).and_then(value)))?;
+            }
+            writeln!(f)?;
+        }
+        let two_class =
+            of(Signal::Combined).and_then(|found| found.macro_auc).map_or(0, |mean| mean.videos);
+        writeln!(f, "the last three by video; macro over {two_class} two-class videos")
+    }
+
+    fn thresholds(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.thresholds.iter().try_for_each(|row| {
+            writeln!(
+                f,
+                "threshold for {:.0} % false alarms: finds {:.1} % of abnormal frames, {:.1} % false alarms here",
+                100.0 * row.false_alarm_rate,
+                100.0 * row.found.true_positive_rate,
+                100.0 * row.found.false_positive_rate
+            )
+        })
+    }
+
+    fn videos(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:<12}{:>7}{:>9}{:>8}{:>12}{:>15}{:>17}",
+            "video", "frames", "abnormal", "AUC", "copy frame", "PSNR dB n/a", "DIST n/a"
+        )?;
+        self.0.videos.iter().try_for_each(|video| writeln!(f, "{}", row(video)))
+    }
+}
+
+fn row(video: &VideoMetrics) -> String {
+    let pair = |by: ByClass, digits: usize| {
+        let side = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
+        format!("{}/{}", side(by.normal), side(by.abnormal))
+    };
+    let mut line = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
+        "{:<12}{:>7}{:>9}{:>8}{:>12}{:>15}{:>17}",
+        video.name,
+        video.frames,
+        video.abnormal,
+        number(video.auc),
+        number(video.copy_frame_auc),
+        pair(video.mean_psnr_db, 2),
+        pair(video.mean_feature_distance, 4),
+    );
+    line
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}

@@ -1,0 +1,34 @@
+//! The trainer: folders of normal video in, a checkpoint and its measure out.
+//!
+//! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint;
+//! `evaluate` measures one on labelled video beside the copy-frame baseline; `synth` draws scenes
+//! to try both on. A library besides the program, so that each part is tested by itself.
+
+pub mod calibrate;
+pub mod cli;
+pub mod config;
+pub mod evaluate;
+pub mod output;
+pub mod progress;
+pub mod scoring;
+mod synth;
+pub mod train;
+
+use cli::{Cli, Command};
+
+/// Runs a command of the program.
+///
+/// # Errors
+/// Whatever ended it; [`exit_code`] tells usage from failure.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Synth(args) => synth::run(&args),
+    }
+}
+
+/// 2 for a command that could never have worked as it was called, 1 for one that failed.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<config::ConfigError>() || error.is::<output::OutputError>() { 2 } else { 1 }
+}

@@ -1,0 +1,30 @@
+//! `protoguard-trainer`: train, evaluate, synth.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use protoguard_trainer::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    match protoguard_trainer::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[allow(clippy::print_stderr, reason = "the one line that a failed command answers")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::from(protoguard_trainer::exit_code(&error))
+        }
+    }
+}

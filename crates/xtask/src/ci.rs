@@ -1,0 +1,41 @@
+//! `cargo xtask ci`: everything that must hold before a change is merged, quick checks first.
+
+mod arrows;
+mod tracked;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{setup, test};
+
+/// Checks the tree, the arrows between the rooms, format and lints, then runs all tests.
+///
+/// # Errors
+/// When a check fails; all of them are tried first, except that tests wait for the others.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut broken = Vec::new();
+    for complaint in tracked::complaints(workspace)? {
+        eprintln!("tree: {complaint}");
+        broken.push("tree");
+    }
+    for complaint in arrows::complaints(&workspace.metadata()?) {
+        eprintln!("arrows: {complaint}");
+        broken.push("arrows");
+    }
+    if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
+        broken.push("fmt");
+    }
+    setup::run(workspace, None)?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    if !workspace.cargo(&clippy).status()?.success() {
+        broken.push("clippy");
+    }
+    broken.dedup();
+    if !broken.is_empty() {
+        bail!("checks failed: {}; tests were not run", broken.join(", "));
+    }
+    eprintln!("tree, arrows, format and lints are in order");
+    test::run(workspace, false)
+}

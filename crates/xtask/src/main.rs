@@ -1,0 +1,79 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! Everything that a newcomer, a developer or a build machine does beyond plain cargo is here, so
+//! that the README and CI name the same commands. It is the first thing a fresh clone compiles,
+//! hence few dependencies; libtorch is deliberately absent.
+//!
+//! Progress goes to standard error. What a program may want to read goes to standard output.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its caller")]
+
+mod ci;
+mod codegen;
+mod demo;
+mod process;
+mod setup;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    about = "Protoguard's own commands"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lay out libtorch's CPU library in .libtorch, from the package index that pip uses
+    Setup {
+        /// Folder to create [default: .libtorch in the workspace]
+        #[arg(long)]
+        dest: Option<PathBuf>,
+    },
+    /// Draw scenes, train, serve, score over gRPC, and print how well it went
+    Demo(demo::DemoArgs),
+    /// Set up and run all tests
+    Test {
+        /// Only the crates that build without libtorch
+        #[arg(long)]
+        light: bool,
+    },
+    /// Everything that must hold before a change is merged
+    Ci,
+    /// Generate the wire types again from proto/
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Setup { dest } => setup::run(&workspace, dest.as_deref())?,
+        Command::Demo(args) => demo::run(&workspace, args)?,
+        Command::Test { light } => return test::run(&workspace, *light),
+        Command::Ci => return ci::run(&workspace),
+        Command::Codegen => codegen::run(&workspace)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,136 @@
+//! The sum over the totals of cargo's test programs.
+//!
+//! A test that lacks its input (a data set, a program) says `skipped: ...` and returns, which the
+//! test program counts as passed. Here it counts as skipped, so that the sum tells how much was
+//! really tried. For that the programs run with `--show-output`; of what they show for passed
+//! tests, only those lines are passed on.
+
+use std::fmt;
+
+/// Tests by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    passed: usize,
+    /// Tests that failed.
+    pub(super) failed: usize,
+    ignored: usize,
+    /// Passed, by returning early and saying so.
+    skipped: usize,
+    place: Place,
+}
+
+/// Where in a test program's output the reader is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Outside,
+    /// Among what passed tests printed.
+    Successes { counted: bool },
+}
+
+impl Totals {
+    /// Takes the next line; whether it is for the reader.
+    pub(super) fn read(&mut self, line: &str) -> bool {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            self.place = Place::Outside;
+            self.add(counts);
+            return true;
+        }
+        match (self.place, line) {
+            (Place::Outside, "successes:") => {
+                self.place = Place::Successes { counted: false };
+                false
+            }
+            (Place::Outside, _) => true,
+            (Place::Successes { .. }, "failures:") => {
+                self.place = Place::Outside;
+                true
+            }
+            (Place::Successes { counted }, _) => self.read_success(line, counted),
+        }
+    }
+
+    fn read_success(&mut self, line: &str, counted: bool) -> bool {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            self.place = Place::Successes { counted: false };
+        } else if line.starts_with("skipped:") {
+            if !counted {
+                self.place = Place::Successes { counted: true };
+                self.skipped += 1;
+            }
+            return true;
+        }
+        false
+    }
+
+    fn add(&mut self, counts: &str) {
+        let counts = counts.split_once(". ").map_or("", |(_, counts)| counts);
+        for count in counts.split("; ") {
+            match count.split_once(' ') {
+                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
+                Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
+                Some((number, "ignored")) => self.ignored += number.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passed = self.passed.saturating_sub(self.skipped);
+        let skipped = self.skipped + self.ignored;
+        write!(f, "{passed} passed, {} failed, {skipped} skipped", self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "
+running 3 tests
+test a ... ok
+test b ... ok
+test c ... FAILED
+
+successes:
+
+---- a stdout ----
+skipped: the data is not here
+skipped: nor is this
+chatter
+
+---- b stdout ----
+all fine
+
+successes:
+    a
+    b
+
+failures:
+
+---- c stdout ----
+assertion failed
+
+failures:
+    c
+
+test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+running 2 tests
+test d ... ok
+test e ... ignored
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.00s
+";
+
+    #[test]
+    fn totals_of_several_programs_are_summed() {
+        let mut totals = Totals::default();
+        let shown: Vec<&str> = OUTPUT.lines().filter(|line| totals.read(line)).collect();
+        // a passed by skipping.
+        assert_eq!(totals.to_string(), "2 passed, 1 failed, 2 skipped");
+        assert!(shown.contains(&"skipped: the data is not here"));
+        assert!(shown.contains(&"assertion failed"));
+        assert!(!shown.contains(&"chatter") && !shown.contains(&"all fine"));
+    }
+}

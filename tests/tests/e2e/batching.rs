@@ -1,0 +1,93 @@
+//! A clip's score does not depend on the clips that share its forward pass.
+
+use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
+use protoguard_proto::v1::{Image, ImageEncoding, ScoreClipResponse, View};
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::clips::encoded;
+use crate::server::Server;
+use crate::trained::{SIDE, Trained, trained};
+
+const BATCH: usize = 8;
+const TOLERANCE: f64 = 1e-5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_together_score_as_eight_alone() {
+    let trained = trained().await;
+    // The worker waits for company as long as some is on its way.
+    let patient = ["--max-batch-delay-ms", "200"];
+    let server = Server::start_with(&trained.checkpoint, &patient).await;
+    let client = server.scoring().await;
+    let mut alone = Vec::new();
+    for index in 0..BATCH {
+        alone.push(score(client.clone(), trained, index).await);
+    }
+    assert!(alone.iter().all(|response| batch_size(response) == 1));
+
+    // How clips meet is up to the scheduler: ask until eight of them have shared a forward pass.
+    let mut tries = 0;
+    let together = loop {
+        let mut calls = JoinSet::new();
+        for index in 0..BATCH {
+            let client = client.clone();
+            calls.spawn(async move { (index, score(client, trained, index).await) });
+        }
+        let mut together = calls.join_all().await;
+        together.sort_by_key(|answer| answer.0);
+        let together: Vec<ScoreClipResponse> = together.into_iter().map(|(_, r)| r).collect();
+        if together.iter().all(|response| batch_size(response) == BATCH as u32) {
+            break together;
+        }
+        tries += 1;
+        assert!(tries < 100, "eight clips never shared a batch");
+    };
+    for (alone, together) in alone.iter().zip(&together) {
+        assert_same(alone, together);
+    }
+}
+
+async fn score(
+    mut client: ScoringServiceClient<Channel>,
+    trained: &Trained,
+    index: usize,
+) -> ScoreClipResponse {
+    let mut request = encoded(trained, index);
+    request.set_view(View::Full);
+    request.set_image_encoding(ImageEncoding::RawF32);
+    client.score_clip(request).await.unwrap().into_inner()
+}
+
+fn batch_size(response: &ScoreClipResponse) -> u32 {
+    response.timings.unwrap().batch_size
+}
+
+fn assert_same(alone: &ScoreClipResponse, together: &ScoreClipResponse) {
+    let numbers = |r: &ScoreClipResponse| [r.psnr_db, r.feature_distance, r.regularity];
+    for (a, b) in numbers(alone).into_iter().zip(numbers(together)) {
+        assert!((a.unwrap() - b.unwrap()).abs() <= TOLERANCE, "{a:?} and {b:?}");
+    }
+    assert_eq!(alone.anomalous, together.anomalous);
+    let pictures = |r: &ScoreClipResponse| -> Vec<Image> {
+        let single = [r.predicted_frame.clone().unwrap(), r.error_map.clone().unwrap()];
+        single.into_iter().chain(r.rgb_differences.iter().cloned()).collect()
+    };
+    let (alone, together) = (pictures(alone), pictures(together));
+    assert_eq!((alone.len(), together.len()), (6, 6));
+    for (a, b) in alone.iter().zip(&together) {
+        assert_eq!((a.height, a.width, a.channels), (SIDE, SIDE, b.channels));
+        let pairs = floats(a).into_iter().zip(floats(b));
+        let apart = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        assert!(apart <= TOLERANCE, "{apart}");
+    }
+}
+
+fn floats(image: &Image) -> Vec<f32> {
+    let values: Vec<f32> = image
+        .data
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    assert_eq!(values.len(), (image.height * image.width * image.channels) as usize);
+    values
+}

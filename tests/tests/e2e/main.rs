@@ -1,0 +1,17 @@
+//! One program for all end-to-end tests, so that they link once.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up should fail loudly")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
+mod bad_files;
+mod batching;
+mod clips;
+mod drain;
+mod foreign_clients;
+mod health;
+mod programs;
+mod real_video;
+mod refusals;
+mod scores;
+mod server;
+mod trained;

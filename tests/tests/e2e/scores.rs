@@ -1,0 +1,79 @@
+//! What is served is what the trainer computes.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::programs::run;
+use crate::server::Server;
+use crate::trained::{EvaluatedFrame, trained};
+
+/// Room for another batch size and another order of sums.
+const TOLERANCE: f64 = 1e-4;
+
+/// Scores a folder with the client; every line but the summary.
+pub(crate) async fn served(server: &Server, path: &Path, more: &[&str]) -> Vec<Value> {
+    let uri = server.uri();
+    let mut arguments = vec!["score", path.to_str().unwrap(), "--address", &uri];
+    arguments.extend(["--format", "jsonl"]);
+    arguments.extend(more);
+    let text = run("protoguard", arguments).await.success();
+    let mut lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let summary = lines.pop().unwrap();
+    assert_eq!(summary["summary"]["clips_scored"], lines.len());
+    lines
+}
+
+/// Every served frame has the scores that `evaluate` gave it.
+pub(crate) fn assert_same(served: &[Value], evaluated: &[EvaluatedFrame]) {
+    assert_eq!(served.len(), evaluated.len());
+    for (served, evaluated) in served.iter().zip(evaluated) {
+        assert_eq!(served["video"], evaluated.video);
+        assert_eq!(served["frame"], evaluated.frame);
+        let pairs = [
+            ("psnr_db", evaluated.psnr_db),
+            ("feature_distance", evaluated.feature_distance),
+            ("regularity", evaluated.regularity),
+        ];
+        for (name, expected) in pairs {
+            let found = served[name].as_f64().unwrap();
+            assert!((found - expected).abs() <= TOLERANCE, "{name}: {served} and {evaluated:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn served_scores_are_those_of_evaluate() {
+    let trained = trained().await;
+    let server = Server::start(&trained.checkpoint).await;
+    let frames = trained.data.join("testing/frames");
+    assert_eq!(trained.frames.len(), 2 * 56);
+    // The server resizes, or the client does; the batches differ.
+    let ways: [&[&str]; 3] =
+        [&[], &["--payload", "raw", "--concurrency", "1"], &["--payload", "png"]];
+    for way in ways {
+        assert_same(&served(&server, &frames, way).await, &trained.frames);
+    }
+}
+
+#[tokio::test]
+async fn labels_give_an_auc_beside_the_baseline() {
+    let trained = trained().await;
+    let server = Server::start(&trained.checkpoint).await;
+    let uri = server.uri();
+    let (frames, labels) =
+        (trained.data.join("testing/frames"), trained.data.join("frame_labels.npy"));
+    let out = tempfile::tempdir().unwrap();
+    let at = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let (curve, worst, table) = (at("curve.png"), at("worst"), at("table.txt"));
+    let mut score = vec!["score", frames.to_str().unwrap(), "--address", &uri];
+    score.extend(["--labels", labels.to_str().unwrap(), "--picture", &curve]);
+    score.extend(["--worst", "2", "--worst-dir", &worst, "--output", &table]);
+    run("protoguard", score).await.success();
+    let text = std::fs::read_to_string(&table).unwrap();
+    for words in ["micro AUC", "copy-frame baseline", "most anomalous frames", "112 clips in"] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(image::open(&curve).unwrap().height() > 300);
+    assert_eq!(std::fs::read_dir(&worst).unwrap().count(), 2);
+}
