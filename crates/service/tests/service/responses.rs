@@ -87,7 +87,7 @@ async fn models_are_described() {
     assert_eq!(listed.default_model, "hall");
     let model = client.get_model(v1::GetModelRequest::default()).await.unwrap().into_inner().model;
     let model = model.unwrap();
-    assert_eq!(listed.models, [model.clone()]);
+    assert_eq!(listed.models, std::slice::from_ref(&model));
     assert_eq!((model.past_frames, model.side, model.calibrations.len()), (4, 16, 2));
     served.stop().await;
 }
