@@ -115,7 +115,8 @@ impl TrainerConfig {
     /// # Errors
     /// When a layer cannot be read, a key is unknown, or a value is out of range.
     pub fn load(layers: &Layers<'_>) -> Result<Self, ConfigError> {
-        let mut builder = Config::builder();
+        // The defaults are a layer, so that a key of a table may be set without its neighbours.
+        let mut builder = Config::builder().add_source(Config::try_from(&Self::default())?);
         if let Some(path) = layers.file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml));
         }
