@@ -28,7 +28,8 @@ pub struct ScorerOptions {
     pub threads: Option<usize>,
     /// The folder with `libtorch_cuda.so`, which a GPU needs.
     pub libtorch: Option<PathBuf>,
-    /// What convolutions compute in.
+    /// What convolutions compute in. `Auto` falls back to f32 for a checkpoint that does not
+    /// reproduce its golden clip in less.
     pub precision: Precision,
 }
 
@@ -47,8 +48,10 @@ pub struct TchScorer {
 }
 
 impl TchScorerFactory {
-    /// A factory of replicas of `checkpoint`. Nothing is computed yet.
-    pub fn new(checkpoint: Arc<Checkpoint>, options: ScorerOptions) -> Self {
+    /// A factory of replicas of `checkpoint`. Nothing is computed yet, unless `Auto` has to be
+    /// settled by the golden clip.
+    pub fn new(checkpoint: Arc<Checkpoint>, mut options: ScorerOptions) -> Self {
+        options.precision = settle(&checkpoint, &options);
         let content = checkpoint.content();
         let card = ModelCard {
             name: options.name.clone(),
@@ -57,7 +60,7 @@ impl TchScorerFactory {
             base_width: content.model.base_width,
             memory_items: content.model.memory.as_ref().map_or(0, |memory| memory.items),
             motion_branch: content.model.motion_branch,
-            precision: options.precision.on(options.device.torch()).to_string(),
+            precision: options.precision.to_string(),
             device: options.device.to_string(),
             training_data: content.training.data.clone(),
             metrics: content.training.metrics.clone(),
@@ -72,16 +75,35 @@ impl TchScorerFactory {
     /// When the device is missing or has no room, or the golden clip scores otherwise than
     /// recorded.
     pub fn build_scorer(&self) -> Result<TchScorer, ModelError> {
-        let device = self.options.device.open(self.options.libtorch.as_deref())?;
-        if let Some(threads) = self.options.threads {
-            set_threads_of_this_thread(threads);
-        }
-        let network = Network::from_checkpoint(&self.checkpoint, device)?;
-        let scorer = TchScorer::new(InferenceGraph::new(&network, self.options.precision)?);
-        if let Some(golden) = &self.checkpoint.content().golden {
-            scorer.prove(golden)?;
-        }
-        Ok(scorer)
+        proven(&self.checkpoint, &self.options)
+    }
+}
+
+/// A replica that scores the golden clip as recorded.
+fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer, ModelError> {
+    let device = options.device.open(options.libtorch.as_deref())?;
+    if let Some(threads) = options.threads {
+        set_threads_of_this_thread(threads);
+    }
+    let network = Network::from_checkpoint(checkpoint, device)?;
+    let scorer = TchScorer::new(InferenceGraph::new(&network, options.precision)?);
+    if let Some(golden) = &checkpoint.content().golden {
+        scorer.prove(golden)?;
+    }
+    Ok(scorer)
+}
+
+/// The precision that replicas will have: never `Auto`.
+fn settle(checkpoint: &Checkpoint, options: &ScorerOptions) -> Precision {
+    let precision = options.precision.on(options.device.torch());
+    if options.precision != Precision::Auto || precision == Precision::F32 {
+        return precision;
+    }
+    let tried = ScorerOptions { precision, ..options.clone() };
+    match proven(checkpoint, &tried) {
+        Err(ModelError::Checkpoint(_)) => Precision::F32,
+        // Any other fault is not the precision's, and is told when a replica is built.
+        _ => precision,
     }
 }
 

@@ -78,7 +78,7 @@ impl InferenceGraph {
         let memory = network.memory().map(Memory::frozen).transpose()?;
         // Folding pays where there are fewer items than channels.
         let folded = memory.as_ref().filter(|memory| memory.config().items < config.channels());
-        let items = folded.map(|memory| items_in_f64(memory)).transpose()?;
+        let items = folded.map(items_in_f64).transpose()?;
         let decoder = |plan, last| {
             let parts = DecoderParts { plan, tensors: &tensors, items: items.as_ref(), last };
             GraphDecoder::new(&parts, setting)
@@ -177,7 +177,7 @@ fn encoder(
     setting: Setting,
 ) -> Result<[Level; 4]> {
     let level = |depth: usize, last| -> Result<Level> {
-        let side = 8 * setting.query_side >> depth;
+        let side = (8 * setting.query_side) >> depth;
         let [first, second] = &plan[depth];
         let convolution = |plan, activation| {
             Convolution::new(&Folded::new(plan, tensors)?, activation, side, setting)
