@@ -165,7 +165,7 @@ impl Network {
         let Encoding { z, skips } = self.encoder.forward(&batch.input, Mode::Training)?;
         let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
         let z_hat = match &memory {
-            Some(pass) => pass.output.shallow_clone(),
+            Some(pass) => pass.z_hat(&z)?,
             None => normalized_bottleneck(&z)?,
         };
         let prediction = self.prediction.predict(&z_hat, &skips, Mode::Training)?;
@@ -189,20 +189,23 @@ impl Network {
         }
     }
 
-    /// The forward pass of scoring: stored statistics, frozen memory, no graph. The motion
-    /// decoder, a third of the cost, runs only when it is asked for.
+    /// The forward pass with stored statistics and a frozen memory, as training watches its
+    /// held-out clips. Scoring runs the faster [`crate::InferenceGraph`], which this checks.
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_inference(&self, input: &Tensor, with_motion: bool) -> Result<InferencePass> {
         let Encoding { z, skips } = self.encode(input)?;
         let Recollection { z_hat, memory } = self.recall(&z)?;
-        let prediction = self.predict(&z_hat, &skips)?;
-        let difference = if with_motion { self.generate_difference(&z_hat)? } else { None };
-        Ok(InferencePass { prediction, difference, memory })
+        let motion = self.motion.as_ref().filter(|_| with_motion);
+        tch::no_grad(|| {
+            let prediction = self.prediction.predict(&z_hat, &skips, Mode::Inference)?;
+            let generate = |motion: &Decoder| motion.generate_difference(&z_hat, Mode::Inference);
+            Ok(InferencePass { prediction, difference: motion.map(generate).transpose()?, memory })
+        })
     }
 
-    /// First stage of scoring: the encoder on `[B, 3t, S, S]`.
+    /// The first stage: the encoder on `[B, 3t, S, S]`.
     ///
     /// # Errors
     /// When libtorch refuses.
@@ -210,7 +213,7 @@ impl Network {
         tch::no_grad(|| self.encoder.forward(input, Mode::Inference))
     }
 
-    /// Second stage: `z_hat` of the bottleneck, from the frozen memory.
+    /// The second stage: `z_hat` of the bottleneck, from the frozen memory.
     ///
     /// # Errors
     /// When libtorch refuses.
@@ -220,26 +223,7 @@ impl Network {
                 return Ok(Recollection { z_hat: normalized_bottleneck(z)?, memory: None });
             };
             let pass = memory.read(z)?;
-            Ok(Recollection { z_hat: pass.output.shallow_clone(), memory: Some(pass) })
-        })
-    }
-
-    /// Third stage: the predicted frames.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn predict(&self, z_hat: &Tensor, skips: &[Tensor; 3]) -> Result<Tensor> {
-        tch::no_grad(|| self.prediction.predict(z_hat, skips, Mode::Inference))
-    }
-
-    /// Fourth stage: the RGB differences, or nothing without a motion branch.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn generate_difference(&self, z_hat: &Tensor) -> Result<Option<Tensor>> {
-        let motion = self.motion.as_ref();
-        tch::no_grad(|| {
-            motion.map(|motion| motion.generate_difference(z_hat, Mode::Inference)).transpose()
+            Ok(Recollection { z_hat: pass.z_hat(z)?, memory: Some(pass) })
         })
     }
 }

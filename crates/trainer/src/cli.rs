@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Override;
+use protoguard_model::Precision;
 
 /// Learns what normal looks like from folders of video, and measures how well it did.
 #[derive(Debug, Parser)]
@@ -142,6 +143,9 @@ pub struct EvaluateArgs {
     /// CPU threads, 0 for all cores
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+    /// What convolutions compute in: f32, bf16 or auto, which is what a server would take
+    #[arg(long, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Folder of libtorch_cuda.so, for cuda devices
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub libtorch: Option<PathBuf>,

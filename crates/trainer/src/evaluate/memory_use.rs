@@ -30,8 +30,7 @@ impl MemoryObserver {
     /// # Errors
     /// When libtorch refuses.
     pub fn read(&self) -> Result<Option<MemoryUse>> {
-        let (Some(memory), Some(counts)) = (self.scorer.network().memory(), &self.seen.counts)
-        else {
+        let (Some(memory), Some(counts)) = (self.scorer.graph().memory(), &self.seen.counts) else {
             return Ok(None);
         };
         let counts = Vec::<f64>::try_from(counts)?;

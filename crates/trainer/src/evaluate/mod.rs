@@ -76,6 +76,7 @@ fn scorer_options(args: &EvaluateArgs) -> anyhow::Result<ScorerOptions> {
         device: args.device.parse()?,
         threads: (args.threads > 0).then_some(args.threads),
         libtorch: args.libtorch.clone(),
+        precision: args.precision,
     })
 }
 
