@@ -1,4 +1,5 @@
 //! The graph that is served computes what the network computes.
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod fixture;
