@@ -1,16 +1,22 @@
 //! `cargo xtask ci`: everything that must hold before a change is merged, quick checks first.
 
 mod arrows;
+mod monitoring;
 mod tracked;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz::Target;
 use crate::workspace::Workspace;
-use crate::{setup, test};
+use crate::{fuzz, setup, test};
 
-/// Checks the tree, the arrows between the rooms, format and lints, then runs all tests.
+/// For each target; `cargo xtask fuzz` has the time for more.
+const FUZZ_SECONDS: u32 = 10;
+
+/// Checks the tree, the arrows between the rooms, format and lints, fuzzes what reads from the
+/// network for some seconds, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -23,6 +29,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     for complaint in arrows::complaints(&workspace.metadata()?) {
         eprintln!("arrows: {complaint}");
         broken.push("arrows");
+    }
+    for complaint in monitoring::complaints(workspace)? {
+        eprintln!("monitoring: {complaint}");
+        broken.push("monitoring");
     }
     if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
         broken.push("fmt");
@@ -37,5 +47,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
     eprintln!("tree, arrows, format and lints are in order");
+    for target in Target::WITH_COVERAGE {
+        fuzz::fuzz(workspace, target, FUZZ_SECONDS)?;
+    }
     test::run(workspace, false)
 }

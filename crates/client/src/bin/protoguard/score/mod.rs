@@ -1,11 +1,11 @@
 //! `protoguard score`: video in, anomaly scores out.
 
-mod clips;
+pub(crate) mod clips;
 mod pipeline;
 mod record;
-mod source;
+pub(crate) mod source;
 mod summary;
-mod table;
+pub(crate) mod table;
 mod worst;
 
 use std::io::{self, IsTerminal, Write};

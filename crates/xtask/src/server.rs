@@ -1,17 +1,18 @@
-//! The server of a demo: started on a free port, stopped as an orchestrator would.
+//! A server: started on a free port, stopped as an orchestrator would.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal};
 
-use super::programs::Programs;
 use crate::process::{Children, Running};
+use crate::programs::Programs;
 
 /// What the server prints when it can be called.
 const ANNOUNCEMENT: &str = "listening on ";
@@ -20,7 +21,7 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// A server that has said where it listens.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     running: Running,
     address: String,
     log: PathBuf,
@@ -31,16 +32,27 @@ impl Server {
     ///
     /// # Errors
     /// When it ends or stays silent instead; the end of its log is in the message.
-    pub(super) fn start(
+    pub(crate) fn start(
         programs: &Programs,
         children: &Arc<Children>,
         folder: &Path,
     ) -> Result<Self> {
-        let log = folder.join("server.log");
-        let file =
-            File::create(&log).with_context(|| format!("{} cannot be made", log.display()))?;
         let mut command = programs.server();
         command.arg("--model").arg(folder.join("model.safetensors"));
+        Self::start_command(command, children, folder.join("server.log"))
+    }
+
+    /// Starts a server that is fully described but for its address and its log.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_command(
+        mut command: Command,
+        children: &Arc<Children>,
+        log: PathBuf,
+    ) -> Result<Self> {
+        let file =
+            File::create(&log).with_context(|| format!("{} cannot be made", log.display()))?;
         command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(file);
         let mut running = children.spawn(&mut command)?;
         let stdout = running.child.stdout.take().context("the server has no output")?;
@@ -51,15 +63,41 @@ impl Server {
     }
 
     /// Where clients connect.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.running.pid()
+    }
+
+    /// Tells it to stop and waits, for so long, for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.running.stop(patience)
+    }
+
+    /// Asks it to load its models again.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.running.signal(Signal::HUP)
+    }
+
+    /// Everything that it logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Stops the server as an orchestrator would, which must end it with success.
     ///
     /// # Errors
     /// When it does not drain and exit with 0.
-    pub(super) fn finish(&mut self, calls_succeeded: bool) -> Result<()> {
+    pub(crate) fn finish(&mut self, calls_succeeded: bool) -> Result<()> {
         let status = self.running.stop(STOP)?;
         if !calls_succeeded || !status.success() {
             eprintln!("{}", tail(&self.log));

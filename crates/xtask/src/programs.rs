@@ -12,8 +12,8 @@ use crate::process::Children;
 use crate::workspace::Workspace;
 
 /// Where the built programs lie.
-#[derive(Debug)]
-pub(super) struct Programs {
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
     workspace: Workspace,
     folder: PathBuf,
 }
@@ -23,7 +23,7 @@ impl Programs {
     ///
     /// # Errors
     /// When one of them does not build.
-    pub(super) fn build(workspace: &Workspace, children: &Arc<Children>) -> Result<Self> {
+    pub(crate) fn build(workspace: &Workspace, children: &Arc<Children>) -> Result<Self> {
         eprintln!("building (minutes the first time)");
         let mut cargo = workspace.cargo(&["build", "--release", "--bins"]);
         for package in ["protoguard-trainer", "protoguard-server", "protoguard-client"] {
@@ -35,19 +35,19 @@ impl Programs {
     }
 
     /// The recipe of the training, the only place where it is written down.
-    pub(super) fn recipe(&self) -> PathBuf {
+    pub(crate) fn recipe(&self) -> PathBuf {
         self.workspace.root().join("crates/trainer/presets/demo.toml")
     }
 
-    pub(super) fn trainer(&self) -> Command {
+    pub(crate) fn trainer(&self) -> Command {
         self.program("protoguard-trainer")
     }
 
-    pub(super) fn server(&self) -> Command {
+    pub(crate) fn server(&self) -> Command {
         self.program("protoguard-server")
     }
 
-    pub(super) fn client(&self) -> Command {
+    pub(crate) fn client(&self) -> Command {
         self.program("protoguard")
     }
 
