@@ -26,6 +26,7 @@ fn subject() -> Subject {
     Subject {
         model_version: "0123456789ab".to_owned(),
         data: "scenes".to_owned(),
+        labels: "frame_labels.npy".to_owned(),
         labels_sha256: String::new(),
         videos: 2,
         frames: 88,
@@ -40,7 +41,9 @@ fn a_report_has_every_number_beside_the_baseline() {
     let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
     let calibrations = [Calibration::from_held_out(None, &normal, 0.6).unwrap()];
     let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
-    let memory = Some(MemoryUse { d_m: 12.0, d_q: 0.9, items_in_use: 7, items: 100 });
+    let mut counts = [0.0; 100];
+    counts[..7].fill(3.0);
+    let memory = Some(MemoryUse::new(&counts, 12.0, 0.9));
     let report = EvalReport::new(&measured, subject(), memory).unwrap();
     for grouping in [Grouping::Video, Grouping::Scene, Grouping::Dataset, Grouping::Calibrated] {
         assert_eq!(report.get(grouping, Signal::Combined).unwrap().auc, 1.0, "{grouping:?}");

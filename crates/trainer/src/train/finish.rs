@@ -61,7 +61,7 @@ fn golden(
     held_out: &[DecodedVideo],
 ) -> anyhow::Result<Golden> {
     let shape = network.config().shape;
-    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0));
+    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0).transpose()).transpose()?;
     Ok(record_golden(network, clip.context("no held-out clip to record as golden")?)?)
 }
 
