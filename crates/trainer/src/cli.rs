@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protoguard_data::Layout;
+use protoguard_model::Precision;
 
 use crate::config::Override;
-use protoguard_model::Precision;
+use crate::source::SourceArgs;
 
 /// Learns what normal looks like from folders of video, and measures how well it did.
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Measure a checkpoint on labelled test video, beside the copy-frame baseline.
     Evaluate(EvaluateArgs),
+    /// Report what a data set holds: videos, sizes, labels, and everything odd.
+    Inspect(InspectArgs),
     /// Draw synthetic scenes with labelled anomalies, as an ordinary folder of frames.
     Synth(SynthArgs),
 }
@@ -30,9 +34,12 @@ pub enum Command {
 /// Flags of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Folder with training/frames/NAME/*.jpg
+    /// Folder of normal video, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Checkpoint to write, such as model.safetensors
     #[arg(long)]
     pub out: PathBuf,
@@ -122,12 +129,19 @@ pub struct EvaluateArgs {
     /// Checkpoint to measure
     #[arg(long)]
     pub checkpoint: PathBuf,
-    /// Folder with testing/frames/NAME/*.jpg and labels
+    /// Folder of labelled test video, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
-    /// Labels as .npy, one a test frame in order of videos [default: *frame_labels*.npy in the folder]
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Labels as .npy (one a test frame in order of videos), .csv (video,first,last) or UCSD's .m
+    /// [default: those that come with the data]
     #[arg(long)]
     pub labels: Option<PathBuf>,
+    /// Write one HTML page with numbers, curves and pictures
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Write all numbers as JSON
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -152,6 +166,33 @@ pub struct EvaluateArgs {
     /// Replace output files that exist
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Folder of a data set, of any layout
+    pub data: PathBuf,
+    /// How the data lies on disk: ucsd, avenue, shanghaitech, converted or own [default: found by
+    /// looking]
+    #[arg(long)]
+    pub layout: Option<Layout>,
+    /// Decode every frame as training would, instead of reading the heads of files
+    #[arg(long)]
+    pub decode: bool,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Text for a terminal.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// Flags of `synth`.

@@ -1,16 +1,18 @@
 //! The trainer: folders of normal video in, a checkpoint and its measure out.
 //!
 //! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint;
-//! `evaluate` measures one on labelled video beside the copy-frame baseline; `synth` draws scenes
-//! to try both on. A library besides the program, so that each part is tested by itself.
+//! `evaluate` measures one on labelled video beside the copy-frame baseline; `inspect` reports what
+//! a data set holds; `synth` draws scenes to try them on. A library besides the program, so that each part is tested by itself.
 
 pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod evaluate;
+pub mod inspect;
 pub mod output;
 pub mod progress;
 pub mod scoring;
+pub mod source;
 mod synth;
 pub mod train;
 
@@ -24,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }

@@ -1,4 +1,4 @@
-//! `protoguard-trainer`: train, evaluate, synth.
+//! `protoguard-trainer`: train, evaluate, inspect, synth.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -40,7 +40,10 @@ impl Programs {
     }
 
     pub(crate) fn trainer(&self) -> Command {
-        self.program("protoguard-trainer")
+        let mut command = self.program("protoguard-trainer");
+        // The scenes are drawn anew for every demo: their frames are of no use to a later one.
+        command.env("PROTOGUARD_CACHE", "off");
+        command
     }
 
     pub(crate) fn server(&self) -> Command {

@@ -12,6 +12,7 @@ mod health;
 mod programs;
 mod real_video;
 mod refusals;
+mod reports;
 mod scores;
 mod server;
 mod trained;

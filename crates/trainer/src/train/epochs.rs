@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 use protoguard_core::{Clip, ClipShape};
-use protoguard_data::{ClipLoader, LoaderConfig, clips_in_order};
+use protoguard_data::{ClipLoader, DatasetError, LoaderConfig, clips_in_order};
 use protoguard_model::{HealthMeter, ModelError};
 
 use super::data::TrainingData;
@@ -37,6 +37,9 @@ pub enum TrainError {
         /// What happened.
         source: StepError,
     },
+    /// Decoded frames can no longer be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
     /// The held-out clips could not be predicted.
     #[error("epoch {epoch}, held-out clips: {source}")]
     HeldOut {
@@ -89,7 +92,7 @@ impl<'a> Epochs<'a> {
         let mut health = HealthMeter::new();
         for (index, clips) in self.loader.epoch(epoch).enumerate() {
             let found = learner
-                .step(&clips, rate, &mut health)
+                .step(&clips?, rate, &mut health)
                 .map_err(|source| TrainError::Step { epoch: epoch + 1, step: index + 1, source })?;
             losses.add(&found);
             self.bar.inc(1);
@@ -100,19 +103,20 @@ impl<'a> Epochs<'a> {
             epoch: epoch + 1,
             learning_rate: rate,
             training: losses.mean(),
-            held_out_psnr_db: self.held_out_psnr_db(learner).map_err(failed)?,
+            held_out_psnr_db: self.held_out_psnr_db(learner, epoch)?,
             memory: health.read().map_err(failed)?,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
 
-    fn held_out_psnr_db(&self, learner: &Learner) -> Result<f64, ModelError> {
-        let mut clips =
-            clips_in_order(&self.data.held_out, self.shape).map(|placed| placed.clip).peekable();
+    fn held_out_psnr_db(&self, learner: &Learner, epoch: u64) -> Result<f64, TrainError> {
+        let failed = |source| TrainError::HeldOut { epoch: epoch + 1, source };
+        let placed = clips_in_order(&self.data.held_out, self.shape);
+        let mut clips = placed.map(|placed| placed.map(|placed| placed.clip)).peekable();
         let (mut sum, mut count) = (0.0, 0usize);
         while clips.peek().is_some() {
-            let batch: Vec<Clip> = clips.by_ref().take(8).collect();
-            sum += learner.held_out_psnr_db(&batch)?.iter().sum::<f64>();
+            let batch: Vec<Clip> = clips.by_ref().take(8).collect::<Result<_, _>>()?;
+            sum += learner.held_out_psnr_db(&batch).map_err(failed)?.iter().sum::<f64>();
             count += batch.len();
         }
         Ok(sum / count.max(1) as f64)

@@ -60,7 +60,7 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
 
 fn golden(graph: &InferenceGraph, held_out: &[DecodedVideo]) -> anyhow::Result<Golden> {
     let shape = graph.config().shape;
-    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0));
+    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0).transpose()).transpose()?;
     Ok(record_golden(graph, clip.context("no held-out clip to record as golden")?)?)
 }
 

@@ -12,11 +12,11 @@ mod tests;
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_core::{Clip, ClipShape};
+use protoguard_core::ClipShape;
 use protoguard_model::{DeviceSpec, Network};
 
 pub use adam::{Adam, NamedState};
-pub use data::{TrainingData, decode, name_of};
+pub use data::TrainingData;
 pub use epochs::{Epochs, TrainError};
 pub use finish::{Finished, checkpoint};
 pub use schedule::CosineSchedule;
@@ -25,6 +25,7 @@ pub use step::{EpochRecord, Learner, LossMeter, MeanLosses, StepError};
 use crate::cli::TrainArgs;
 use crate::config::{Layers, TrainerConfig};
 use crate::output;
+use crate::source::Source;
 
 /// Trains as the arguments say and writes the checkpoint.
 ///
@@ -44,7 +45,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let device = spec.open(args.libtorch.as_deref())?;
     set_threads(config.training.threads);
     let shape = config.model.shape;
-    let data = TrainingData::read(&args.data, shape, config.training.held_out)?;
+    let source = Source::open(&args.data, &args.source)?;
+    let data = TrainingData::load(&source, shape, config.training.held_out)?;
     check_size(&data, shape, config.training.batch_size)?;
     tracing::info!("{}", data.describe(shape));
 
@@ -84,10 +86,8 @@ fn check_size(data: &TrainingData, shape: ClipShape, batch_size: usize) -> anyho
         clips >= batch_size,
         "training videos give {clips} clips; at least training.batch_size = {batch_size} are needed"
     );
-    let held_out: Vec<Clip> =
-        data.held_out.iter().flat_map(|video| video.clip_at(shape, 0)).collect();
     anyhow::ensure!(
-        !held_out.is_empty(),
+        data.held_out.iter().any(|video| video.clip_count(shape) > 0),
         "no training video is long enough to hold out its end for calibration; at least {} frames are needed",
         2 * shape.frames()
     );
