@@ -6,16 +6,16 @@ import pathlib
 from build import image
 from podman import RESTRICTED, podman
 
-SYNTH = ["synth", "--out", "/work/scenes", "--training-videos", "1", "--testing-videos", "1",
+SYNTH = ["synth", "--out", "/demo/scenes", "--training-videos", "1", "--testing-videos", "1",
          "--frames", "60", "--height", "48", "--width", "64"]
-TRAIN = ["train", "--data", "/work/scenes", "--out", "/work/models/camera.safetensors",
+TRAIN = ["train", "--data", "/demo/scenes", "--out", "/demo/models/camera.safetensors",
          "--side", "32", "--past-frames", "4", "--base-width", "8", "--memory-items", "10",
          "--epochs", "1"]
 
 
 def trainer(folder, arguments):
     podman("run", "--rm", "--network", "none", *RESTRICTED, "--tmpfs", "/tmp", "--memory", "2g",
-           "--volume", f"{folder}:/work", image("trainer-cpu"), *arguments, timeout=600)
+           "--volume", f"{folder}:/demo", image("trainer-cpu"), *arguments, timeout=600)
 
 
 def make(folder):

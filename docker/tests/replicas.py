@@ -26,10 +26,10 @@ DNS_PORT = 5353
 CALLERS = 8
 LEAST_SHARE = 0.4
 # Calls that a phase needs to say something.
-PHASE_CALLS = 400
+PHASE_CALLS = 200
 # As in the Deployment, but shorter.
 PRE_STOP_S = 3
-DRAIN = ["--drain-grace-ms", "500", "--drain-timeout-ms", "10000"]
+FLAGS = ["--threads-per-worker", "1", "--drain-grace-ms", "500", "--drain-timeout-ms", "10000"]
 
 
 def ip(*arguments):
@@ -113,7 +113,7 @@ def replica(folder, namespace):
     """A server that names itself in its answers by the name of its model."""
     options = ["--network", f"ns:/run/netns/{namespace}", *RESTRICTED, "--memory", "1g", "--tmpfs",
                "/tmp", "--volume", f"{folder}/models:/models:ro"]
-    arguments = ["--model", f"{namespace}=/models/camera.safetensors", *DRAIN]
+    arguments = ["--model", f"{namespace}=/models/camera.safetensors", *FLAGS]
     with container(namespace, image("server-cpu"), options, arguments):
         yield
 

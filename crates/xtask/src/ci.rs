@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{setup, test};
+use crate::{manifests, setup, test};
 
-/// Checks the tree, the arrows between the rooms, format and lints, then runs all tests.
+/// Checks the tree, the arrows between the rooms, format, lints and manifests, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -32,10 +32,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !workspace.cargo(&clippy).status()?.success() {
         broken.push("clippy");
     }
+    if let Err(error) = manifests::run(workspace) {
+        eprintln!("manifests: {error:#}");
+        broken.push("manifests");
+    }
     broken.dedup();
     if !broken.is_empty() {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
-    eprintln!("tree, arrows, format and lints are in order");
+    eprintln!("tree, arrows, format, lints and manifests are in order");
     test::run(workspace, false)
 }

@@ -10,9 +10,12 @@
 mod ci;
 mod codegen;
 mod demo;
+mod images;
+mod manifests;
 mod process;
 mod setup;
 mod test;
+mod tools;
 mod workspace;
 
 use std::path::PathBuf;
@@ -54,6 +57,10 @@ enum Command {
     Ci,
     /// Generate the wire types again from proto/
     Codegen,
+    /// Check k8s/ without a cluster
+    Manifests,
+    /// Build the images without a daemon and run them as a cluster would
+    Images(images::ImagesArgs),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +81,8 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test { light } => return test::run(&workspace, *light),
         Command::Ci => return ci::run(&workspace),
         Command::Codegen => codegen::run(&workspace)?,
+        Command::Manifests => manifests::run(&workspace)?,
+        Command::Images(args) => images::run(&workspace, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
