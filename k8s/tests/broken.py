@@ -245,6 +245,7 @@ BROKEN = [
            lambda d: trainer(d)["args"].append("--out=/tmp/camera.safetensors")),
     Broken("a limit an index without indices", "grid", "indexed",
            put(job, "completionMode", "NonIndexed")),
+    Broken("a grid of other cells", "grid", "indexed", put(job, "completions", 8)),
     Broken("a misspelt flag", "train", "flags_exist",
            lambda d: trainer(d)["args"].append("--resum")),
     Broken("a misspelt flag in a script", "recalibrate", "flags_exist",

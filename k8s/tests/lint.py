@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 import subprocess
 import tempfile
 
@@ -12,11 +11,8 @@ import yaml
 NOT_FOR_US = {
     "CKV_K8S_43": "digests are set by the overlay of whoever pushes the images",
     "CKV_K8S_15": "tags are immutable, so pulling each time only adds a way to fail",
-    "CKV_K8S_40": "the uid is 65532, above checkov's 10000",
     "CKV_K8S_35": "the secrets that come as variables are rclone's credentials, which it reads so",
-    "CKV2_K8S_6": "the NetworkPolicy is a component, because not every network enforces it",
 }
-BLOCK = re.compile(r"^Check: ", re.M)
 
 
 def checkov_problems(docs, checkov):

@@ -1,6 +1,8 @@
 """Jobs that survive evictions, and give up where another try is hopeless."""
 
+import math
 import re
+import tomllib
 
 from cluster import kinds, name_of, pods
 
@@ -51,6 +53,22 @@ def indexed(docs, _facts):
             yield f"{name_of(job)}: parallelism above completions"
         if is_indexed and spec.get("maxFailedIndexes", 0) > spec["completions"]:
             yield f"{name_of(job)}: maxFailedIndexes above completions"
+        for grid in (doc["data"]["grid.toml"] for doc in kinds(docs, "ConfigMap")
+                     if is_indexed and "grid.toml" in doc["data"]):
+            if cells(grid) != spec["completions"]:
+                yield f"{name_of(job)}: {cells(grid)} cells and {spec['completions']} completions"
+
+
+def cells(text):
+    """Rows × values × seeds of a grid."""
+    grid = tomllib.loads(text)
+    values = math.prod(len(axis) for axis in axes(grid.get("grid", {})))
+    return max(1, len(grid.get("row", []))) * values * len(grid.get("seeds", [0]))
+
+
+def axes(table):
+    for value in table.values():
+        yield from axes(value) if isinstance(value, dict) else [value]
 
 
 def flags_exist(docs, facts):
