@@ -10,13 +10,13 @@ use anyhow::{Result, bail};
 
 use crate::fuzz::Target;
 use crate::workspace::Workspace;
-use crate::{fuzz, setup, test};
+use crate::{fuzz, manifests, setup, test};
 
 /// For each target; `cargo xtask fuzz` has the time for more.
 const FUZZ_SECONDS: u32 = 10;
 
-/// Checks the tree, the arrows between the rooms, format and lints, fuzzes what reads from the
-/// network for some seconds, then runs all tests.
+/// Checks the tree, the arrows between the rooms, format, lints and manifests, fuzzes what reads
+/// from the network for some seconds, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -42,11 +42,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !workspace.cargo(&clippy).status()?.success() {
         broken.push("clippy");
     }
+    if let Err(error) = manifests::run(workspace) {
+        eprintln!("manifests: {error:#}");
+        broken.push("manifests");
+    }
     broken.dedup();
     if !broken.is_empty() {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
-    eprintln!("tree, arrows, format and lints are in order");
+    eprintln!("tree, arrows, format, lints and manifests are in order");
     for target in Target::WITH_COVERAGE {
         fuzz::fuzz(workspace, target, FUZZ_SECONDS)?;
     }

@@ -12,11 +12,14 @@ mod ci;
 mod codegen;
 mod demo;
 mod fuzz;
+mod images;
+mod manifests;
 mod process;
 mod programs;
 mod server;
 mod setup;
 mod test;
+mod tools;
 mod workspace;
 
 use std::path::PathBuf;
@@ -63,6 +66,10 @@ enum Command {
     /// Measure the real programs on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Check k8s/ without a cluster
+    Manifests,
+    /// Build the images without a daemon and run them as a cluster would
+    Images(images::ImagesArgs),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +92,8 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Codegen => codegen::run(&workspace)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args)?,
         Command::Bench(command) => return bench::run(&workspace, command),
+        Command::Manifests => manifests::run(&workspace)?,
+        Command::Images(args) => images::run(&workspace, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
