@@ -26,9 +26,11 @@ impl Signal {
     /// Every signal, in the order of the report.
     pub const ALL: [Self; 4] = [Self::Combined, Self::Psnr, Self::FeatureDistance, Self::CopyFrame];
 
-    fn gamma(self) -> f64 {
+    /// The weight of the PSNR: the checkpoint's own where both count, the paper's where it has no
+    /// calibration to tell.
+    fn gamma(self, calibration: Option<&Calibration>) -> f64 {
         match self {
-            Self::Combined => GAMMA,
+            Self::Combined => calibration.map_or(GAMMA, |found| found.normaliser.gamma),
             Self::Psnr | Self::CopyFrame => 1.0,
             Self::FeatureDistance => 0.0,
         }
@@ -74,7 +76,9 @@ pub fn normalise(
             .map(|video| calibrated(video, signal, calibrations))
             .collect::<Option<Vec<_>>>()?
     } else {
-        min_max(videos, &raw, grouping, signal)?
+        min_max(videos, &raw, grouping, |video| {
+            signal.gamma(calibration_of(calibrations, video.scene.as_deref()))
+        })?
     };
     let degenerate = videos.iter().zip(&normalisers).filter(|(_, n)| n.is_degenerate());
     Some(Normalised {
@@ -94,14 +98,15 @@ fn min_max(
     videos: &[ScoredVideo],
     raw: &[Vec<FrameScore>],
     grouping: Grouping,
-    signal: Signal,
+    gamma: impl Fn(&ScoredVideo) -> f64,
 ) -> Option<Vec<Normaliser>> {
     let mut groups: BTreeMap<String, Vec<FrameScore>> = BTreeMap::new();
     let keys: Vec<String> = videos.iter().map(|video| group_of(video, grouping)).collect();
     for (key, scores) in keys.iter().zip(raw) {
         groups.entry(key.clone()).or_default().extend(scores);
     }
-    keys.iter().map(|key| Normaliser::min_max(&groups[key], signal.gamma())).collect()
+    let pairs = keys.iter().zip(videos);
+    pairs.map(|(key, video)| Normaliser::min_max(&groups[key], gamma(video))).collect()
 }
 
 fn group_of(video: &ScoredVideo, grouping: Grouping) -> String {
@@ -121,9 +126,7 @@ fn calibrated(
         return None;
     }
     let calibration = calibration_of(calibrations, video.scene.as_deref())?;
-    let gamma =
-        if signal == Signal::Combined { calibration.normaliser.gamma } else { signal.gamma() };
-    Some(Normaliser { gamma, ..calibration.normaliser })
+    Some(Normaliser { gamma: signal.gamma(Some(calibration)), ..calibration.normaliser })
 }
 
 /// The calibration of a scene, or the one for all scenes where it has none of its own.

@@ -139,7 +139,7 @@ impl Session<'_> {
 
     fn curve(&self, summary: &Summary, scored: &ScoredVideos) -> anyhow::Result<image::RgbImage> {
         let served = scored.records.iter().all(|record| record.anomaly_score.is_some());
-        let by_video = summary::video_anomaly(&scored.records);
+        let by_video = summary::video_anomaly(&scored.records, summary.gamma);
         let mut strips: Vec<curve::Strip> = self
             .sources
             .iter()

@@ -23,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) clips_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p95_ms: f64,
+    /// The model's own weight of the PSNR against the feature distance.
+    pub(crate) gamma: f64,
     /// Null without labels, or where they are of one class.
     pub(crate) auc: Option<Aucs>,
     /// Why there is no AUC although there are labels.
@@ -36,8 +38,9 @@ pub(crate) struct Summary {
 pub(crate) struct Aucs {
     /// The served anomaly score; null without a calibration.
     pub(crate) served: Option<f64>,
-    /// PSNR and feature distance, gamma 0.6.
+    /// PSNR and feature distance, weighted by the summary's gamma.
     pub(crate) video: f64,
+
     /// PSNR alone.
     pub(crate) psnr: f64,
     /// Feature distance alone; null without a memory.
@@ -58,7 +61,8 @@ impl Summary {
     ) -> Self {
         let latencies: Vec<f64> = records.iter().map(|record| record.latency_ms).collect();
         let seconds = elapsed.as_secs_f64();
-        let (auc, auc_unavailable) = match aucs(records) {
+        let gamma = gamma_of(model);
+        let (auc, auc_unavailable) = match aucs(records, gamma) {
             None => (None, None),
             Some(Ok(aucs)) => (Some(aucs), None),
             Some(Err(error)) => (None, Some(error.to_string())),
@@ -74,20 +78,27 @@ impl Summary {
             clips_per_second: records.len() as f64 / seconds.max(f64::MIN_POSITIVE),
             p50_ms: quantile(&latencies, 0.5).unwrap_or_default(),
             p95_ms: quantile(&latencies, 0.95).unwrap_or_default(),
+            gamma,
             auc,
             auc_unavailable,
         }
     }
 }
 
-/// Nothing without labels.
-fn aucs(records: &[FrameRecord]) -> Option<Result<Aucs, MetricError>> {
-    let labels: Option<Vec<bool>> = records.iter().map(|record| record.label).collect();
-    let labels = labels.filter(|labels| !labels.is_empty())?;
-    Some(aucs_against(records, &labels))
+/// The weight of the PSNR in a model's regularity; the paper's where it has no calibration.
+fn gamma_of(model: &Model) -> f64 {
+    let for_all_scenes = model.calibrations.iter().find(|found| found.scene.is_empty());
+    for_all_scenes.map_or(GAMMA, |calibration| calibration.gamma)
 }
 
-fn aucs_against(records: &[FrameRecord], labels: &[bool]) -> Result<Aucs, MetricError> {
+/// Nothing without labels.
+fn aucs(records: &[FrameRecord], gamma: f64) -> Option<Result<Aucs, MetricError>> {
+    let labels: Option<Vec<bool>> = records.iter().map(|record| record.label).collect();
+    let labels = labels.filter(|labels| !labels.is_empty())?;
+    Some(aucs_against(records, &labels, gamma))
+}
+
+fn aucs_against(records: &[FrameRecord], labels: &[bool], gamma: f64) -> Result<Aucs, MetricError> {
     let auc = |scores: Option<Vec<f64>>| scores.map(|s| roc_auc(&s, labels)).transpose();
     let served = records.iter().map(|record| record.anomaly_score).collect();
     let distances = by_video(records, |video| {
@@ -106,7 +117,7 @@ fn aucs_against(records: &[FrameRecord], labels: &[bool]) -> Result<Aucs, Metric
     let abnormal_frames = labels.iter().filter(|&&label| label).count();
     Ok(Aucs {
         served: auc(served)?,
-        video: roc_auc(&video_anomaly(records), labels)?,
+        video: roc_auc(&video_anomaly(records, gamma), labels)?,
         psnr: roc_auc(&psnr.unwrap_or_default(), labels)?,
         feature_distance: auc(distances)?,
         copy_frame: auc(copy_frame)?,
@@ -116,10 +127,10 @@ fn aucs_against(records: &[FrameRecord], labels: &[bool]) -> Result<Aucs, Metric
 }
 
 /// Anomaly scores by each video's own extremes (Eq. 25), one a record.
-pub(crate) fn video_anomaly(records: &[FrameRecord]) -> Vec<f64> {
+pub(crate) fn video_anomaly(records: &[FrameRecord], gamma: f64) -> Vec<f64> {
     let scores = by_video(records, |video| {
         let group: Vec<FrameScore> = video.iter().map(FrameRecord::raw).collect();
-        let normaliser = Normaliser::min_max(&group, GAMMA)?;
+        let normaliser = Normaliser::min_max(&group, gamma)?;
         Some(group.iter().map(|score| normaliser.regularity(score).anomaly().0).collect())
     });
     scores.unwrap_or_default()

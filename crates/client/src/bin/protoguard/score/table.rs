@@ -34,7 +34,7 @@ fn auc_lines(summary: &Summary) -> String {
     let rows = vec![
         vec!["micro AUC".to_owned(), String::new()],
         vec!["served (calibrated)".to_owned(), number(aucs.served)],
-        vec!["by video, gamma 0.6".to_owned(), number(Some(aucs.video))],
+        vec![format!("by video, gamma {}", summary.gamma), number(Some(aucs.video))],
         vec!["PSNR only".to_owned(), number(Some(aucs.psnr))],
         vec!["feature distance only".to_owned(), number(aucs.feature_distance)],
         vec!["copy-frame baseline".to_owned(), number(aucs.copy_frame)],
