@@ -4,26 +4,30 @@
 //! in serving; no sockets, no queue. Batch sizes and outputs take turns within each repetition, so
 //! that a machine that slows down slows all of them down.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+mod workers;
 
-use anyhow::{Context, ensure};
-use clap::{Args, Subcommand};
-use protoguard_core::{
-    Clip, ClipShape, Frame, ModelCard, Outputs, Scorer, ScorerFactory, ScorerInput,
-};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory, Subcommand};
+use protoguard_core::{ModelCard, Outputs};
 use serde::Serialize;
+use workers::{Lap, run_workers};
 
 use crate::config::Config;
 use crate::flags::Flags;
 use crate::models;
 
-/// The command line: serving, or one of the other things.
+// Serving is what the flags without a command do, so their description is that of the program.
 #[derive(Debug, clap::Parser)]
-#[command(name = "protoguard-server", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "protoguard-server",
+    version,
+    args_conflicts_with_subcommands = true,
+    about = Flags::command().get_about().cloned().unwrap_or_default(),
+    long_about = Flags::command().get_long_about().cloned().unwrap_or_default()
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) flags: Flags,
@@ -93,14 +97,6 @@ struct Cell {
     outputs: Outputs,
 }
 
-/// What one worker needed for one forward pass of one cell.
-struct Lap {
-    cell: usize,
-    /// None for a warm-up.
-    repetition: Option<usize>,
-    took: Duration,
-}
-
 /// Measures the first configured model; gives one line of JSON.
 ///
 /// # Errors
@@ -136,82 +132,6 @@ fn cells(batch_sizes: &[usize], bare: &BareFlags) -> Vec<Cell> {
     let of_kind =
         |&outputs| batch_sizes.iter().map(move |&batch_size| Cell { batch_size, outputs });
     kinds.iter().flat_map(of_kind).collect()
-}
-
-/// One thread a replica, as in serving.
-fn run_workers(
-    replicas: &[Arc<dyn ScorerFactory>],
-    cells: &[Cell],
-    bare: &BareFlags,
-) -> anyhow::Result<Vec<Lap>> {
-    let start = Barrier::new(replicas.len());
-    let (sender, laps) = mpsc::channel();
-    thread::scope(|scope| {
-        let workers: Vec<_> = replicas
-            .iter()
-            .map(|factory| {
-                let worker = Worker { start: &start, laps: sender.clone() };
-                scope.spawn(move || worker.run(factory.as_ref(), cells, bare))
-            })
-            .collect();
-        drop(sender);
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
-        }
-        Ok(laps.iter().collect())
-    })
-}
-
-struct Worker<'a> {
-    start: &'a Barrier,
-    laps: mpsc::Sender<Lap>,
-}
-
-impl Worker<'_> {
-    /// Every worker comes to the barrier as often as the others, whatever fails.
-    fn run(
-        &self,
-        factory: &dyn ScorerFactory,
-        cells: &[Cell],
-        bare: &BareFlags,
-    ) -> anyhow::Result<()> {
-        let mut scorer = factory.build().map_err(anyhow::Error::from);
-        let clip = textured(factory.card().shape)?;
-        let warm_ups = (0..bare.warm_up).map(|_| None);
-        for repetition in warm_ups.chain((0..usize::from(bare.repetitions)).map(Some)) {
-            for (cell, &Cell { batch_size, outputs }) in cells.iter().enumerate() {
-                let batch = vec![ScorerInput { clip: clip.clone(), outputs }; batch_size];
-                self.start.wait();
-                let took = scorer.as_mut().ok().map(|scorer| time(scorer.as_mut(), &batch));
-                match took {
-                    // The receiver outlives the scope.
-                    Some(Ok(took)) => drop(self.laps.send(Lap { cell, repetition, took })),
-                    Some(Err(error)) => scorer = Err(error),
-                    None => {}
-                }
-            }
-        }
-        scorer.map(drop)
-    }
-}
-
-fn time(scorer: &mut dyn Scorer, batch: &[ScorerInput]) -> anyhow::Result<Duration> {
-    let started = Instant::now();
-    let scores = scorer.score(batch)?;
-    let took = started.elapsed();
-    ensure!(scores.len() == batch.len(), "{} scores for {} clips", scores.len(), batch.len());
-    Ok(took)
-}
-
-/// Frames that move and are nowhere flat; what they show does not change the time.
-fn textured(shape: ClipShape) -> anyhow::Result<Clip> {
-    let side = shape.side();
-    let frame = |index: usize| {
-        let value = |i: usize| ((i / 3 % side + index) * 11 + i / 3 / side * 7 + i % 3 * 60) as u8;
-        Frame::new(side, side, (0..shape.frame_bytes()).map(value).collect::<Vec<u8>>())
-    };
-    let frames: Result<Vec<Frame>, _> = (0..shape.frames()).map(frame).collect();
-    Ok(Clip::new(shape, frames?)?)
 }
 
 fn report(card: &ModelCard, config: &Config, bare: &BareFlags, found: &Measurements) -> Report {
@@ -285,6 +205,9 @@ mod tests {
 
     #[test]
     fn serving_needs_no_command_and_bare_takes_the_same_flags() {
+        Cli::command().debug_assert();
+        let about = Cli::command().get_about().map(ToString::to_string);
+        assert_eq!(about.as_deref(), Some("Serves anomaly scores over gRPC"));
         let cli = Cli::try_parse_from(["protoguard-server", "--model", "a"]).unwrap();
         assert!(cli.command.is_none() && cli.flags.model == ["a"]);
         let bare = bare(&["--model", "a", "--batch-sizes", "1,3", "--threads-per-worker", "2"]);

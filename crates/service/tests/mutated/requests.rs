@@ -52,45 +52,46 @@ impl Broken {
 
     /// A request whose fields are each sound or at a bound.
     fn broken_field(&mut self) -> Vec<u8> {
-        let mut number = |usual: u32| {
-            if self.random.u8(..4) > 0 {
-                usual
-            } else {
-                NUMBERS[self.random.usize(..NUMBERS.len())]
-            }
-        };
-        let clip = match number(0).wrapping_add(self.turn as u32 / 3) % 3 {
-            0 => Clip::RawFrames(v1::RawFrames {
-                data: vec![7; (number(5 * SIDE * SIDE * 3) as usize).min(5 * 16 * 16 * 3)].into(),
-                height: number(SIDE),
-                width: number(SIDE),
-                count: number(5),
-                pixel_format: number(1) as i32,
-            }),
-            1 => {
-                let frames = vec![pictures()[0].clone().into(); number(5).min(70) as usize];
-                Clip::EncodedFrames(v1::EncodedFrames { frames })
-            }
-            _ => Clip::TestClip(number(1) as i32),
-        };
-        let (view, encoding) = (number(1) as i32, number(3) as i32);
-        let outputs = vec![number(1) as i32, number(2) as i32];
-        let text = |random: &mut fastrand::Rng, usual: &str| match random.u8(..6) {
-            0 => "attic".to_owned(),
-            1 => format!("{usual}@"),
-            2 => "\u{0}\u{FFFF} ".repeat(random.usize(..50)),
-            _ => usual.to_owned(),
-        };
         v1::ScoreClipRequest {
-            model: text(&mut self.random, "hall"),
-            scene: text(&mut self.random, ""),
-            request_id: text(&mut self.random, "a"),
-            view,
-            outputs,
-            image_encoding: encoding,
-            clip: Some(clip),
+            model: self.text("hall"),
+            scene: self.text(""),
+            request_id: self.text("a"),
+            view: self.number(1) as i32,
+            outputs: vec![self.number(1) as i32, self.number(2) as i32],
+            image_encoding: self.number(3) as i32,
+            clip: Some(self.broken_clip()),
         }
         .encode_to_vec()
+    }
+
+    fn broken_clip(&mut self) -> Clip {
+        match self.random.u8(..3) {
+            0 => Clip::RawFrames(v1::RawFrames {
+                data: vec![7; self.number(5 * SIDE * SIDE * 3).min(4000) as usize].into(),
+                height: self.number(SIDE),
+                width: self.number(SIDE),
+                count: self.number(5),
+                pixel_format: self.number(1) as i32,
+            }),
+            1 => {
+                let frames = vec![pictures()[0].clone().into(); self.number(5).min(70) as usize];
+                Clip::EncodedFrames(v1::EncodedFrames { frames })
+            }
+            _ => Clip::TestClip(self.number(1) as i32),
+        }
+    }
+
+    fn number(&mut self, usual: u32) -> u32 {
+        if self.random.u8(..4) > 0 { usual } else { NUMBERS[self.random.usize(..NUMBERS.len())] }
+    }
+
+    fn text(&mut self, usual: &str) -> String {
+        match self.random.u8(..6) {
+            0 => "attic".to_owned(),
+            1 => format!("{usual}@"),
+            2 => "\u{0}\u{FFFF} ".repeat(self.random.usize(..50)),
+            _ => usual.to_owned(),
+        }
     }
 }
 

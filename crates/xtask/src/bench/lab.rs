@@ -82,8 +82,9 @@ impl Lab {
         let checkpoint = self.at(&format!("{name}.safetensors"));
         let mut train = self.programs.trainer();
         train.arg("train").arg("--data").arg(&data).arg("--out").arg(&checkpoint);
-        train.args(["--side", &size.side.to_string(), "--seed", &seed.to_string()]);
+        train.args(["--side", &size.side.to_string(), "--past-frames", "4"]);
         train.args(["--base-width", &size.base_width.to_string(), "--epochs", "1"]);
+        train.args(["--seed", &seed.to_string()]);
         self.children.run(&mut train)?;
         Ok(checkpoint)
     }

@@ -14,49 +14,64 @@ const TIMER_MS: f64 = 200.0;
 /// Clips that E3 and E4 send, one after the other.
 const LONE_CLIPS: &str = "60";
 
+/// Both sides of E1 and E2.
+struct Rates {
+    bare: [Bare; 2],
+    served: LoadReport,
+    unbatched: LoadReport,
+}
+
 /// E1, saturated rate ÷ best bare rate, and E2, served batching gain ÷ bare batching gain. The
 /// bare model is measured before and after the server, so that a machine that drifts shows.
 pub(super) fn measure(bench: &mut Bench<'_>, model: &Path) -> Result<Vec<Ratio>> {
     eprintln!("\n== E1, E2: saturated against bare");
-    let arguments = bench.server_arguments();
-    let before = bench.lab.bare(model, &arguments)?;
-    let served = bench.lab.serve(model, &arguments)?;
-    let saturated = bench.saturate_server(&served)?;
-    drop(served);
+    let bare = || bench.lab.bare(model, &bench.server_arguments());
+    let before = bare()?;
+    let server = bench.lab.serve(model, &bench.server_arguments())?;
+    let served = bench.saturate_server(&server)?;
+    drop(server);
     let unbatched = unbatched(bench, model)?;
-    let after = bench.lab.bare(model, &bench.server_arguments())?;
+    let rates = Rates { bare: [before, bare()?], served: served.clone(), unbatched };
+    bench.saturated = Some(served);
+    Ok(vec![rates.throughput(), rates.batching_gain()?])
+}
 
-    let best = f64::midpoint(before.best_clips_per_second, after.best_clips_per_second);
-    let lone = f64::midpoint(before.lone()?.clips_per_second, after.lone()?.clips_per_second);
-    let rate = saturated.clips_per_second;
-    let bare = json!({ "before": before, "after": after });
-    let details = json!({ "served": rate, "stable": saturated.stable, "bare": bare,
-        "mean_batch_size": saturated.mean_batch_size });
-    let gains = json!({ "served": rate, "served_unbatched": unbatched.clips_per_second,
-        "bare_best": best, "bare_unbatched": lone });
-    bench.saturated = Some(saturated);
-    Ok(vec![
+impl Rates {
+    fn best_bare(&self) -> f64 {
+        let [before, after] = &self.bare;
+        f64::midpoint(before.best_clips_per_second, after.best_clips_per_second)
+    }
+
+    fn throughput(&self) -> Ratio {
         Ratio {
             key: "E1",
             what: "saturated clips/s over loopback gRPC ÷ best bare forward",
             unit: "",
             goal: Goal::AtLeast(0.95),
-            value: rate / best,
+            value: self.served.clips_per_second / self.best_bare(),
             method: "closed loop with twice as many callers as clips of a full batch, against the \
                      mean of the best bare rates before and after",
-            details,
-        },
-        Ratio {
+            details: json!({ "served": self.served.clips_per_second, "bare": self.bare,
+                "stable": self.served.stable, "mean_batch_size": self.served.mean_batch_size }),
+        }
+    }
+
+    fn batching_gain(&self) -> Result<Ratio> {
+        let [before, after] = &self.bare;
+        let lone = f64::midpoint(before.lone()?.clips_per_second, after.lone()?.clips_per_second);
+        let (served, unbatched) = (self.served.clips_per_second, self.unbatched.clips_per_second);
+        Ok(Ratio {
             key: "E2",
             what: "served batching gain ÷ bare batching gain",
             unit: "",
             goal: Goal::AtLeast(0.95),
-            value: (rate / unbatched.clips_per_second) / (best / lone),
+            value: (served / unbatched) / (self.best_bare() / lone),
             method: "saturated rate with and without batches, against the best bare rate and that \
                      of single clips",
-            details: gains,
-        },
-    ])
+            details: json!({ "served": served, "served_unbatched": unbatched,
+                "bare_best": self.best_bare(), "bare_unbatched": lone }),
+        })
+    }
 }
 
 /// The saturated rate of a server that batches nothing.
