@@ -4,6 +4,7 @@
 //! (or 143) when a second Ctrl-C (or SIGTERM) cut the drain short.
 
 mod config;
+mod descriptors;
 mod flags;
 mod models;
 mod serve;
@@ -34,7 +35,6 @@ fn main() -> ExitCode {
     if flags.check_config {
         return ExitCode::SUCCESS;
     }
-    telemetry::start(&config.log);
     finish(serve::serve(&config))
 }
 
