@@ -71,6 +71,8 @@ impl From<&ModelCard> for v1::Model {
             training_data: card.training_data.clone(),
             metrics: card.metrics.clone(),
             calibrations: card.calibrations.iter().map(v1::Calibration::from).collect(),
+            // A card is that of a checkpoint, which does not know where it lies.
+            ..Self::default()
         }
     }
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, CommandFactory, Subcommand};
 use protoguard_core::{ModelCard, Outputs};
+use protoguard_service::ModelSource;
 use serde::Serialize;
 use workers::{Lap, run_workers};
 
 use crate::config::Config;
 use crate::flags::Flags;
-use crate::models;
+use crate::models::Checkpoints;
 
 // Serving is what the flags without a command do, so their description is that of the program.
 #[derive(Debug, clap::Parser)]
@@ -102,8 +103,10 @@ struct Cell {
 /// # Errors
 /// When it cannot be loaded or computed.
 pub(crate) fn run(config: &Config, bare: &BareFlags) -> anyhow::Result<String> {
-    let source = config.models.first().context("models is `[]`; one is expected")?;
-    let spec = models::load(source, &config.worker)?;
+    let checkpoints = Checkpoints::new(config);
+    let found = checkpoints.scan()?;
+    let first = found.first().context("models is `[]`; one is expected")?;
+    let spec = checkpoints.load(&first.slot)?;
     let card = spec.replicas.first().context("the model has no replica")?.card().clone();
     let cells = cells(&batch_sizes(&bare.batch_sizes, config.service.batch.max_batch_size), bare);
     let laps = run_workers(&spec.replicas, &cells, bare)?;

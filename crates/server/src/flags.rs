@@ -26,9 +26,15 @@ pub(crate) struct Flags {
     /// Checkpoint to serve, as PATH (its file's stem is the name) or NAME=PATH; repeat for more.
     #[arg(long, value_name = "[NAME=]PATH")]
     pub(crate) model: Vec<String>,
+    /// Folder of checkpoints, as NAME.safetensors or NAME/VERSION.safetensors.
+    #[arg(long)]
+    pub(crate) models_folder: Option<String>,
     /// Model that answers requests that name none; the first where absent.
     #[arg(long)]
     pub(crate) default_model: Option<String>,
+    /// Address and port for Prometheus and HTTP probes; none where absent.
+    #[arg(long)]
+    pub(crate) metrics_listen: Option<String>,
     /// Devices to compute on, such as cpu or cuda:0,cuda:1.
     #[arg(long, value_delimiter = ',')]
     pub(crate) devices: Vec<String>,
@@ -59,6 +65,33 @@ pub(crate) struct Flags {
     /// Bytes of a request, at most.
     #[arg(long)]
     pub(crate) max_message_bytes: Option<u64>,
+    /// Connections that may be open.
+    #[arg(long)]
+    pub(crate) max_connections: Option<u64>,
+    /// Milliseconds after which a connection is told to go away; 0 for never.
+    #[arg(long)]
+    pub(crate) max_connection_age_ms: Option<u64>,
+    /// Certificate chain in PEM.
+    #[arg(long)]
+    pub(crate) tls_certificate: Option<String>,
+    /// Its private key in PEM.
+    #[arg(long)]
+    pub(crate) tls_key: Option<String>,
+    /// Authorities in PEM whose certificates callers need.
+    #[arg(long)]
+    pub(crate) tls_client_ca: Option<String>,
+    /// File of callers' bearer tokens, one a line.
+    #[arg(long)]
+    pub(crate) token_file: Option<String>,
+    /// File of administrators' bearer tokens, one a line.
+    #[arg(long)]
+    pub(crate) admin_token_file: Option<String>,
+    /// Milliseconds after which a forward pass hangs; 0 for no watchdog.
+    #[arg(long)]
+    pub(crate) watchdog_ms: Option<u64>,
+    /// Collector that takes traces by OTLP over gRPC.
+    #[arg(long)]
+    pub(crate) otlp_endpoint: Option<String>,
     /// Rate of false alarms whose calibrated threshold decides: 0.01 or 0.05.
     #[arg(long)]
     pub(crate) false_alarm_rate: Option<f64>,

@@ -5,6 +5,7 @@
 
 mod bare;
 mod config;
+mod descriptors;
 mod flags;
 mod models;
 mod serve;
@@ -36,7 +37,6 @@ fn main() -> ExitCode {
     if flags.check_config {
         return ExitCode::SUCCESS;
     }
-    telemetry::start(&config.log);
     if let Some(Command::Bare(bare)) = &command {
         return finish(bare::run(&config, bare).and_then(|line| say(&line)));
     }

@@ -1,30 +1,210 @@
+//! Checkpoints as the service's source of models: files by name, and a folder.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use protoguard_core::ScorerFactory;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
-use protoguard_service::ModelSpec;
+use protoguard_service::{FileStamp, FoundModel, ModelSource, ModelSpec, Slot, SourceError};
 
-use crate::config::{ModelSource, WorkerConfig};
+use crate::config::{Config, ModelFile, WorkerConfig, is_model_name};
 
-/// Reads a checkpoint and makes a factory for each worker.
-///
-/// # Errors
-/// When the file is missing or is no whole checkpoint.
-pub(crate) fn load(source: &ModelSource, workers: &WorkerConfig) -> anyhow::Result<ModelSpec> {
-    let checkpoint = Checkpoint::read(&source.path).with_context(|| {
-        format!("model `{}` from {} cannot be loaded", source.name, source.path.display())
-    })?;
-    let checkpoint = Arc::new(checkpoint);
-    let factory = |&device| -> Arc<dyn ScorerFactory> {
-        let options = ScorerOptions {
-            name: source.name.clone(),
-            device,
-            threads: Some(workers.threads_per_worker),
-            libtorch: workers.libtorch.clone(),
-            precision: workers.precision,
+const EXTENSION: &str = "safetensors";
+
+/// Where checkpoints lie and how replicas of them run.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoints {
+    files: Vec<ModelFile>,
+    folder: Option<PathBuf>,
+    workers: WorkerConfig,
+}
+
+/// A checkpoint's file and its place among the models.
+struct Place {
+    slot: Slot,
+    path: PathBuf,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            files: config.models.clone(),
+            folder: config.models_folder.clone(),
+            workers: config.worker.clone(),
+        }
+    }
+
+    fn places(&self) -> Result<Vec<Place>, SourceError> {
+        let files = self.files.iter().map(|file| Place {
+            slot: Slot { name: file.name.clone(), label: None },
+            path: file.path.clone(),
+        });
+        let mut places: Vec<Place> = files.collect();
+        if let Some(folder) = &self.folder {
+            let found = in_folder(folder)?;
+            if found.is_empty() {
+                let accepted = "NAME.safetensors or NAME/VERSION.safetensors is expected in it";
+                return Err(wrong(folder, format!("has no checkpoint; {accepted}")));
+            }
+            places.extend(found);
+        }
+        Ok(places)
+    }
+}
+
+impl ModelSource for Checkpoints {
+    fn scan(&self) -> Result<Vec<FoundModel>, SourceError> {
+        // A file that is gone has a stamp of its own: loading it is what says so.
+        let found = |place: Place| FoundModel {
+            stamp: FileStamp::of(&place.path).unwrap_or_default(),
+            slot: place.slot,
         };
-        Arc::new(TchScorerFactory::new(Arc::clone(&checkpoint), options))
-    };
-    Ok(ModelSpec { replicas: workers.devices.iter().map(factory).collect() })
+        Ok(self.places()?.into_iter().map(found).collect())
+    }
+
+    fn load(&self, slot: &Slot) -> Result<ModelSpec, SourceError> {
+        let place = self.places()?.into_iter().find(|place| place.slot == *slot);
+        let place =
+            place.ok_or_else(|| SourceError { reason: format!("model `{slot}` is gone") })?;
+        let checkpoint = Checkpoint::read(&place.path).map_err(|error| SourceError {
+            reason: format!(
+                "model `{slot}` from {} cannot be loaded: {error}",
+                place.path.display()
+            ),
+        })?;
+        let checkpoint = Arc::new(checkpoint);
+        let factory = |&device| -> Arc<dyn ScorerFactory> {
+            let options = ScorerOptions {
+                name: slot.name.clone(),
+                device,
+                threads: Some(self.workers.threads_per_worker),
+                libtorch: self.workers.libtorch.clone(),
+                precision: self.workers.precision,
+            };
+            Arc::new(TchScorerFactory::new(Arc::clone(&checkpoint), options))
+        };
+        Ok(ModelSpec { replicas: self.workers.devices.iter().map(factory).collect() })
+    }
+}
+
+/// The checkpoints of a folder and of the folders in it. Hidden files and those of another kind are
+/// passed over: checkpoints are written beside their place and renamed.
+fn in_folder(folder: &Path) -> Result<Vec<Place>, SourceError> {
+    let mut places = Vec::new();
+    for path in entries(folder)? {
+        if path.is_dir() {
+            let name = model_name(&path, path.file_name())?;
+            for version in entries(&path)?.into_iter().filter(|path| is_checkpoint(path)) {
+                let label = Some(model_name(&version, version.file_stem())?);
+                places.push(Place { slot: Slot { name: name.clone(), label }, path: version });
+            }
+        } else if is_checkpoint(&path) {
+            let name = model_name(&path, path.file_stem())?;
+            places.push(Place { slot: Slot { name, label: None }, path });
+        }
+    }
+    Ok(places)
+}
+
+/// What is in a folder and not hidden, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let unreadable = |error: std::io::Error| wrong(folder, format!("cannot be read: {error}"));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+        if !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new(EXTENSION))
+}
+
+fn model_name(path: &Path, name: Option<&OsStr>) -> Result<String, SourceError> {
+    let name = name.and_then(OsStr::to_str).filter(|name| is_model_name(name));
+    let reason = "names no model; a name without @ and spaces is expected";
+    name.map(str::to_owned).ok_or_else(|| wrong(path, reason.to_owned()))
+}
+
+fn wrong(path: &Path, reason: String) -> SourceError {
+    SourceError { reason: format!("models_folder: {} {reason}", path.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_model::{DeviceSpec, Precision};
+
+    use super::*;
+
+    fn checkpoints(folder: &Path) -> Checkpoints {
+        let worker = WorkerConfig {
+            devices: vec![DeviceSpec::Cpu],
+            threads_per_worker: 1,
+            libtorch: None,
+            precision: Precision::F32,
+        };
+        let file = ModelFile { name: "door".to_owned(), path: folder.join("elsewhere") };
+        Checkpoints { files: vec![file], folder: Some(folder.to_owned()), workers: worker }
+    }
+
+    fn found(folder: &Path) -> Vec<String> {
+        let found = checkpoints(folder).scan().unwrap();
+        found.iter().map(|found| found.slot.to_string()).collect()
+    }
+
+    #[test]
+    fn a_folder_holds_names_and_versions_of_names() {
+        let root = tempfile::tempdir().unwrap();
+        let touch = |name: &str| std::fs::write(root.path().join(name), name).unwrap();
+        for folder in ["hall", "..data", "empty"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        for file in [
+            "attic.safetensors",
+            "attic.safetensors.tmp",
+            ".hidden.safetensors",
+            "readme.txt",
+            "hall/v2.safetensors",
+            "hall/v10.safetensors",
+            "..data/x.safetensors",
+        ] {
+            touch(file);
+        }
+        assert_eq!(found(root.path()), ["door", "attic", "hall@v10", "hall@v2"]);
+        let before = checkpoints(root.path()).scan().unwrap();
+        touch("hall/v2.safetensors.tmp");
+        std::fs::rename(
+            root.path().join("hall/v2.safetensors.tmp"),
+            root.path().join("hall/v2.safetensors"),
+        )
+        .unwrap();
+        let after = checkpoints(root.path()).scan().unwrap();
+        let changed: Vec<_> = before.iter().zip(&after).map(|(a, b)| a.stamp != b.stamp).collect();
+        assert_eq!(changed, [false, false, false, true]);
+    }
+
+    #[test]
+    fn what_names_no_model_and_what_holds_none_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        let message = |folder: &Path| checkpoints(folder).scan().unwrap_err().to_string();
+        assert!(message(root.path()).contains("has no checkpoint"), "{}", message(root.path()));
+        assert!(message(&root.path().join("absent")).contains("absent cannot be read"));
+        std::fs::write(root.path().join("a@b.safetensors"), "").unwrap();
+        assert!(message(root.path()).contains("a@b.safetensors names no model"));
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("hall.safetensors"), "text").unwrap();
+        let slot = Slot { name: "hall".to_owned(), label: None };
+        let error = checkpoints(root.path()).load(&slot).err().unwrap().to_string();
+        assert!(error.contains("model `hall`") && error.contains("hall.safetensors"), "{error}");
+    }
 }

@@ -1,21 +1,34 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use anyhow::Context;
-use protoguard_service::{ModelSpec, Service};
+use protoguard_service::{Metrics, Reloader, Service};
 use tokio::net::TcpListener;
-use tracing::info;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::{models, say, shutdown};
+use crate::models::Checkpoints;
+use crate::telemetry::Telemetry;
+use crate::{descriptors, say, shutdown};
 
 /// Loads, serves and drains.
 ///
 /// # Errors
-/// When the port is taken, a checkpoint cannot be read or computed, or a model is lost later.
+/// When a port is taken, a checkpoint cannot be read or computed, or a model is lost later.
 pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the async runtime cannot be started")?;
+    let telemetry = {
+        // Traces are sent by tasks of the runtime.
+        let _inside = runtime.enter();
+        Telemetry::start(&config.log)?
+    };
+    descriptors::raise_limit();
     let served = runtime.block_on(bind_and_serve(config));
+    telemetry.end();
     // Nothing is left to wait for after a drain.
     runtime.shutdown_background();
     served
@@ -24,30 +37,54 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 async fn bind_and_serve(config: &Config) -> anyhow::Result<()> {
     // Installed first, so that a signal during loading is not lost.
     let stop = shutdown::watch()?;
+    let hangup = signal(SignalKind::hangup()).context("signal handler cannot be installed")?;
     // Bound before the models are read: a port in use is the cheapest mistake to report.
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("listen is {}; a free port of this machine is expected", config.listen)
-    })?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let specs: Vec<ModelSpec> = config
-        .models
-        .iter()
-        .map(|source| models::load(source, &config.worker))
-        .collect::<anyhow::Result<_>>()?;
+    let listener = bind("listen", config.listen).await?;
+    let mut lines = format!("listening on {}\n", address_of(&listener)?);
+    let prepared = Service::prepare(config.service.clone(), Metrics::default()).await;
+    if let Some(address) = config.metrics_listen {
+        let listener = bind("metrics_listen", address).await?;
+        lines += &format!("metrics on {}\n", address_of(&listener)?);
+        tokio::spawn(prepared.probes().serve(listener));
+    }
     info!(
         workers = config.worker.devices.len(),
         threads_per_worker = config.worker.threads_per_worker,
         "loading"
     );
-    let service = Service::start(specs, config.service.clone()).await?;
+    let service = Service::open(Arc::new(Checkpoints::new(config)), prepared).await?;
+    tokio::spawn(reload_at(hangup, service.reloader()));
     let ready = service.ready();
     let announce = async move {
         if ready.await {
-            say(&format!("listening on {address}\n"))?;
+            say(&lines)?;
         }
         anyhow::Ok(())
     };
     let (announced, served) = tokio::join!(announce, service.serve(listener, stop.requested()));
     served?;
     announced.context("the address cannot be announced")
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{key} is {address}; a free port of this machine is expected"))
+}
+
+fn address_of(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    listener.local_addr().context("the listener has no address")
+}
+
+/// SIGHUP looks at the models at once.
+async fn reload_at(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        info!("signal: looking at the models");
+        let round = reloader.reload_changed().await;
+        if round.failed.is_empty() {
+            info!(reloaded = round.reloaded.len(), "models are as their files are");
+        } else {
+            warn!(reloaded = round.reloaded.len(), failed = round.failed.len(), "not all reloaded");
+        }
+    }
 }

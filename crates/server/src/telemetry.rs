@@ -1,14 +1,72 @@
-use tracing_subscriber::{EnvFilter, fmt};
+use std::time::Duration;
+
+use anyhow::Context;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Logs go to standard error; standard output carries only the address.
-pub(crate) fn start(config: &LogConfig) {
+/// What a collector knows the server by.
+const SERVICE_NAME: &str = "protoguard-server";
+/// For the last traces, when the server ends.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Logs to standard error, and traces where a collector is configured.
+pub(crate) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Starts both. Standard output carries only the addresses.
+    ///
+    /// # Errors
+    /// When the collector's address is none.
+    pub(crate) fn start(config: &LogConfig) -> anyhow::Result<Self> {
+        let traces = config.otlp_endpoint.as_deref().map(provider).transpose()?;
+        let tracer = traces.as_ref().map(|provider| provider.tracer(SERVICE_NAME));
+        let spans = tracer.map(|tracer| {
+            // Requests and their steps, whatever is logged of them.
+            let ours = Targets::new().with_target("protoguard_service", LevelFilter::INFO);
+            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(ours)
+        });
+        tracing_subscriber::registry().with(lines(config)).with(spans).init();
+        Ok(Self { traces })
+    }
+
+    /// Sends what is left.
+    pub(crate) fn end(self) {
+        if let Some(traces) = self.traces {
+            // A collector that is away at the end keeps nobody waiting and is no failure.
+            let _ = traces.shutdown_with_timeout(LAST_TRACES);
+        }
+    }
+}
+
+fn lines(config: &LogConfig) -> Boxed {
     // The directives were checked with the configuration.
     let filter = EnvFilter::new(&config.level);
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Human => lines.with_ansi(false).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Human => lines.with_ansi(false).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     }
+}
+
+fn provider(endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .with_context(|| format!("otlp_endpoint is {endpoint}; traces cannot be sent there"))?;
+    let resource = Resource::builder().with_service_name(SERVICE_NAME).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

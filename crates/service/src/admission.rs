@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::AdmissionLimits;
 
 /// Counts what one model has admitted and not yet answered.
@@ -15,12 +17,24 @@ pub(crate) struct Admission {
     in_use: Mutex<InUse>,
     /// Admitted clips that are still being decoded: more is arriving while it is not zero.
     arriving: AtomicUsize,
+    /// Told when nothing is in use of an admission that was closed.
+    empty: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InUse {
     pub(crate) clips: usize,
     pub(crate) bytes: usize,
+    /// Whether the model was replaced and takes nothing more.
+    pub(crate) closed: bool,
+}
+
+/// Why a clip is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Overloaded(Overloaded),
+    /// Another model stands in this one's place now.
+    Closed,
 }
 
 /// The bound that a request would have broken.
@@ -46,19 +60,28 @@ pub(crate) struct Arrival {
 
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Arc<Self> {
-        Arc::new(Self { limits, in_use: Mutex::default(), arriving: AtomicUsize::new(0) })
+        Arc::new(Self {
+            limits,
+            in_use: Mutex::default(),
+            arriving: AtomicUsize::new(0),
+            empty: Notify::new(),
+        })
     }
 
     /// Takes room for one clip of `bytes`, or says which bound is full. A clip alone is always
     /// admitted, so that no accepted message waits for ever.
-    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, Overloaded> {
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, Refusal> {
         let AdmissionLimits { max_clips, max_bytes } = self.limits;
+        let full = |unit, in_use, limit| Refusal::Overloaded(Overloaded { unit, in_use, limit });
         let mut in_use = self.lock();
+        if in_use.closed {
+            return Err(Refusal::Closed);
+        }
         if in_use.clips >= max_clips {
-            return Err(Overloaded { unit: "clips", in_use: in_use.clips, limit: max_clips });
+            return Err(full("clips", in_use.clips, max_clips));
         }
         if in_use.clips > 0 && in_use.bytes.saturating_add(bytes) > max_bytes {
-            return Err(Overloaded { unit: "bytes", in_use: in_use.bytes, limit: max_bytes });
+            return Err(full("bytes", in_use.bytes, max_bytes));
         }
         in_use.clips += 1;
         in_use.bytes += bytes;
@@ -74,6 +97,18 @@ impl Admission {
         self.arriving.load(Ordering::Acquire)
     }
 
+    /// Admits nothing from here on, and waits until what was admitted is answered.
+    pub(crate) async fn close(&self) {
+        self.lock().closed = true;
+        loop {
+            let empty = self.empty.notified();
+            if self.lock().clips == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn in_use(&self) -> InUse {
         *self.lock()
@@ -85,11 +120,20 @@ impl Admission {
     }
 }
 
+impl Permit {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut in_use = self.admission.lock();
         in_use.clips -= 1;
         in_use.bytes -= self.bytes;
+        if in_use.closed && in_use.clips == 0 {
+            self.admission.empty.notify_one();
+        }
     }
 }
 
@@ -113,7 +157,8 @@ mod tests {
         let first = admission.admit(10).unwrap();
         let _second = admission.admit(10).unwrap();
         let full = admission.admit(10).unwrap_err();
-        assert_eq!(full, Overloaded { unit: "clips", in_use: 2, limit: 2 });
+        let expected = Overloaded { unit: "clips", in_use: 2, limit: 2 };
+        assert_eq!(full, Refusal::Overloaded(expected));
         drop(first);
         assert!(admission.admit(10).is_ok());
     }
@@ -123,9 +168,27 @@ mod tests {
         let admission = admission();
         let large = admission.admit(500).unwrap();
         let full = admission.admit(1).unwrap_err();
-        assert_eq!(full, Overloaded { unit: "bytes", in_use: 500, limit: 100 });
+        let expected = Overloaded { unit: "bytes", in_use: 500, limit: 100 };
+        assert_eq!(full, Refusal::Overloaded(expected));
         drop(large);
         assert_eq!(admission.in_use(), InUse::default());
+    }
+
+    #[tokio::test]
+    async fn a_closed_admission_is_empty_once_all_is_answered() {
+        let admission = admission();
+        let permits = [admission.admit(10).unwrap(), admission.admit(10).unwrap()];
+        let closing = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.close().await }
+        });
+        while !admission.in_use().closed {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admission.admit(10).unwrap_err(), Refusal::Closed);
+        assert!(!closing.is_finished());
+        drop(permits);
+        closing.await.unwrap();
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The task that gives a model's waiting clips to its workers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protoguard_core::ScorerError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::admission::Admission;
 use crate::dispatcher::{Dispatch, Dispatcher, Step};
-use crate::job::Job;
-use crate::{ServiceError, Unavailable};
+use crate::job::{Job, Lapse};
+use crate::{ServeError, ServiceError, Unavailable};
 
 /// Everything that can change what the batcher does next.
 #[derive(Debug)]
@@ -34,17 +35,38 @@ pub(crate) enum Event {
 pub(crate) enum ModelState {
     Loading,
     Ready,
-    /// In the words of the last worker.
+    /// A worker is gone for good, in its words. The process is to end rather than to go on with
+    /// less than it was configured for.
     Lost(ScorerError),
 }
 
 /// Where a worker takes its batches from: a channel of one.
 pub(crate) type BatchSender = mpsc::Sender<Vec<Job>>;
 
+/// Starts a thread for a worker whose thread has ended.
+pub(crate) type Restart = Box<dyn FnMut(usize) -> Result<BatchSender, ServeError> + Send>;
+
+/// A worker is restarted so often without computing a batch in between, and then lost for good.
+const MAX_RESTARTS: usize = 3;
+
+/// How lost workers come back.
+pub(crate) struct Restarts {
+    restart: Restart,
+    /// Restarts of each worker since its last batch.
+    tried: Vec<usize>,
+}
+
+impl Restarts {
+    pub(crate) fn new(workers: usize, restart: Restart) -> Self {
+        Self { restart, tried: vec![0; workers] }
+    }
+}
+
 pub(crate) struct Batcher {
     pub(crate) model: String,
     pub(crate) dispatcher: Dispatcher<Job>,
     pub(crate) workers: Vec<BatchSender>,
+    pub(crate) restarts: Restarts,
     /// Unbounded as a channel, and bounded by admission: every job holds a permit.
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) admission: Arc<Admission>,
@@ -95,15 +117,20 @@ impl Batcher {
         // The dispatcher sends only where there is room or a worker about to make some.
         if let Err(mpsc::error::SendError(jobs)) = self.workers[worker].send(jobs).await {
             self.dispatcher.lost(worker);
-            self.dispatcher.put_back(jobs, Instant::now());
+            self.put_back(jobs);
         }
+    }
+
+    fn put_back(&mut self, jobs: Vec<Job>) {
+        let now = Instant::now();
+        self.dispatcher.put_back(jobs.into_iter().map(|job| job.arrived(now)));
     }
 
     fn take_in(&mut self, event: Event) {
         let now = Instant::now();
         match event {
             Event::Enqueue(job) => self.enqueue(job, now),
-            Event::GivenUp => self.dispatcher.sweep(|job| job.is_needed(now)),
+            Event::GivenUp => self.sweep(now),
             Event::WorkerReady(worker) => {
                 self.dispatcher.ready(worker);
                 if self.dispatcher.all_ready() {
@@ -116,16 +143,27 @@ impl Batcher {
                     });
                 }
             }
-            Event::WorkerDone(worker) => self.dispatcher.done(worker, now),
+            Event::WorkerDone(worker) => {
+                self.restarts.tried[worker] = 0;
+                self.dispatcher.done(worker, now);
+            }
             Event::WorkerLost { worker, source, left } => self.lose(worker, source, left),
         }
     }
 
     fn enqueue(&mut self, job: Job, now: Instant) {
         if self.dispatcher.any_left() {
-            self.dispatcher.push(job, now);
+            self.dispatcher.push(job.arrived(now));
         } else {
             self.refuse(job, Unavailable::NoWorker);
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let needed = |job: &Job| job.ticket.lapse(now, Duration::ZERO).is_none();
+        for job in self.dispatcher.sweep(needed) {
+            let lapse = job.ticket.lapse(now, Duration::ZERO).unwrap_or(Lapse::Cancelled);
+            job.ticket.lapsed(lapse);
         }
     }
 
@@ -133,13 +171,37 @@ impl Batcher {
         let still_loading = *self.state.borrow() == ModelState::Loading;
         error!(model = self.model, worker, error = %source, "worker lost");
         self.dispatcher.lost(worker);
-        self.dispatcher.put_back(left, Instant::now());
-        // A replica that cannot even be built is a fault of the configuration.
-        if still_loading || !self.dispatcher.any_left() {
+        self.put_back(left);
+        // A replica that cannot even be built is a fault of the configuration, and a device that
+        // is lost takes the process down: no thread of it would fare better.
+        let fatal = still_loading || matches!(source, ScorerError::DeviceLost { .. });
+        if fatal || !self.restart(worker) {
             self.state.send_replace(ModelState::Lost(source));
         }
         if !self.dispatcher.any_left() {
             self.refuse_all(Unavailable::NoWorker);
+        }
+    }
+
+    /// Whether a new thread builds the worker's replica now.
+    fn restart(&mut self, worker: usize) -> bool {
+        let tried = &mut self.restarts.tried[worker];
+        if *tried == MAX_RESTARTS {
+            return false;
+        }
+        *tried += 1;
+        let (model, attempt) = (&self.model, *tried);
+        match (self.restarts.restart)(worker) {
+            Ok(batches) => {
+                warn!(model, worker, attempt, "worker restarted");
+                self.workers[worker] = batches;
+                self.dispatcher.restarting(worker);
+                true
+            }
+            Err(error) => {
+                error!(model, worker, error = %error, "worker cannot be restarted");
+                false
+            }
         }
     }
 

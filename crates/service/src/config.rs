@@ -1,14 +1,18 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protoguard_data::DecodeLimits;
 
-use crate::BatchPolicy;
+use crate::{BatchPolicy, CredentialFiles};
 
 /// What the service may be told, validated by whoever reads it from a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
-    /// Answers requests that name no model.
+    /// Answers requests that name no model, as `name`, `name@version` or an alias; empty for the
+    /// first there is.
     pub default_model: String,
+    /// Names that stand for `name` or `name@version`.
+    pub aliases: BTreeMap<String, String>,
     /// How clips ride together.
     pub batch: BatchPolicy,
     /// What one model may hold between admission and answer.
@@ -24,6 +28,38 @@ pub struct ServiceConfig {
     /// Batches that every replica computes before its model counts as ready: the first forward of
     /// a size is the slow one.
     pub warm_up_batch_sizes: Vec<usize>,
+    /// A forward pass that takes longer hangs: health says so. Nothing watches where absent.
+    pub watchdog: Option<Duration>,
+    /// How often models and credentials are looked at for changes.
+    pub look_interval: Duration,
+    /// Who may speak to the server.
+    pub credentials: CredentialFiles,
+    /// How long and how many.
+    pub connections: ConnectionConfig,
+}
+
+/// Bounds on connections and on the requests that they carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// More are closed at once.
+    pub max_connections: usize,
+    /// A connection gets a GOAWAY at about this age, so that callers spread over new replicas.
+    pub max_age: Option<Duration>,
+    /// Time to say a first word, or to finish the TLS handshake.
+    pub first_word_timeout: Duration,
+    /// Time for a request's message to arrive in full.
+    pub receive_timeout: Duration,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_age: None,
+            first_word_timeout: Duration::from_secs(20),
+            receive_timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The bound of one model's queue: clips that are admitted and not yet answered.
@@ -50,6 +86,11 @@ impl ServiceConfig {
         let batch = BatchPolicy { max_batch_size: 8, max_batch_delay: Duration::ZERO };
         Self {
             default_model: default_model.into(),
+            aliases: BTreeMap::new(),
+            watchdog: Some(Duration::from_secs(60)),
+            look_interval: Duration::from_secs(1),
+            credentials: CredentialFiles::default(),
+            connections: ConnectionConfig::default(),
             admission: AdmissionLimits { max_clips: 256, max_bytes: 512 << 20 },
             max_message_bytes: 64 << 20,
             decode: DecodeLimits::default(),

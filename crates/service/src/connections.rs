@@ -1,23 +1,35 @@
 //! Accepting, serving and ending connections.
 //!
-//! Written on hyper rather than on tonic's `Server` for two reasons: tonic's answers an expired
-//! `grpc-timeout` itself, with CANCELLED, before any layer of ours; and its graceful shutdown
-//! waits for every connection without limit.
+//! Written on hyper rather than on tonic's `Server` for three reasons: tonic's answers an expired
+//! `grpc-timeout` itself, with CANCELLED, before any layer of ours; its graceful shutdown waits for
+//! every connection without limit; and its `max_connection_age`, with a grace, drops calls that are
+//! in flight.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
+
+use crate::auth::Peer;
+use crate::config::ConnectionConfig;
+use crate::credentials::Credentials;
 
 /// A whole f32 clip of 256² is 4 MB and fits one stream's window: no round trip in between.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -28,6 +40,9 @@ const MAX_CONCURRENT_STREAMS: u32 = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// When the system has no file descriptors left, accepting again at once only spins.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// An age is drawn from so much around the configured one, so that connections that were made
+/// together do not end together.
+const AGE_JITTER: f64 = 0.1;
 
 /// The open connections of one listener.
 pub(crate) struct Connections {
@@ -38,14 +53,43 @@ pub(crate) struct Connections {
     tasks: TaskTracker,
 }
 
+/// What every connection is served with.
+#[derive(Clone)]
+pub(crate) struct Serving<S> {
+    pub(crate) service: S,
+    pub(crate) config: ConnectionConfig,
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+/// What answers requests.
+pub(crate) trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// A connection's lifelines.
+struct Connection<S> {
+    serving: Serving<S>,
+    peer: Peer,
+    stop: CancellationToken,
+    /// Its share of the bound on connections.
+    _place: OwnedSemaphorePermit,
+}
+
 impl Connections {
     /// Begins to accept.
-    pub(crate) fn serve<S>(listener: TcpListener, service: S) -> Self
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-        S: Clone + Send + 'static,
-        S::Future: Send,
-    {
+    pub(crate) fn serve<S: Answers>(listener: TcpListener, serving: Serving<S>) -> Self {
         let connections = Self {
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -53,26 +97,25 @@ impl Connections {
         };
         let (stop, abort) = (connections.stop.clone(), connections.abort.clone());
         let tasks = connections.tasks.clone();
+        let places = Arc::new(Semaphore::new(serving.config.max_connections));
+        let numbers = AtomicU64::new(0);
         connections.tasks.spawn(async move {
-            loop {
-                let accepted = tokio::select! {
-                    // Dropping the listener closes the port.
-                    () = stop.cancelled() => return,
-                    accepted = listener.accept() => accepted,
+            while let Some((stream, address)) = accept(&listener, &stop).await {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    // Closing it sends the caller to another replica; waiting would not.
+                    let limit = serving.config.max_connections;
+                    warn!(peer = %address, limit, "connection refused: too many");
+                    continue;
                 };
-                match accepted {
-                    Ok((stream, peer)) => {
-                        debug!(peer = %peer, "connection accepted");
-                        let served = serve_connection(stream, service.clone(), stop.clone());
-                        let abort = abort.clone();
-                        tasks.spawn(async move { abort.run_until_cancelled(served).await });
-                    }
-                    Err(error) => {
-                        warn!(error = %error, "connection not accepted");
-                        tokio::time::sleep(ACCEPT_BACKOFF).await;
-                    }
-                }
+                let connection = numbers.fetch_add(1, Ordering::Relaxed);
+                debug!(peer = %address, connection, "connection accepted");
+                let serving = serving.clone();
+                let peer = Peer { connection, address };
+                let open = Connection { serving, peer, stop: stop.clone(), _place: place };
+                let abort = abort.clone();
+                tasks.spawn(async move { abort.run_until_cancelled(open.run(stream)).await });
             }
+            // Dropping the listener closes the port.
         });
         connections
     }
@@ -82,7 +125,7 @@ impl Connections {
     pub(crate) async fn drain(&self, patience: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        timeout(patience, self.tasks.wait()).await.is_ok()
     }
 
     /// Drops what is left.
@@ -92,35 +135,84 @@ impl Connections {
     }
 }
 
-async fn serve_connection<S>(stream: TcpStream, service: S, stop: CancellationToken)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(error = %error, "no nodelay");
-    }
-    let mut builder = Builder::new(TokioExecutor::new()).http2_only();
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .keep_alive_interval(KEEPALIVE);
-    let service = service.map_request(|request: Request<Incoming>| request.map(Body::new));
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+/// The next connection; nothing once it is time to stop.
+async fn accept(
+    listener: &TcpListener,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        match stop.run_until_cancelled(listener.accept()).await? {
+            Ok(accepted) => return Some(accepted),
+            Err(error) => {
+                warn!(error = %error, "connection not accepted");
+                stop.run_until_cancelled(sleep(ACCEPT_BACKOFF)).await?;
+            }
         }
-    };
-    if let Err(error) = ended {
-        debug!(error = %error, "connection failed");
+    }
+}
+
+impl<S: Answers> Connection<S> {
+    async fn run(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = %error, "no nodelay");
+        }
+        let silence = self.serving.config.first_word_timeout;
+        let Some(tls) = self.serving.credentials.tls() else {
+            let stop = self.stop.clone();
+            // A connection that says nothing costs a task and no more, and that not for ever.
+            match stop.run_until_cancelled(timeout(silence, stream.readable())).await {
+                Some(Ok(Ok(()))) => self.serve(stream).await,
+                _ => debug!(connection = self.peer.connection, "connection said nothing"),
+            }
+            return;
+        };
+        let handshake = timeout(silence, TlsAcceptor::from(tls).accept(stream));
+        match self.stop.clone().run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.serve(stream).await,
+            Some(Ok(Err(error))) => debug!(peer = %self.peer.address, error = %error, "no TLS"),
+            _ => debug!(connection = self.peer.connection, "TLS did not begin"),
+        }
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let mut builder = Builder::new(TokioExecutor::new()).http2_only();
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .keep_alive_interval(KEEPALIVE);
+        let peer = self.peer;
+        let service = self.serving.service.map_request(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = old_age(self.serving.config.max_age) => {
+                debug!(connection = peer.connection, "connection is old: GOAWAY");
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(error = %error, "connection failed");
+        }
+    }
+}
+
+async fn old_age(max_age: Option<Duration>) {
+    match max_age {
+        Some(age) => sleep(age.mul_f64(1.0 + AGE_JITTER * (2.0 * fastrand::f64() - 1.0))).await,
+        None => std::future::pending().await,
     }
 }

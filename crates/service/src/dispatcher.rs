@@ -1,24 +1,17 @@
 //! The batcher's state without its channels: who waits, what every worker is doing, and which
 //! batch goes where. Pure, so that its properties can be tested on random histories.
 
-use std::collections::VecDeque;
-
 use tokio::time::Instant;
 
+use crate::fair_queue::{Arrived, FairQueue};
 use crate::{BatchPolicy, Decision, QueueView};
 
-/// Jobs in order of arrival, and the workers that take them.
+/// Jobs in the order of their callers' turns, and the workers that take them.
 #[derive(Debug)]
 pub(crate) struct Dispatcher<J> {
     policy: BatchPolicy,
-    waiting: VecDeque<Waiting<J>>,
+    waiting: FairQueue<J>,
     workers: Vec<WorkerState>,
-}
-
-#[derive(Debug)]
-struct Waiting<J> {
-    job: J,
-    since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +46,21 @@ pub(crate) enum Step<J> {
 
 impl<J> Dispatcher<J> {
     pub(crate) fn new(policy: BatchPolicy, workers: usize) -> Self {
-        Self { policy, waiting: VecDeque::new(), workers: vec![WorkerState::Starting; workers] }
+        Self { policy, waiting: FairQueue::new(), workers: vec![WorkerState::Starting; workers] }
     }
 
-    pub(crate) fn push(&mut self, job: J, now: Instant) {
-        self.waiting.push_back(Waiting { job, since: now });
+    pub(crate) fn push(&mut self, arrived: Arrived<J>) {
+        self.waiting.push(arrived);
     }
 
     /// Takes back, in their order, jobs that a lost worker did not compute.
-    pub(crate) fn put_back(&mut self, jobs: Vec<J>, now: Instant) {
-        for job in jobs.into_iter().rev() {
-            self.waiting.push_front(Waiting { job, since: now });
-        }
+    pub(crate) fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Arrived<J>>) {
+        jobs.rev().for_each(|arrived| self.waiting.push_front(arrived));
+    }
+
+    /// A new thread builds the replica of a worker that was lost.
+    pub(crate) fn restarting(&mut self, worker: usize) {
+        self.workers[worker] = WorkerState::Starting;
     }
 
     pub(crate) fn ready(&mut self, worker: usize) {
@@ -93,20 +89,20 @@ impl<J> Dispatcher<J> {
     }
 
     /// Removes the jobs that nobody needs any more.
-    pub(crate) fn sweep(&mut self, mut needed: impl FnMut(&J) -> bool) {
-        self.waiting.retain(|waiting| needed(&waiting.job));
+    pub(crate) fn sweep(&mut self, needed: impl FnMut(&J) -> bool) -> Vec<J> {
+        self.waiting.sweep(needed)
     }
 
     /// Removes every job.
     pub(crate) fn take_all(&mut self) -> Vec<J> {
-        self.waiting.drain(..).map(|waiting| waiting.job).collect()
+        std::iter::from_fn(|| self.waiting.pop()).collect()
     }
 
     /// What to do now; to be asked again after every `Send`.
     pub(crate) fn step(&mut self, now: Instant, arriving: usize) -> Step<J> {
         let idle = self.workers.iter().position(|&state| state == WorkerState::Idle);
         let slot = self.open_slot();
-        let oldest = self.waiting.front().map_or(now, |waiting| waiting.since);
+        let oldest = self.waiting.oldest().unwrap_or(now);
         let view = QueueView {
             waiting: self.waiting.len(),
             oldest_wait: now.saturating_duration_since(oldest),
@@ -135,13 +131,14 @@ impl<J> Dispatcher<J> {
             WorkerState::Busy { since, .. } => WorkerState::Busy { since, next: true },
             _ => WorkerState::Busy { since: now, next: false },
         };
-        let jobs = self.waiting.drain(..count).map(|waiting| waiting.job).collect();
+        let jobs = std::iter::from_fn(|| self.waiting.pop()).take(count).collect();
         Dispatch { worker, jobs }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -172,6 +169,11 @@ mod tests {
         batches: VecDeque<Vec<u32>>,
     }
 
+    /// A job of the one caller there is.
+    fn arrived(job: u32, since: Instant) -> Arrived<u32> {
+        Arrived { job, caller: 0, since }
+    }
+
     fn dispatcher() -> Dispatcher<u32> {
         let max_batch_delay = Duration::from_millis(4);
         let policy = BatchPolicy { max_batch_size: MAX_BATCH, max_batch_delay };
@@ -195,7 +197,7 @@ mod tests {
             for happening in history.into_iter().chain(flush).chain(rest) {
                 match happening {
                     Happening::Arrive => {
-                        dispatcher.push(pushed, now);
+                        dispatcher.push(arrived(pushed, now));
                         pushed += 1;
                     }
                     Happening::Done(worker) => {
@@ -221,11 +223,11 @@ mod tests {
     fn jobs_of_a_lost_worker_come_first_again() {
         let mut dispatcher = dispatcher();
         let now = Instant::now();
-        (0..3).for_each(|job| dispatcher.push(job, now));
+        (0..3).for_each(|job| dispatcher.push(arrived(job, now)));
         let Step::Send(first) = dispatcher.step(now, 0) else { panic!("nothing sent") };
-        dispatcher.push(3, now);
+        dispatcher.push(arrived(3, now));
         dispatcher.lost(first.worker);
-        dispatcher.put_back(first.jobs, now);
+        dispatcher.put_back(first.jobs.into_iter().map(|job| arrived(job, now)));
         let Step::Send(second) = dispatcher.step(now, 0) else { panic!("nothing sent") };
         assert_eq!((second.worker, second.jobs), (1, vec![0, 1, 2]));
         dispatcher.lost(1);
@@ -235,11 +237,33 @@ mod tests {
     }
 
     #[test]
+    fn a_restarted_worker_takes_batches_again() {
+        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        (0..WORKERS).for_each(|worker| dispatcher.lost(worker));
+        dispatcher.restarting(1);
+        assert!(dispatcher.any_left() && !dispatcher.all_ready());
+        dispatcher.push(arrived(0, now));
+        assert!(matches!(dispatcher.step(now, 0), Step::Sleep));
+        dispatcher.ready(1);
+        let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+        assert_eq!((sent.worker, sent.jobs), (1, vec![0]));
+    }
+
+    #[test]
+    fn a_caller_with_many_clips_does_not_fill_the_batch() {
+        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        (0..9).for_each(|job| dispatcher.push(arrived(job, now)));
+        dispatcher.push(Arrived { job: 100, caller: 1, since: now });
+        let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+        assert_eq!(sent.jobs, [0, 100, 1]);
+    }
+
+    #[test]
     fn the_worker_that_started_first_gets_the_next_full_batch() {
         let mut dispatcher = dispatcher();
         let start = Instant::now();
         let mut send_full = |at| {
-            (0..MAX_BATCH as u32).for_each(|job| dispatcher.push(job, at));
+            (0..MAX_BATCH as u32).for_each(|job| dispatcher.push(arrived(job, at)));
             match dispatcher.step(at, 0) {
                 Step::Send(dispatch) => Some(dispatch.worker),
                 _ => None,

@@ -6,6 +6,9 @@ use protoguard_proto::Violations;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::credentials::CredentialError;
+use crate::source::SourceError;
+
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "protoguard";
 
@@ -64,6 +67,32 @@ pub enum ServiceError {
         /// Why.
         why: Unavailable,
     },
+    /// No credential, or one that is not known.
+    #[error("{why}; metadata `authorization: Bearer TOKEN` with a known token is expected")]
+    Unauthenticated {
+        /// What is missing or wrong; never the credential.
+        why: &'static str,
+    },
+    /// A credential that does not allow this.
+    #[error("{method} is for administrators; {accepted}")]
+    PermissionDenied {
+        /// The method that was called.
+        method: String,
+        /// Who may call it.
+        accepted: &'static str,
+    },
+    /// Checkpoints that could not take the place of what is served.
+    #[error("not reloaded: {}", failed.join("; "))]
+    NotReloaded {
+        /// Each failure as `model: reason`.
+        failed: Vec<String>,
+    },
+    /// A request's message did not arrive in full.
+    #[error("the message was not received within {} ms", limit.as_millis())]
+    SlowMessage {
+        /// How long a message may take.
+        limit: Duration,
+    },
     /// The request's message is larger than accepted.
     #[error("message is too large; at most {limit} bytes are accepted")]
     MessageTooLarge {
@@ -111,6 +140,10 @@ struct Row {
 }
 
 impl ServiceError {
+    pub(crate) fn code(&self) -> Code {
+        self.row().code
+    }
+
     fn row(&self) -> Row {
         let row = |code, reason, retry| Row { code, reason, retry };
         match self {
@@ -127,6 +160,10 @@ impl ServiceError {
                 };
                 row(Code::Unavailable, reason, Some(RETRY_LATER))
             }
+            Self::Unauthenticated { .. } => row(Code::Unauthenticated, "UNAUTHENTICATED", None),
+            Self::PermissionDenied { .. } => row(Code::PermissionDenied, "ADMIN_ONLY", None),
+            Self::NotReloaded { .. } => row(Code::FailedPrecondition, "NOT_RELOADED", None),
+            Self::SlowMessage { .. } => row(Code::DeadlineExceeded, "SLOW_MESSAGE", None),
             Self::MessageTooLarge { .. } => row(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", None),
             Self::Compute { .. } => row(Code::Internal, "CLIP_NOT_COMPUTED", None),
             Self::Internal { .. } => row(Code::Internal, "INTERNAL", None),
@@ -150,6 +187,9 @@ impl ServiceError {
             Self::Unavailable { model, .. } => vec![("model", model.clone())],
             Self::MessageTooLarge { limit } => vec![("limit", format!("{limit} bytes"))],
             Self::DeadlineExceeded { at } => vec![("noticed", (*at).to_owned())],
+            Self::PermissionDenied { method, .. } => vec![("method", method.clone())],
+            Self::SlowMessage { limit } => vec![("limit", format!("{} ms", limit.as_millis()))],
+            Self::Unauthenticated { .. } | Self::NotReloaded { .. } => Vec::new(),
             Self::Invalid(_) | Self::Compute { .. } | Self::Internal { .. } => Vec::new(),
         };
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -192,6 +232,30 @@ pub enum ServeError {
         /// The models there are.
         known: Vec<String>,
     },
+    /// An alias stands for none of the models.
+    #[error("alias `{alias}` stands for `{target}`; loaded are {}", listed(known))]
+    UnknownAlias {
+        /// The alias.
+        alias: String,
+        /// What it stands for.
+        target: String,
+        /// The models there are.
+        known: Vec<String>,
+    },
+    /// A name in the configuration is none.
+    #[error("{key} is `{found}`; \"name\" or \"name@version\" is expected")]
+    ModelName {
+        /// The configuration's key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// A model cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A file of keys, certificates or tokens cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
     /// A thread could not be started.
     #[error("worker {worker} of model `{model}` cannot be started: {reason}")]
     Thread {

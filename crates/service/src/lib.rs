@@ -9,36 +9,56 @@
 //! that waits and starts no timer for a lone clip. A caller that went away or whose deadline
 //! passed is dropped before it costs compute.
 //!
-//! [`Service`] is the life of a server: it loads and warms up the models, answers on a listener,
-//! and drains. Deliberately absent: configuration files, signals and the models themselves, which
+//! [`Service`] is the life of a server: it loads and warms up the models of a [`ModelSource`],
+//! answers on a listener, [puts](Reloader) one model in another's place, tells on a [port of its
+//! own](Probes) how it is, and drains. Deliberately absent: configuration files, signals and the models themselves, which
 //! are the server's, and any state that outlives a request.
 
 mod admission;
+mod auth;
+mod batch;
 mod batch_policy;
 mod batcher;
+mod compatible;
 mod config;
 mod connections;
+mod credentials;
+mod crew;
 mod deadline;
 mod decode;
 mod dispatcher;
 mod error;
+mod estimate;
+mod fair_queue;
 mod health;
 mod job;
 mod message_limit;
+mod metrics;
 mod model;
 mod model_service;
 mod offload;
 mod pictures;
+mod probes;
+mod receiving;
 mod registry;
+mod reload;
+mod routes;
 mod scoring_service;
 mod service;
+mod source;
 pub mod testing;
 mod verdict;
+mod watchdog;
 mod worker;
 
 pub use batch_policy::{BatchPolicy, Decision, QueueView};
-pub use config::{AdmissionLimits, DrainConfig, ServiceConfig};
+pub use config::{AdmissionLimits, ConnectionConfig, DrainConfig, ServiceConfig};
+pub use credentials::{CredentialError, CredentialFiles, TlsFiles};
 pub use error::{DOMAIN, ServeError, ServiceError, Unavailable};
+pub use metrics::Metrics;
 pub use model::ModelSpec;
+pub use probes::Probes;
 pub use protoguard_data::DecodeLimits;
-pub use service::{Service, run};
+pub use reload::{ReloadError, Reloaded, Reloader, Round};
+pub use service::{Prepared, Service, run};
+pub use source::{FileStamp, FoundModel, ModelSource, Slot, SourceError};

@@ -1,18 +1,21 @@
 use std::sync::Arc;
-use std::thread;
 
-use protoguard_core::{ModelCard, ScorerError, ScorerFactory, ScorerInput};
+use protoguard_core::{ModelCard, ScorerFactory, ScorerInput};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Arrival, Permit};
-use crate::batcher::{Batcher, Event, ModelState};
+use crate::admission::{Admission, Arrival, Permit, Refusal};
+use crate::batcher::{Batcher, Event, ModelState, Restarts};
+use crate::crew::Crew;
 use crate::dispatcher::Dispatcher;
+use crate::fair_queue::CallerId;
+use crate::health::Health;
 use crate::job::{Job, Scored, Ticket};
-use crate::worker::Worker;
-use crate::{ServeError, ServiceConfig, ServiceError, Unavailable};
+use crate::metrics::{Gauged, Metrics, ModelMetrics};
+use crate::watchdog::Watchdog;
+use crate::{ServeError, ServiceConfig, ServiceError, Slot, Unavailable};
 
 /// A model to be served: one factory a worker, all of the same checkpoint.
 #[derive(Clone)]
@@ -22,15 +25,32 @@ pub struct ModelSpec {
     pub replicas: Vec<Arc<dyn ScorerFactory>>,
 }
 
+/// What every model of a service is started with.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) config: Arc<ServiceConfig>,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+}
+
 /// A served model: its queue, its batcher and its workers.
 pub(crate) struct Model {
+    slot: Slot,
     card: ModelCard,
     admission: Arc<Admission>,
     events: mpsc::UnboundedSender<Event>,
     state: watch::Receiver<ModelState>,
     closed: CancellationToken,
-    /// The batcher and one watcher a worker thread.
+    /// The batcher, the watchdog and one watcher a worker thread.
     tasks: TaskTracker,
+    metrics: ModelMetrics,
+}
+
+/// Why a clip is not admitted.
+pub(crate) enum NotAdmitted {
+    /// Another model stands in this one's place: it is to be asked.
+    Replaced,
+    Refused(ServiceError),
 }
 
 /// A clip that was admitted and is now being decoded.
@@ -38,55 +58,106 @@ pub(crate) struct Admitted {
     permit: Permit,
     arrival: Arrival,
     given_up: GivenUp,
+    in_flight: Gauged,
 }
 
 /// What goes into the queue beside the permit.
 pub(crate) struct QueuedClip {
     pub(crate) input: ScorerInput,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) caller: CallerId,
+    pub(crate) request_id: String,
 }
 
 /// Tells the batcher when a request ends before its answer, so that its clip makes room at once.
 struct GivenUp {
     events: mpsc::UnboundedSender<Event>,
-    answered: bool,
+    metrics: ModelMetrics,
+    deadline: Option<Instant>,
+    step: Step,
+}
+
+/// How far an admitted clip has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Decoding,
+    /// It cannot be decoded.
+    Refused,
+    /// The queue accounts for it.
+    Queued,
+    Answered,
 }
 
 impl Drop for GivenUp {
     fn drop(&mut self) {
-        if !self.answered {
-            // The batcher has ended only when the service has.
-            let _ = self.events.send(Event::GivenUp);
+        match self.step {
+            Step::Answered => return,
+            Step::Decoding if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                self.metrics.expired();
+            }
+            Step::Decoding => self.metrics.cancelled(),
+            Step::Queued | Step::Refused => {}
         }
+        // The batcher has ended only when the service has.
+        let _ = self.events.send(Event::GivenUp);
+    }
+}
+
+impl Admitted {
+    /// The clip turned out to be none.
+    pub(crate) fn refuse(mut self) {
+        self.given_up.step = Step::Refused;
+    }
+}
+
+impl Drop for Model {
+    /// A candidate that was given up leaves no thread behind.
+    fn drop(&mut self) {
+        self.closed.cancel();
     }
 }
 
 impl Model {
     /// Starts the batcher and the workers; the model is loading until all are warm.
-    pub(crate) fn start(spec: ModelSpec, config: &ServiceConfig) -> Result<Self, ServeError> {
+    pub(crate) fn start(
+        slot: Slot,
+        spec: ModelSpec,
+        around: &Surroundings,
+    ) -> Result<Self, ServeError> {
         let Some(first) = spec.replicas.first() else {
             return Err(ServeError::NoReplica);
         };
         let card = first.card().clone();
+        let config = &around.config;
+        let metrics = ModelMetrics::new(&around.metrics, &slot.name);
         let admission = Admission::new(config.admission);
         let (events, inbox) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(ModelState::Loading);
         let closed = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let dispatcher = Dispatcher::new(config.batch, spec.replicas.len());
-        let mut workers = Vec::new();
-        for (index, factory) in spec.replicas.into_iter().enumerate() {
-            let (sender, batches) = mpsc::channel(1);
-            workers.push(sender);
-            let warm_up_batch_sizes = config.warm_up_batch_sizes.clone();
-            let events = events.clone();
-            let worker = Worker { index, factory, batches, events, warm_up_batch_sizes };
-            tasks.spawn(start_thread(worker, &card.name)?);
+        let crew = Crew {
+            model: slot.to_string(),
+            factories: spec.replicas,
+            events: events.clone(),
+            warm_up_batch_sizes: config.warm_up_batch_sizes.clone(),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            posts: Vec::new(),
+        };
+        let (crew, workers) = crew.start()?;
+        if let Some(limit) = config.watchdog {
+            let (model, health) = (slot.to_string(), around.health.clone());
+            let (pulses, closed) = (crew.pulses(), closed.clone());
+            tasks.spawn(Watchdog { model, limit, pulses, health, closed }.run());
         }
         tasks.spawn(
             Batcher {
-                model: card.name.clone(),
-                dispatcher,
+                model: slot.to_string(),
+                dispatcher: Dispatcher::new(config.batch, workers.len()),
+                restarts: Restarts::new(
+                    workers.len(),
+                    Box::new(move |worker| crew.start_worker(worker)),
+                ),
                 workers,
                 events: inbox,
                 admission: Arc::clone(&admission),
@@ -95,31 +166,53 @@ impl Model {
             }
             .run(),
         );
-        tasks.close();
-        Ok(Self { card, admission, events, state, closed, tasks })
+        Ok(Self { slot, card, admission, events, state, closed, tasks, metrics })
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     pub(crate) fn card(&self) -> &ModelCard {
         &self.card
     }
 
+    pub(crate) fn metrics(&self) -> &ModelMetrics {
+        &self.metrics
+    }
+
     /// Takes room for a clip before anything is decoded.
-    pub(crate) fn admit(&self, bytes: usize) -> Result<Admitted, ServiceError> {
-        let model = || self.card.name.clone();
-        let unavailable = |why| Err(ServiceError::Unavailable { model: model(), why });
+    pub(crate) fn admit(
+        &self,
+        bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Admitted, NotAdmitted> {
         match *self.state.borrow() {
-            ModelState::Loading => return unavailable(Unavailable::Loading),
-            ModelState::Lost(_) => return unavailable(Unavailable::NoWorker),
+            ModelState::Loading => return Err(self.refusal(Unavailable::Loading)),
+            ModelState::Lost(_) => return Err(self.refusal(Unavailable::NoWorker)),
             ModelState::Ready => {}
         }
-        let permit = self.admission.admit(bytes).map_err(|full| ServiceError::Overloaded {
-            model: model(),
-            unit: full.unit,
-            in_use: full.in_use,
-            limit: full.limit,
+        let permit = self.admission.admit(bytes).map_err(|refusal| match refusal {
+            Refusal::Closed => NotAdmitted::Replaced,
+            Refusal::Overloaded(full) => NotAdmitted::Refused(ServiceError::Overloaded {
+                model: self.slot.to_string(),
+                unit: full.unit,
+                in_use: full.in_use,
+                limit: full.limit,
+            }),
         })?;
-        let given_up = GivenUp { events: self.events.clone(), answered: false };
-        Ok(Admitted { permit, arrival: self.admission.arrival(), given_up })
+        let (events, metrics) = (self.events.clone(), self.metrics.clone());
+        let given_up = GivenUp { events, metrics, deadline, step: Step::Decoding };
+        let (arrival, in_flight) = (self.admission.arrival(), self.metrics.admitted());
+        Ok(Admitted { permit, arrival, given_up, in_flight })
+    }
+
+    fn refusal(&self, why: Unavailable) -> NotAdmitted {
+        NotAdmitted::Refused(self.unavailable(why))
+    }
+
+    fn unavailable(&self, why: Unavailable) -> ServiceError {
+        ServiceError::Unavailable { model: self.slot.to_string(), why }
     }
 
     /// Queues a decoded clip and waits for its scores.
@@ -128,25 +221,30 @@ impl Model {
         admitted: Admitted,
         clip: QueuedClip,
     ) -> Result<Scored, ServiceError> {
-        let Admitted { permit, arrival, mut given_up } = admitted;
+        let Admitted { permit, arrival, mut given_up, in_flight: _in_flight } = admitted;
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket {
             reply,
             deadline: clip.deadline,
             enqueued_at: Instant::now(),
+            waiting: Some(self.metrics.waiting(permit.bytes())),
             permit,
             span: tracing::Span::current(),
+            request_id: clip.request_id,
+            caller: clip.caller,
+            metrics: self.metrics.clone(),
         };
-        let gone = || ServiceError::Unavailable {
-            model: self.card.name.clone(),
-            why: Unavailable::Draining,
+        let gone = || {
+            let draining = self.closed.is_cancelled();
+            self.unavailable(if draining { Unavailable::Draining } else { Unavailable::NoWorker })
         };
         // Counted out first, so that the batcher never waits for the clip that it is given.
         drop(arrival);
         let job = Job { input: clip.input, ticket };
+        given_up.step = Step::Queued;
         self.events.send(Event::Enqueue(job)).map_err(|_| gone())?;
         let answer = answer.await.map_err(|_| gone())?;
-        given_up.answered = true;
+        given_up.step = Step::Answered;
         answer
     }
 
@@ -155,51 +253,39 @@ impl Model {
         let mut state = self.state.clone();
         let reached = state.wait_for(|state| *state != ModelState::Loading).await;
         match reached.as_deref() {
-            Ok(ModelState::Lost(source)) => Err(self.lost_error(source)),
+            Ok(ModelState::Lost(source)) => {
+                Err(ServeError::ModelLost { model: self.slot.to_string(), source: source.clone() })
+            }
             _ => Ok(()),
         }
     }
 
-    /// Waits until no worker is left.
-    pub(crate) async fn lost(&self) -> ServeError {
-        let mut state = self.state.clone();
-        let is_lost = |state: &ModelState| matches!(state, ModelState::Lost(_));
-        if let Ok(ModelState::Lost(source)) = state.wait_for(is_lost).await.as_deref() {
-            return self.lost_error(source);
+    /// Waits until a worker is lost for good; nothing where the model is closed before.
+    pub(crate) fn lost(&self) -> impl Future<Output = Option<ServeError>> + Send + use<> {
+        let (mut state, model) = (self.state.clone(), self.slot.to_string());
+        async move {
+            let is_lost = |state: &ModelState| matches!(state, ModelState::Lost(_));
+            match state.wait_for(is_lost).await.as_deref() {
+                Ok(ModelState::Lost(source)) => {
+                    Some(ServeError::ModelLost { model, source: source.clone() })
+                }
+                _ => None,
+            }
         }
-        // The batcher ended first: nothing will be lost any more.
-        std::future::pending().await
     }
 
-    fn lost_error(&self, source: &ScorerError) -> ServeError {
-        ServeError::ModelLost { model: self.card.name.clone(), source: source.clone() }
+    /// Admits nothing more, answers what was admitted within `patience`, and ends.
+    pub(crate) async fn retire(&self, patience: Duration) {
+        let answered = timeout(patience, self.admission.close()).await.is_ok();
+        let ended = self.close(patience).await;
+        tracing::info!(model = %self.slot, version = self.card.version, answered, ended, "retired");
     }
 
     /// Answers what still waits with UNAVAILABLE and ends the workers, waiting for them no longer
     /// than `patience`. Says whether all ended.
     pub(crate) async fn close(&self, patience: Duration) -> bool {
         self.closed.cancel();
+        self.tasks.close();
         timeout(patience, self.tasks.wait()).await.is_ok()
     }
-}
-
-/// Starts a worker's thread; the future ends with it.
-fn start_thread(
-    worker: Worker,
-    model: &str,
-) -> Result<impl Future<Output = ()> + use<>, ServeError> {
-    let (alive, ended) = oneshot::channel::<()>();
-    let index = worker.index;
-    let run = move || {
-        // Dropped at the thread's end, whatever ends it.
-        let _alive = alive;
-        worker.run();
-    };
-    thread::Builder::new().name(format!("score-{model}-{index}")).spawn(run).map_err(|error| {
-        ServeError::Thread { model: model.to_owned(), worker: index, reason: error.to_string() }
-    })?;
-    Ok(async move {
-        // The sender never sends: its end is the message.
-        let _ = ended.await;
-    })
 }

@@ -2,17 +2,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protoguard_core::{Outputs, ScorerInput};
+use protoguard_core::{Calibration, Outputs, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
 use protoguard_proto::{ClipRequest, FieldViolation, Violations, scores_to_wire, v1};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, debug, info_span};
 
+use crate::auth::Peer;
 use crate::deadline::Deadline;
 use crate::decode::DecodeTarget;
+use crate::fair_queue::CallerId;
 use crate::job::Scored;
-use crate::model::{Model, QueuedClip};
+use crate::metrics::{AskedModel, Stage, outcome_of};
+use crate::model::{Admitted, Model, NotAdmitted, QueuedClip};
 use crate::offload::offload;
 use crate::pictures::add_pictures;
 use crate::registry::Registry;
@@ -39,11 +42,19 @@ impl ScoringService for Scoring {
         &self,
         request: Request<v1::ScoreClipRequest>,
     ) -> Result<Response<v1::ScoreClipResponse>, Status> {
-        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        let request = request.into_inner();
+        let extensions = request.extensions();
+        let call = Call {
+            deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
+            caller: extensions.get::<Peer>().map_or(0, |peer| peer.connection),
+            asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
+        };
+        let mut request = request.into_inner();
+        if request.request_id.is_empty() {
+            request.request_id = format!("{:016x}", fastrand::u64(..));
+        }
         let span = info_span!("score_clip", request_id = request.request_id, model = request.model);
         let answered = async {
-            let answered = self.score(request, deadline).await;
+            let answered = self.score(request, call).await;
             match &answered {
                 Ok(response) => debug!(timings = ?response.timings, "clip scored"),
                 Err(error) => debug!(error = %error, "clip refused"),
@@ -54,26 +65,41 @@ impl ScoringService for Scoring {
     }
 }
 
+/// What a request says beside its message.
+struct Call {
+    deadline: Option<Instant>,
+    caller: CallerId,
+    asked_model: AskedModel,
+}
+
+/// A request whose clip has its room in a model.
+struct Placed {
+    model: Arc<Model>,
+    admitted: Admitted,
+    target: DecodeTarget,
+    calibration: Option<Calibration>,
+}
+
 impl Scoring {
     /// 1. check, 2. admit, 3. decode, 4. queue and compute, 5. encode.
     async fn score(
         &self,
         request: v1::ScoreClipRequest,
-        deadline: Option<Instant>,
+        call: Call,
     ) -> Result<v1::ScoreClipResponse, ServiceError> {
         let request = ClipRequest::try_from(request)?;
-        let model = self.registry.find(request.model.as_ref())?;
-        let calibration = calibration_for(model.card(), request.scene.as_deref())?.cloned();
-        let target = DecodeTarget { shape: model.card().shape, limits: self.config.decode };
-        target.check_count(&request.source)?;
-        check_outputs(&request, &model, target.has_target(&request.source))?;
-
+        let placed = self.place(&request, &call)?;
+        let (model, calibration) = (Arc::clone(&placed.model), placed.calibration.clone());
         let (request_id, image_encoding) = (request.request_id.clone(), request.image_encoding);
-        let Answer { scored, decode } = self.compute(&model, target, request, deadline).await?;
+        let scene = request.scene.clone().unwrap_or_default();
+        let Answer { scored, decode } = compute(placed, request, call).await?;
 
         let mut response = scores_to_wire(&scored.score);
         let rate = self.config.false_alarm_rate;
         add_verdict(&mut response, &scored.score, calibration.as_ref(), rate);
+        if let Some(regularity) = response.regularity {
+            model.metrics().regularity(&scene, regularity);
+        }
         response.model = model.card().name.clone();
         response.model_version = model.card().version.clone();
         response.request_id = request_id;
@@ -87,25 +113,51 @@ impl Scoring {
         .await?
     }
 
-    async fn compute(
-        &self,
-        model: &Model,
-        target: DecodeTarget,
-        request: ClipRequest,
-        deadline: Option<Instant>,
-    ) -> Result<Answer, ServiceError> {
-        if self.draining.load(Ordering::Acquire) {
-            let model = model.card().name.clone();
-            return Err(ServiceError::Unavailable { model, why: Unavailable::Draining });
+    /// Finds the model, checks the request against it and takes room for the clip. All again where
+    /// another model has taken its place in between.
+    fn place(&self, request: &ClipRequest, call: &Call) -> Result<Placed, ServiceError> {
+        loop {
+            let model = self.registry.find(request.model.as_ref())?;
+            call.asked_model.is(&model.slot().name);
+            let calibration = calibration_for(model.card(), request.scene.as_deref())?.cloned();
+            let target = DecodeTarget { shape: model.card().shape, limits: self.config.decode };
+            target.check_count(&request.source)?;
+            check_outputs(request, &model, target.has_target(&request.source))?;
+            if self.draining.load(Ordering::Acquire) {
+                let (model, why) = (model.slot().to_string(), Unavailable::Draining);
+                return Err(ServiceError::Unavailable { model, why });
+            }
+            match model.admit(target.bytes(&request.source), call.deadline) {
+                Ok(admitted) => return Ok(Placed { model, admitted, target, calibration }),
+                Err(NotAdmitted::Refused(error)) => return Err(error),
+                Err(NotAdmitted::Replaced) => {}
+            }
         }
-        let admitted = model.admit(target.bytes(&request.source))?;
-        let started = Instant::now();
-        let ClipRequest { source, outputs, .. } = request;
-        let clip = offload("decoding", move || target.clip(&source)).await??;
-        let decode = started.elapsed();
-        let clip = QueuedClip { input: ScorerInput { clip, outputs }, deadline };
-        Ok(Answer { scored: model.score(admitted, clip).await?, decode })
     }
+}
+
+async fn compute(placed: Placed, request: ClipRequest, call: Call) -> Result<Answer, ServiceError> {
+    let Placed { model, admitted, target, .. } = placed;
+    let started = Instant::now();
+    let ClipRequest { source, outputs, request_id, .. } = request;
+    let decoding = offload("decoding", move || target.clip(&source));
+    let decoded = decoding.instrument(info_span!("decode")).await;
+    let decoded = decoded.and_then(|clip| clip.map_err(ServiceError::from));
+    let decode = started.elapsed();
+    let outcome = decoded.as_ref().err().map_or(Code::Ok, ServiceError::code);
+    model.metrics().took(Stage::Decode, outcome_of(outcome), decode);
+    let clip = match decoded {
+        Ok(clip) => clip,
+        Err(error) => {
+            admitted.refuse();
+            return Err(error);
+        }
+    };
+    let input = ScorerInput { clip, outputs };
+    let Call { deadline, caller, .. } = call;
+    let clip = QueuedClip { input, deadline, caller, request_id };
+    let scored = model.score(admitted, clip).instrument(info_span!("queue_and_compute")).await?;
+    Ok(Answer { scored, decode })
 }
 
 /// A listed output must be possible; a view gives what there is.

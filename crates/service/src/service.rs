@@ -1,33 +1,26 @@
 //! The life of a server: load, warm up, serve, drain.
 
-use std::convert::Infallible;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protoguard_proto::FILE_DESCRIPTOR_SET;
-use protoguard_proto::v1::model_service_server::ModelServiceServer;
-use protoguard_proto::v1::scoring_service_server::ScoringServiceServer;
+use protoguard_proto::ModelRef;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
-use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_reflection::pb as reflection_pb;
-use tower::{Service as TowerService, ServiceBuilder};
 use tracing::{info, warn};
 
-use crate::connections::Connections;
-use crate::deadline::DeadlineLayer;
-use crate::health::Health;
-use crate::message_limit::MessageLimitLayer;
-use crate::model_service::Models;
-use crate::registry::Registry;
-use crate::scoring_service::Scoring;
-use crate::{ModelSpec, ServeError, ServiceConfig};
+use crate::connections::{Connections, Serving};
+use crate::credentials::Credentials;
+use crate::health::{Health, Phase};
+use crate::model::{Model, Surroundings};
+use crate::registry::{Names, Registry};
+use crate::reload::Reloader;
+use crate::routes::Routing;
+use crate::source::{FixedSource, FoundModel, ModelSource, SourceError};
+use crate::{Metrics, ModelSpec, Probes, ServeError, ServiceConfig};
 
 /// Time for the last answers, and for worker threads, after everything was told to end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -35,11 +28,13 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Models that load, warm up and then answer on a listener.
 pub struct Service {
     registry: Arc<Registry>,
-    config: Arc<ServiceConfig>,
-    health: Health,
+    reloader: Reloader,
+    around: Surroundings,
+    credentials: Arc<Credentials>,
     /// New clips are refused from here on.
     draining: Arc<AtomicBool>,
     ready: watch::Sender<bool>,
+    lost: mpsc::UnboundedReceiver<ServeError>,
 }
 
 /// Serves `models` on `listener` until `shutdown`, then drains; see [`Service`].
@@ -56,19 +51,44 @@ pub async fn run(
 }
 
 impl Service {
-    /// Starts the workers, which begin to build and warm up their replicas.
+    /// A service of models that are at hand and never change, which nobody watches.
     ///
     /// # Errors
-    /// When two models share a name, a model has no replica, the default model is none of them,
-    /// or a thread cannot be started.
+    /// As [`Service::open`].
     pub async fn start(models: Vec<ModelSpec>, config: ServiceConfig) -> Result<Self, ServeError> {
-        Ok(Self {
-            registry: Arc::new(Registry::start(models, &config)?),
-            config: Arc::new(config),
-            health: Health::new().await,
-            draining: Arc::default(),
-            ready: watch::channel(false).0,
-        })
+        let prepared = Self::prepare(config, Metrics::default()).await;
+        Self::open(Arc::new(FixedSource(models)), prepared).await
+    }
+
+    /// What probes can be answered from before any model is read.
+    pub async fn prepare(config: ServiceConfig, metrics: Metrics) -> Prepared {
+        let health = Health::new().await;
+        Prepared(Surroundings { config: Arc::new(config), metrics, health })
+    }
+
+    /// Reads every model of a source and starts its workers, which begin to build and warm up their
+    /// replicas.
+    ///
+    /// # Errors
+    /// When a credential or a model cannot be read, two models share a place, a model has no
+    /// replica, the default or an alias stands for none of them, or a thread cannot be started.
+    pub async fn open(
+        source: Arc<dyn ModelSource>,
+        prepared: Prepared,
+    ) -> Result<Self, ServeError> {
+        let around = prepared.0;
+        let credentials = Arc::new(Credentials::open(&around.config.credentials)?);
+        let loaded = load(Arc::clone(&source)).await?;
+        let found: Vec<FoundModel> = loaded.iter().map(|loaded| loaded.found.clone()).collect();
+        let names = names(&around.config, &found)?;
+        let start = |loaded: Loaded| Model::start(loaded.found.slot, loaded.spec, &around);
+        let models = loaded.into_iter().map(start).collect::<Result<_, _>>()?;
+        let registry = Arc::new(Registry::new(models, names)?);
+        let (told, lost) = mpsc::unbounded_channel();
+        let reloader = Reloader::new(source, Arc::clone(&registry), around.clone(), told);
+        reloader.started_with(&found).await;
+        let (draining, ready) = (Arc::default(), watch::channel(false).0);
+        Ok(Self { registry, reloader, around, credentials, draining, ready, lost })
     }
 
     /// Resolves to true once every model is warm and health says SERVING, and to false when the
@@ -78,6 +98,11 @@ impl Service {
         async move { ready.wait_for(|ready| *ready).await.is_ok() }
     }
 
+    /// Puts models in each other's place while the service answers.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Answers on `listener` until `shutdown`; until the models are warm, with UNAVAILABLE.
     ///
     /// After `shutdown`: health says NOT_SERVING, the grace passes with service as before, the
@@ -85,56 +110,93 @@ impl Service {
     /// drain timeout. What is left then is answered UNAVAILABLE, and the call returns.
     ///
     /// # Errors
-    /// When a model cannot be loaded, or loses its last worker; the service drains first.
+    /// When a model cannot be built, or loses a worker for good; the service drains first.
     pub async fn serve(
         mut self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let connections = Connections::serve(listener, self.layered_routes()?);
+        let service = Routing {
+            registry: Arc::clone(&self.registry),
+            reloader: self.reloader.clone(),
+            around: self.around.clone(),
+            credentials: Arc::clone(&self.credentials),
+            draining: Arc::clone(&self.draining),
+        }
+        .service()?;
+        let (config, credentials) = (self.around.config.connections, Arc::clone(&self.credentials));
+        let connections = Connections::serve(listener, Serving { service, config, credentials });
+        let watchers = self.watch_files();
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             lost = self.live() => Err(lost),
         };
+        drop(watchers);
         self.drain(&connections, ended.is_ok()).await;
         ended
     }
 
+    /// Looks after files that may change, until dropped.
+    fn watch_files(&self) -> JoinSet<()> {
+        let mut watchers = JoinSet::new();
+        let interval = self.around.config.look_interval;
+        let (reloader, mut ready) = (self.reloader.clone(), self.ready.subscribe());
+        watchers.spawn(async move {
+            // Before, the models that were read are still being built.
+            if ready.wait_for(|ready| *ready).await.is_ok() {
+                reloader.watch(interval).await;
+            }
+        });
+        if !self.credentials.are_none() {
+            let credentials = Arc::clone(&self.credentials);
+            watchers.spawn(async move {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    let credentials = Arc::clone(&credentials);
+                    // A panic in there leaves the last credentials in force.
+                    let _ = tokio::task::spawn_blocking(move || credentials.refresh()).await;
+                }
+            });
+        }
+        watchers
+    }
+
     /// Warms up, then serves for ever or until a model is lost.
-    async fn live(&self) -> ServeError {
-        for model in self.registry.all() {
+    async fn live(&mut self) -> ServeError {
+        let models = self.registry.all();
+        for model in &models {
             if let Err(lost) = model.ready().await {
                 return lost;
             }
         }
-        self.health.set(ServingStatus::Serving).await;
+        self.around.health.change(|condition| condition.phase = Phase::Serving).await;
         self.ready.send_replace(true);
-        info!(models = self.registry.all().count(), "serving");
-        let mut watches = JoinSet::new();
-        for model in self.registry.all() {
-            let model = Arc::clone(model);
-            watches.spawn(async move { model.lost().await });
-        }
-        match watches.join_next().await {
-            Some(Ok(lost)) => lost,
-            _ => std::future::pending().await,
+        info!(models = models.len(), "serving");
+        // One that is replaced is closed, and lost no more.
+        let mut watches: JoinSet<_> = models.iter().map(|model| model.lost()).collect();
+        drop(models);
+        loop {
+            tokio::select! {
+                Some(Ok(Some(lost))) = watches.join_next() => return lost,
+                Some(lost) = self.lost.recv() => return lost,
+                else => return std::future::pending().await,
+            }
         }
     }
 
     async fn drain(&mut self, connections: &Connections, with_grace: bool) {
-        let config = self.config.drain;
-        self.health.set(ServingStatus::NotServing).await;
+        let config = self.around.config.drain;
+        let health = &self.around.health;
+        let phase = if with_grace { Phase::Draining } else { Phase::Failed };
+        health.change(|condition| condition.phase = phase).await;
         info!(grace_ms = config.grace.as_millis(), "draining");
         if with_grace {
             tokio::time::sleep(config.grace).await;
         }
         self.draining.store(true, Ordering::Release);
-        self.health.end_watches().await;
+        health.end_watches().await;
         let finished = connections.drain(config.timeout).await;
-        let mut threads_ended = true;
-        for model in self.registry.all() {
-            threads_ended &= model.close(LAST_WORDS).await;
-        }
+        let threads_ended = self.registry.close(LAST_WORDS).await;
         if !finished {
             warn!(timeout_ms = config.timeout.as_millis(), "drain timed out");
             connections.drain(LAST_WORDS).await;
@@ -142,48 +204,55 @@ impl Service {
         }
         info!(finished, threads_ended, "drained");
     }
+}
 
-    fn layered_routes(
-        &self,
-    ) -> Result<
-        impl TowerService<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-        ServeError,
-    > {
-        let max_message_bytes = self.config.max_message_bytes;
-        Ok(ServiceBuilder::new()
-            .layer(DeadlineLayer)
-            .layer(MessageLimitLayer { max_message_bytes })
-            .service(self.routes()?))
-    }
+/// A service whose models are not read yet.
+pub struct Prepared(Surroundings);
 
-    fn routes(&self) -> Result<Routes, ServeError> {
-        let limit = self.config.max_message_bytes;
-        let scoring = Scoring {
-            registry: Arc::clone(&self.registry),
-            config: Arc::clone(&self.config),
-            draining: Arc::clone(&self.draining),
-        };
-        let models = Models { registry: Arc::clone(&self.registry) };
-        // Either version of reflection lists both; by itself each would list its own alone.
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .include_reflection_service(false)
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(reflection_pb::v1::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(reflection_pb::v1alpha::FILE_DESCRIPTOR_SET)
-        };
-        let unreadable = |error: tonic_reflection::server::Error| ServeError::Reflection {
-            reason: error.to_string(),
-        };
-        Ok(Routes::new(ScoringServiceServer::new(scoring).max_decoding_message_size(limit))
-            .add_service(ModelServiceServer::new(models).max_decoding_message_size(limit))
-            .add_service(self.health.server())
-            .add_service(reflection().build_v1().map_err(unreadable)?)
-            .add_service(reflection().build_v1alpha().map_err(unreadable)?)
-            .prepare())
+impl Prepared {
+    /// What the probes' port answers, from here to the end of the service.
+    pub fn probes(&self) -> Probes {
+        Probes { metrics: self.0.metrics.clone(), condition: self.0.health.condition() }
     }
+}
+
+/// A model as a source gave it.
+struct Loaded {
+    found: FoundModel,
+    spec: ModelSpec,
+}
+
+/// Reads every model, on a thread that may block.
+async fn load(source: Arc<dyn ModelSource>) -> Result<Vec<Loaded>, ServeError> {
+    let load = move || {
+        let mut slots = BTreeSet::new();
+        let mut loaded = Vec::new();
+        for found in source.scan()? {
+            if !slots.insert(found.slot.clone()) {
+                return Err(ServeError::DuplicateModel { name: found.slot.to_string() });
+            }
+            let spec = source.load(&found.slot)?;
+            loaded.push(Loaded { found, spec });
+        }
+        Ok(loaded)
+    };
+    let panicked = |_| SourceError { reason: "reading the models panicked".to_owned() };
+    tokio::task::spawn_blocking(load).await.map_err(panicked)?
+}
+
+/// The configured names, read.
+fn names(config: &ServiceConfig, found: &[FoundModel]) -> Result<Names, ServeError> {
+    let parse = |key: &'static str, text: &str| {
+        ModelRef::parse(text).ok_or_else(|| ServeError::ModelName { key, found: text.to_owned() })
+    };
+    let aliases = config
+        .aliases
+        .iter()
+        .map(|(alias, target)| Ok::<_, ServeError>((alias.clone(), parse("aliases", target)?)));
+    let first = found.iter().map(|found| found.slot.name.as_str()).min().unwrap_or_default();
+    let default_model = match config.default_model.as_str() {
+        "" => parse("models", first)?,
+        name => parse("default_model", name)?,
+    };
+    Ok(Names { aliases: aliases.collect::<Result<_, _>>()?, default_model })
 }

@@ -1,18 +1,21 @@
 //! A thread that owns one replica: tensors never leave it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protoguard_core::{Clip, ClipScore, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput};
+use protoguard_core::{Clip, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput};
 use protoguard_data::synth::test_clip;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::ServiceError;
+use crate::batch::{Batch, Failure, Pass, forward, words_of};
 use crate::batcher::Event;
-use crate::job::{Job, Scored, Ticket};
+use crate::estimate::ComputeEstimate;
+use crate::job::Job;
+use crate::metrics::ModelMetrics;
+use crate::watchdog::Pulse;
 
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -20,21 +23,44 @@ pub(crate) struct Worker {
     pub(crate) batches: mpsc::Receiver<Vec<Job>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) warm_up_batch_sizes: Vec<usize>,
+    pub(crate) memory: Arc<SafeSize>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) metrics: ModelMetrics,
 }
 
-/// How a forward pass failed.
-enum Failure {
-    /// A smaller batch may succeed, on a new replica where this one panicked.
-    Batch { reason: String, panicked: bool },
-    /// Nothing will succeed on this thread.
-    Lost(ScorerError),
+/// The largest batch that a worker's device is believed to have memory for. It outlives the
+/// worker's thread, and only falls: what filled the memory once can do so again.
+#[derive(Debug)]
+pub(crate) struct SafeSize(AtomicUsize);
+
+impl Default for SafeSize {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl SafeSize {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A batch of this size did not fit.
+    fn too_large(&self, size: usize) {
+        self.0.fetch_min((size / 2).max(1), Ordering::Relaxed);
+    }
 }
 
 impl Worker {
     /// The thread's whole life: build, warm up, compute until the batcher hangs up.
     pub(crate) fn run(mut self) {
         let mut left = Vec::new();
-        if let Err(source) = self.compute_all(&mut left) {
+        // A panic of the scorer is caught where it computes; this one would be ours.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.compute_all(&mut left)));
+        let ended = ended.unwrap_or_else(|panic| {
+            let words = words_of(panic.as_ref());
+            Err(ScorerError::Load { reason: format!("worker panicked: {words}") })
+        });
+        if let Err(source) = ended {
             self.batches.close();
             while let Some(batch) = self.batches.blocking_recv() {
                 left.extend(batch);
@@ -45,16 +71,19 @@ impl Worker {
     }
 
     fn compute_all(&mut self, left: &mut Vec<Job>) -> Result<(), ScorerError> {
-        let mut scorer = self.build()?;
-        self.warm_up(scorer.as_mut())?;
-        let mut done = Event::WorkerReady(self.index);
+        let scorer = self.build()?;
+        let estimate = ComputeEstimate::default();
+        let mut bench = Bench { worker: self, scorer, estimate, left };
+        bench.warm_up()?;
+        let _alive = bench.worker.metrics.worker_alive();
+        let mut done = Event::WorkerReady(bench.worker.index);
         loop {
-            if self.events.send(done).is_err() {
+            if bench.worker.events.send(done).is_err() {
                 return Ok(());
             }
-            let Some(jobs) = self.batches.blocking_recv() else { return Ok(()) };
-            self.compute(&mut scorer, jobs, left)?;
-            done = Event::WorkerDone(self.index);
+            let Some(jobs) = bench.worker.batches.blocking_recv() else { return Ok(()) };
+            bench.settle(jobs.into())?;
+            done = Event::WorkerDone(bench.worker.index);
         }
     }
 
@@ -62,170 +91,138 @@ impl Worker {
         catch_unwind(AssertUnwindSafe(|| self.factory.build()))
             .unwrap_or_else(|panic| Err(ScorerError::Load { reason: words_of(panic.as_ref()) }))
     }
+}
 
+/// A worker with its replica, which exists on the worker's thread only.
+struct Bench<'a> {
+    worker: &'a mut Worker,
+    scorer: Box<dyn Scorer>,
+    estimate: ComputeEstimate,
+    /// Jobs that a lost device leaves for another worker.
+    left: &'a mut Vec<Job>,
+}
+
+impl Bench<'_> {
     /// Computes a batch of every size that requests will see, and one with every picture.
-    fn warm_up(&self, scorer: &mut dyn Scorer) -> Result<(), ScorerError> {
-        let card = self.factory.card();
+    fn warm_up(&mut self) -> Result<(), ScorerError> {
+        let sizes = std::mem::take(&mut self.worker.warm_up_batch_sizes);
+        let card = self.worker.factory.card();
         let started = Instant::now();
-        let clip: Option<Clip> =
-            (!self.warm_up_batch_sizes.is_empty()).then(|| test_clip(card.shape, false));
-        for (&size, clip) in self.warm_up_batch_sizes.iter().zip(clip.iter().cycle()) {
+        let clip: Option<Clip> = (!sizes.is_empty()).then(|| test_clip(card.shape, false));
+        for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
             let outputs = if size == 1 { Outputs::ALL } else { Outputs::NONE };
             let batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
-            match forward(scorer, &batch) {
+            match forward(self.scorer.as_mut(), &batch) {
                 Ok(_) => {}
                 Err(Failure::Lost(source)) => return Err(source),
-                Err(Failure::Batch { reason, .. }) => return Err(ScorerError::Batch { reason }),
+                // It serves in smaller batches.
+                Err(Failure::Memory { .. }) if size > 1 => self.shrink(size),
+                Err(Failure::Batch { reason, .. } | Failure::Memory { reason }) => {
+                    return Err(ScorerError::Batch { reason });
+                }
             }
         }
-        let (model, worker) = (&card.name, self.index);
+        let (model, worker) = (&card.name, self.worker.index);
         let seconds = started.elapsed().as_secs_f64();
         info!(model, worker, device = card.device, seconds, "worker warm");
         Ok(())
     }
 
-    /// Answers every job of a batch, dropping those that nobody needs before they cost compute.
-    /// Jobs that a lost device leaves are put into `left`.
-    fn compute(
-        &self,
-        scorer: &mut Box<dyn Scorer>,
-        jobs: Vec<Job>,
-        left: &mut Vec<Job>,
-    ) -> Result<(), ScorerError> {
-        let now = Instant::now();
-        let mut batch = Batch::default();
-        for Job { input, ticket } in jobs {
-            if ticket.is_expired(now) {
-                ticket.answer(Err(ServiceError::DeadlineExceeded { at: "in the queue" }));
-            } else if !ticket.reply.is_closed() {
-                batch.inputs.push(input);
-                batch.tickets.push(ticket);
-            }
+    /// Answers every job of a batch, or leaves it for another worker where the device is lost.
+    /// A batch that fails is halved until the poisoned clip fails alone.
+    fn settle(&mut self, mut batch: Batch) -> Result<(), ScorerError> {
+        let size = batch.len();
+        if batch.drop_lapsed(self.estimate.at_least(size)) {
+            self.estimate.doubted(size);
         }
-        self.settle(scorer, batch, left)
-    }
-
-    /// Computes a batch; halves it when it fails, until the poisoned clip fails alone.
-    fn settle(
-        &self,
-        scorer: &mut Box<dyn Scorer>,
-        batch: Batch,
-        left: &mut Vec<Job>,
-    ) -> Result<(), ScorerError> {
+        let safe = self.worker.memory.get();
+        if batch.len() > safe {
+            return self.settle_parts(batch, safe);
+        }
         if batch.len() == 0 {
             return Ok(());
         }
+        batch.begin();
         let started = Instant::now();
-        match forward(scorer.as_mut(), &batch.inputs) {
+        let beat = self.worker.pulse.begin(batch.request_ids());
+        let scored = forward(self.scorer.as_mut(), &batch.inputs);
+        drop(beat);
+        let pass = Pass { started, compute: started.elapsed() };
+        match scored {
             Ok(scores) => {
-                answer_all(batch.tickets, scores, started);
+                self.estimate.measured(batch.len(), pass.compute);
+                self.worker.metrics.computed(batch.len());
+                batch.answer_all(scores, pass);
                 Ok(())
             }
-            Err(Failure::Lost(source)) => Err(batch.leave(left, source)),
-            Err(Failure::Batch { reason, panicked }) => {
-                let (model, worker) = (&self.factory.card().name, self.index);
-                warn!(model, worker, clips = batch.len(), reason, "batch failed");
+            Err(failure) => self.recover(batch, failure, pass),
+        }
+    }
+
+    fn recover(&mut self, batch: Batch, failure: Failure, pass: Pass) -> Result<(), ScorerError> {
+        let reason = match failure {
+            Failure::Lost(source) => return Err(self.leave(batch, source)),
+            Failure::Memory { reason } => {
+                if batch.len() > 1 {
+                    self.shrink(batch.len());
+                }
+                reason
+            }
+            Failure::Batch { reason, panicked } => {
                 if panicked {
                     // A replica that panicked may be half changed: a new one takes its place.
-                    match self.build() {
-                        Ok(fresh) => *scorer = fresh,
-                        Err(source) => return Err(batch.leave(left, source)),
+                    match self.worker.build() {
+                        Ok(fresh) => self.scorer = fresh,
+                        Err(source) => return Err(self.leave(batch, source)),
                     }
                 }
-                self.settle_halves(scorer, batch, &reason, left)
+                reason
             }
-        }
-    }
-
-    fn settle_halves(
-        &self,
-        scorer: &mut Box<dyn Scorer>,
-        mut batch: Batch,
-        reason: &str,
-        left: &mut Vec<Job>,
-    ) -> Result<(), ScorerError> {
+        };
+        let (model, worker) = (&self.worker.factory.card().name, self.worker.index);
+        warn!(model, worker, clips = batch.len(), reason, "batch failed");
         if batch.len() == 1 {
-            batch.tickets.into_iter().for_each(|ticket| refuse(ticket, reason));
+            batch.refuse_all(&reason, pass);
             return Ok(());
         }
-        let later = batch.split_off_half();
-        match self.settle(scorer, batch, left) {
-            Ok(()) => self.settle(scorer, later, left),
-            Err(source) => Err(later.leave(left, source)),
+        let half = batch.len().div_ceil(2);
+        self.settle_parts(batch, half)
+    }
+
+    fn settle_parts(&mut self, mut batch: Batch, first: usize) -> Result<(), ScorerError> {
+        let later = batch.split_off(first);
+        match self.settle(batch) {
+            Ok(()) => self.settle(later),
+            Err(source) => Err(self.leave(later, source)),
         }
     }
-}
 
-/// Clips side by side, as a scorer takes them, and their callers in the same order.
-#[derive(Default)]
-struct Batch {
-    inputs: Vec<ScorerInput>,
-    tickets: Vec<Ticket>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.inputs.len()
+    fn shrink(&self, size: usize) {
+        self.worker.metrics.oom_split();
+        self.worker.memory.too_large(size);
+        let (model, worker) = (&self.worker.factory.card().name, self.worker.index);
+        let safe = self.worker.memory.get();
+        warn!(model, worker, clips = size, safe, "out of device memory: smaller batches from here");
     }
 
-    fn split_off_half(&mut self) -> Self {
-        let half = self.len() / 2;
-        Self { inputs: self.inputs.split_off(half), tickets: self.tickets.split_off(half) }
-    }
-
-    /// Leaves the jobs for another worker.
-    fn leave(self, left: &mut Vec<Job>, source: ScorerError) -> ScorerError {
-        let jobs = self.inputs.into_iter().zip(self.tickets);
-        left.extend(jobs.map(|(input, ticket)| Job { input, ticket }));
+    fn leave(&mut self, batch: Batch, source: ScorerError) -> ScorerError {
+        self.left.extend(batch.into_jobs());
         source
     }
 }
 
-/// One forward pass, its answer checked: as many scores as clips, or a failure.
-fn forward(scorer: &mut dyn Scorer, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, Failure> {
-    let failed = |reason| Err(Failure::Batch { reason, panicked: false });
-    match catch_unwind(AssertUnwindSafe(|| scorer.score(batch))) {
-        Ok(Ok(scores)) if scores.len() == batch.len() => Ok(scores),
-        Ok(Ok(scores)) => {
-            failed(format!("scorer gave {} scores for {} clips", scores.len(), batch.len()))
-        }
-        Ok(Err(ScorerError::Batch { reason })) => failed(reason),
-        Ok(Err(error @ ScorerError::OutOfMemory { .. })) => failed(error.to_string()),
-        Ok(Err(error)) => Err(Failure::Lost(error)),
-        Err(panic) => {
-            let reason = format!("scorer panicked: {}", words_of(panic.as_ref()));
-            Err(Failure::Batch { reason, panicked: true })
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_safe_size_halves_and_never_grows() {
+        let safe = SafeSize::default();
+        safe.too_large(8);
+        assert_eq!(safe.get(), 4);
+        safe.too_large(16);
+        assert_eq!(safe.get(), 4);
+        safe.too_large(1);
+        assert_eq!(safe.get(), 1);
     }
-}
-
-fn answer_all(tickets: Vec<Ticket>, scores: Vec<ClipScore>, started: Instant) {
-    let compute = started.elapsed();
-    let batch_size = tickets.len();
-    for (ticket, score) in tickets.into_iter().zip(scores) {
-        if let Some(reason) = not_finite(&score) {
-            refuse(ticket, reason);
-            continue;
-        }
-        let queue = started.saturating_duration_since(ticket.enqueued_at);
-        ticket.answer(Ok(Scored { score, queue, compute, batch_size }));
-    }
-}
-
-fn refuse(ticket: Ticket, reason: &str) {
-    ticket.span.in_scope(|| error!(reason, "clip failed"));
-    ticket.answer(Err(ServiceError::Compute { reason: reason.to_owned() }));
-}
-
-fn not_finite(score: &ClipScore) -> Option<&'static str> {
-    if score.psnr.is_some_and(|psnr| !psnr.0.is_finite()) {
-        return Some("its PSNR is not finite");
-    }
-    let distance = score.feature_distance?;
-    (!distance.0.is_finite()).then_some("its feature distance is not finite")
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "?".to_owned())
 }

@@ -117,3 +117,42 @@ async fn python_scores_a_clip_from_the_proto_files_alone() {
     let details = refused["details"].as_str().unwrap();
     assert!(details.contains("encoded_frames") && details.contains('3'), "{details}");
 }
+
+/// grpcio's two ways of calling, each with a deadline, a cancelled call, and a server that is not
+/// there yet and then still loading.
+#[tokio::test]
+async fn python_clients_wait_for_a_server_that_starts_and_obey_its_retry_info() {
+    let trained = trained().await;
+    let frames = &sorted(&videos(&trained.data)[0])[..CLIP];
+    let script = workspace().join("tests/python/patient_client.py");
+    for kind in ["sync", "aio"] {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let mut python = tool("python");
+        python.arg(&script).args([kind, workspace().join("proto").to_str().unwrap(), &address]);
+        python.args(frames);
+        let patient = tokio::spawn(Finished::of(python));
+        // Warming up at such batches takes a while, in which the server answers LOADING.
+        let checkpoint = trained.checkpoint.to_str().unwrap();
+        let slow = ["--model", checkpoint, "--listen", &address, "--max-batch-size", "1024"];
+        let server = Server::start_bare(&slow).await;
+        let told: Value = serde_json::from_str(&patient.await.unwrap().success()).unwrap();
+        assert_scores(&told["response"].to_string(), &trained.frames[0]);
+        let retries = told["retries"].as_array().unwrap();
+        let loading = |retry: &&Value| retry["reason"] == "LOADING";
+        let loading: Vec<_> = retries.iter().filter(loading).collect();
+        assert!(!loading.is_empty(), "{told}");
+        assert!(loading.iter().all(|retry| retry["retry_after_s"] == 1.0), "{told}");
+        assert_eq!(told["late"], "DEADLINE_EXCEEDED", "{told}");
+        assert_eq!(told["cancelled"], "CANCELLED", "{told}");
+        let answered = score_again(&server, trained).await;
+        assert_scores(&answered, &trained.frames[0]);
+    }
+}
+
+async fn score_again(server: &Server, trained: &Trained) -> String {
+    let (request, _) = request(trained);
+    let mut score = tool("grpcurl");
+    score.args(["-plaintext", "-d", &request, &server.address, SCORE_CLIP]);
+    Finished::of(score).await.success()
+}

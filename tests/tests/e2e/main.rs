@@ -6,13 +6,16 @@
 mod bad_files;
 mod batching;
 mod clips;
+mod credentials;
 mod drain;
 mod foreign_clients;
 mod health;
 mod programs;
 mod real_video;
 mod refusals;
+mod reloads;
 mod reports;
 mod scores;
 mod server;
+mod telemetry;
 mod trained;

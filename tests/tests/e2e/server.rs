@@ -23,7 +23,7 @@ pub(crate) struct Server {
     /// Such as `127.0.0.1:40123`.
     pub(crate) address: String,
     /// Kept open: a closed pipe would end the server's next line.
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
     log: JoinHandle<String>,
 }
 
@@ -36,9 +36,18 @@ impl Server {
     /// The same with more arguments. It computes in f32, so that its scores can be compared with
     /// the trainer's.
     pub(crate) async fn start_with(checkpoint: &Path, more: &[&str]) -> Self {
+        let model = ["--model", checkpoint.to_str().unwrap()];
+        Self::start_bare(&[&model, more].concat()).await
+    }
+
+    /// Starts a server with these arguments, on a free port where they name none.
+    pub(crate) async fn start_bare(arguments: &[&str]) -> Self {
         let mut command = program("protoguard-server");
         command.args(["--precision", "f32"]);
-        command.arg("--model").arg(checkpoint).args(["--listen", "127.0.0.1:0"]).args(more);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log = tokio::spawn(async move {
@@ -52,7 +61,15 @@ impl Server {
         let Some(line) = line else { panic!("the server ended: {}", log.await.unwrap()) };
         let address = line.strip_prefix("listening on ");
         let address = address.unwrap_or_else(|| panic!("unexpected line: {line}")).to_owned();
-        Self { child, address, _stdout: stdout, log }
+        Self { child, address, stdout, log }
+    }
+
+    /// Where the probes are, of a server that was started with `--metrics-listen`.
+    pub(crate) async fn probes(&mut self) -> String {
+        let line = tokio::time::timeout(LIMIT, self.stdout.next_line()).await;
+        let line = line.expect("the server says nothing").unwrap().unwrap();
+        let address = line.strip_prefix("metrics on ");
+        address.unwrap_or_else(|| panic!("unexpected line: {line}")).to_owned()
     }
 
     /// Where clients connect.

@@ -37,6 +37,18 @@ pub(crate) async fn trained() -> &'static Trained {
     TRAINED.get_or_init(train).await
 }
 
+/// Another model of the same shape, trained by whichever test comes first.
+pub(crate) async fn another() -> &'static Path {
+    static ANOTHER: OnceCell<PathBuf> = OnceCell::const_new();
+    let train = async || {
+        let trained = trained().await;
+        let checkpoint = trained.checkpoint.with_file_name("another.safetensors");
+        train_with(&trained.data, &checkpoint, &["--seed", "9"]).await;
+        checkpoint
+    };
+    ANOTHER.get_or_init(train).await
+}
+
 async fn train() -> Trained {
     // One folder for every run of these tests, so that none accumulates.
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
@@ -56,12 +68,17 @@ async fn train() -> Trained {
 
 /// Trains a small model on the normal half of a data set.
 pub(crate) async fn train_on(data: &Path, checkpoint: &Path) {
+    train_with(data, checkpoint, &[]).await;
+}
+
+async fn train_with(data: &Path, checkpoint: &Path, more: &[&str]) {
     let side = SIDE.to_string();
     let mut train = vec!["train", "--data", data.to_str().unwrap()];
     train.extend(["--out", checkpoint.to_str().unwrap(), "--side", &side]);
     train.extend(
         "--past-frames 4 --base-width 8 --memory-items 10 --epochs 1 --threads 1".split(' '),
     );
+    train.extend(more);
     run("protoguard-trainer", train).await.success();
 }
 

@@ -8,6 +8,12 @@ pub struct ListModelsResponse {
     /// The model that answers requests that name none.
     #[prost(string, tag = "2")]
     pub default_model: ::prost::alloc::string::String,
+    /// Names that stand for "name" or "name@version".
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub aliases: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetModelRequest {
@@ -19,6 +25,31 @@ pub struct GetModelRequest {
 pub struct GetModelResponse {
     #[prost(message, optional, tag = "1")]
     pub model: ::core::option::Option<Model>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReloadModelRequest {
+    /// "name" or "name@version"; empty for every model, those that were not loaded before included.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReloadModelResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub models: ::prost::alloc::vec::Vec<ReloadedModel>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReloadedModel {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As in Model.
+    #[prost(string, tag = "2")]
+    pub label: ::prost::alloc::string::String,
+    /// Content hash of the checkpoint that is served now; the previous one's may be the same.
+    #[prost(string, tag = "3")]
+    pub version: ::prost::alloc::string::String,
+    /// Empty where the model was not served before.
+    #[prost(string, tag = "4")]
+    pub previous_version: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Model {
@@ -58,6 +89,10 @@ pub struct Model {
     >,
     #[prost(message, repeated, tag = "12")]
     pub calibrations: ::prost::alloc::vec::Vec<Calibration>,
+    /// Name of its file where a folder keeps several versions of a model, empty otherwise. Accepted
+    /// as the version of "name@version".
+    #[prost(string, tag = "13")]
+    pub label: ::prost::alloc::string::String,
 }
 /// Bounds and thresholds measured on held-out normal frames.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -108,7 +143,7 @@ pub mod model_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Tells what the server has loaded.
+    /// Tells what the server has loaded, and loads it again.
     #[derive(Debug, Clone)]
     pub struct ModelServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -239,6 +274,32 @@ pub mod model_service_client {
                 .insert(GrpcMethod::new("protoguard.v1.ModelService", "GetModel"));
             self.inner.unary(req, path, codec).await
         }
+        /// Reads checkpoints again while the server answers. For administrators. A checkpoint that is
+        /// broken or does not fit leaves what is served as it was: FAILED_PRECONDITION, naming it.
+        pub async fn reload_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReloadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReloadModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/protoguard.v1.ModelService/ReloadModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("protoguard.v1.ModelService", "ReloadModel"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -270,8 +331,17 @@ pub mod model_service_server {
             tonic::Response<super::GetModelResponse>,
             tonic::Status,
         >;
+        /// Reads checkpoints again while the server answers. For administrators. A checkpoint that is
+        /// broken or does not fit leaves what is served as it was: FAILED_PRECONDITION, naming it.
+        async fn reload_model(
+            &self,
+            request: tonic::Request<super::ReloadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReloadModelResponse>,
+            tonic::Status,
+        >;
     }
-    /// Tells what the server has loaded.
+    /// Tells what the server has loaded, and loads it again.
     #[derive(Debug)]
     pub struct ModelServiceServer<T> {
         inner: Arc<T>,
@@ -423,6 +493,51 @@ pub mod model_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/protoguard.v1.ModelService/ReloadModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReloadModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::ReloadModelRequest>
+                    for ReloadModelSvc<T> {
+                        type Response = super::ReloadModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReloadModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::reload_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReloadModelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -9,7 +9,7 @@ mod raw;
 mod valid;
 
 pub(crate) use raw::RawConfig;
-pub(crate) use valid::{Config, LogConfig, LogFormat, ModelSource, WorkerConfig};
+pub(crate) use valid::{Config, LogConfig, LogFormat, ModelFile, WorkerConfig, is_model_name};
 
 /// A configuration that cannot be used. The message names the key, its value and what would be
 /// accepted.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat};
@@ -17,10 +17,18 @@ const ENVIRONMENT_PREFIX: &str = "PROTOGUARD_SERVER";
 pub(crate) struct RawConfig {
     /// Address and port; port 0 takes a free one, which the first line of output names.
     pub(crate) listen: String,
+    /// Address and port for Prometheus and HTTP probes: `/metrics`, `/healthz`, `/readyz`; empty for
+    /// none. It asks for no credential.
+    pub(crate) metrics_listen: String,
     /// Short form of `models`, each `PATH` or `NAME=PATH`; replaces it where it is not empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) model: Vec<String>,
-    /// Name of the model that answers requests that name none; empty for the first.
+    /// Folder of checkpoints beside those of `models`: `NAME.safetensors`, or
+    /// `NAME/VERSION.safetensors` for several versions of a name, the last of which answers
+    /// requests that name none. What changes here is loaded while the server answers.
+    pub(crate) models_folder: String,
+    /// Model that answers requests that name none, as `name`, `name@version` or an alias; empty
+    /// for the first.
     pub(crate) default_model: String,
     /// `cpu`, or `cuda:0` and so on.
     pub(crate) devices: Vec<String>,
@@ -50,6 +58,25 @@ pub(crate) struct RawConfig {
     pub(crate) max_frame_side: usize,
     /// Height times width of a frame in pixels.
     pub(crate) max_frame_pixels: usize,
+    /// Connections that may be open; more are closed at once.
+    pub(crate) max_connections: usize,
+    /// Age at which a connection is told to go away, so that callers spread over new replicas; 0
+    /// for never.
+    pub(crate) max_connection_age_ms: u64,
+    /// Certificate chain in PEM; with `tls_key` it encrypts connections. Read again when it
+    /// changes, as every file of keys and tokens.
+    pub(crate) tls_certificate: String,
+    /// Private key of the certificate in PEM.
+    pub(crate) tls_key: String,
+    /// Authorities in PEM; with them every caller needs a certificate of theirs.
+    pub(crate) tls_client_ca: String,
+    /// Bearer tokens of callers, one a line; empty asks for none. Health asks for none ever.
+    pub(crate) token_file: String,
+    /// Bearer tokens of administrators, who may reload models; empty for callers from this
+    /// machine.
+    pub(crate) admin_token_file: String,
+    /// A forward pass that takes longer hangs: health turns to NOT_SERVING; 0 for no watchdog.
+    pub(crate) watchdog_ms: u64,
     /// Which calibrated threshold decides what is anomalous.
     pub(crate) false_alarm_rate: f64,
     /// Between NOT_SERVING and the end of accepting, for load balancers to look away.
@@ -61,6 +88,11 @@ pub(crate) struct RawConfig {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as
     /// `protoguard_service=debug,info`.
     pub(crate) log_level: String,
+    /// Collector that takes traces by OTLP over gRPC, such as `http://127.0.0.1:4317`; empty for
+    /// none.
+    pub(crate) otlp_endpoint: String,
+    /// Names that stand for a `name` or a `name@version`.
+    pub(crate) aliases: BTreeMap<String, String>,
     /// The models to serve.
     pub(crate) models: Vec<RawModel>,
 }
@@ -80,7 +112,9 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:50051".to_owned(),
+            metrics_listen: String::new(),
             model: Vec::new(),
+            models_folder: String::new(),
             default_model: String::new(),
             devices: vec!["cpu".to_owned()],
             workers_per_device: 1,
@@ -95,11 +129,21 @@ impl Default for RawConfig {
             max_frame_bytes: 32 << 20,
             max_frame_side: 8192,
             max_frame_pixels: 40_000_000,
+            max_connections: 4096,
+            max_connection_age_ms: 0,
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            tls_client_ca: String::new(),
+            token_file: String::new(),
+            admin_token_file: String::new(),
+            watchdog_ms: 60_000,
             false_alarm_rate: 0.01,
             drain_grace_ms: 0,
             drain_timeout_ms: 20_000,
             log_format: "human".to_owned(),
             log_level: "info".to_owned(),
+            otlp_endpoint: String::new(),
+            aliases: BTreeMap::new(),
             models: Vec::new(),
         }
     }
@@ -162,6 +206,17 @@ fn flag_layer(
         .set_override_option("listen", flags.listen.clone())?
         .set_override_option("model", list(&flags.model))?
         .set_override_option("default_model", flags.default_model.clone())?
+        .set_override_option("models_folder", flags.models_folder.clone())?
+        .set_override_option("metrics_listen", flags.metrics_listen.clone())?
+        .set_override_option("max_connections", flags.max_connections)?
+        .set_override_option("max_connection_age_ms", flags.max_connection_age_ms)?
+        .set_override_option("tls_certificate", flags.tls_certificate.clone())?
+        .set_override_option("tls_key", flags.tls_key.clone())?
+        .set_override_option("tls_client_ca", flags.tls_client_ca.clone())?
+        .set_override_option("token_file", flags.token_file.clone())?
+        .set_override_option("admin_token_file", flags.admin_token_file.clone())?
+        .set_override_option("watchdog_ms", flags.watchdog_ms)?
+        .set_override_option("otlp_endpoint", flags.otlp_endpoint.clone())?
         .set_override_option("devices", list(&flags.devices))?
         .set_override_option("workers_per_device", flags.workers_per_device)?
         .set_override_option("threads_per_worker", flags.threads_per_worker)?

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,17 +7,25 @@ use std::time::Duration;
 
 use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_model::{DeviceSpec, Precision};
-use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
+use protoguard_service::{
+    AdmissionLimits, BatchPolicy, ConnectionConfig, CredentialFiles, DecodeLimits, DrainConfig,
+    ServiceConfig, TlsFiles,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::ConfigError;
 use super::raw::{RawConfig, RawModel};
 
+/// How often files are looked at for changes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
-    pub(crate) models: Vec<ModelSource>,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) models: Vec<ModelFile>,
+    pub(crate) models_folder: Option<PathBuf>,
     pub(crate) worker: WorkerConfig,
     pub(crate) service: ServiceConfig,
     pub(crate) log: LogConfig,
@@ -24,7 +33,7 @@ pub(crate) struct Config {
 
 /// A checkpoint and the name that requests use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ModelSource {
+pub(crate) struct ModelFile {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
 }
@@ -44,6 +53,7 @@ pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     /// Directives that were parsed once already.
     pub(crate) level: String,
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,53 +66,119 @@ impl TryFrom<&RawConfig> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: &RawConfig) -> Result<Self, ConfigError> {
-        let listen = raw.listen.parse().map_err(|_| {
-            wrong("listen", &raw.listen, "an address and a port are expected, as 0.0.0.0:50051")
-        })?;
-        let models = models(&raw.models)?;
-        let default_model = default_model(&raw.default_model, &models)?;
-        let service = service(raw, default_model)?;
-        Ok(Self { listen, models, worker: worker(raw)?, service, log: log(raw)? })
+        let models = models(raw)?;
+        let default_model = default_model(raw, &models)?;
+        let metrics_listen = given(&raw.metrics_listen);
+        Ok(Self {
+            listen: address("listen", &raw.listen)?,
+            metrics_listen: metrics_listen
+                .map(|text| address("metrics_listen", text))
+                .transpose()?,
+            models,
+            models_folder: given(&raw.models_folder).map(PathBuf::from),
+            worker: worker(raw)?,
+            service: service(raw, default_model)?,
+            log: log(raw)?,
+        })
     }
+}
+
+/// A value that is empty where it is absent.
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A duration that is 0 where it is absent.
+fn given_ms(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let accepted = "an address and a port are expected, as 0.0.0.0:50051";
+    text.parse().map_err(|_| wrong(key, text, accepted))
 }
 
 fn wrong(key: &'static str, found: impl ToString, accepted: impl Into<String>) -> ConfigError {
     ConfigError::Value { key, found: format!("`{}`", found.to_string()), accepted: accepted.into() }
 }
 
-fn models(raw: &[RawModel]) -> Result<Vec<ModelSource>, ConfigError> {
-    let mut models: Vec<ModelSource> = Vec::new();
-    for RawModel { name, path } in raw {
+fn models(raw: &RawConfig) -> Result<Vec<ModelFile>, ConfigError> {
+    let mut models: Vec<ModelFile> = Vec::new();
+    for RawModel { name, path } in &raw.models {
         let path = PathBuf::from(path);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let name = if name.is_empty() { stem.to_owned() } else { name.clone() };
-        if name.is_empty() || name.contains('@') || name.contains(char::is_whitespace) {
+        if !is_model_name(&name) {
             let accepted = "a name without @ and spaces is expected, as in --model hall=PATH";
             return Err(wrong("models.name", name, accepted));
         }
         if models.iter().any(|model| model.name == name) {
             return Err(wrong("models.name", name, "it is taken; names must differ"));
         }
-        models.push(ModelSource { name, path });
+        models.push(ModelFile { name, path });
     }
-    if models.is_empty() {
-        let accepted =
-            "at least one checkpoint is expected: --model PATH, or [[models]] in the file";
+    if models.is_empty() && raw.models_folder.is_empty() {
+        let accepted = "at least one checkpoint is expected: --model PATH, --models-folder FOLDER, or [[models]] \
+             in the file";
         return Err(wrong("models", "[]", accepted));
     }
     Ok(models)
 }
 
-fn default_model(name: &str, models: &[ModelSource]) -> Result<String, ConfigError> {
+/// Whether requests can name a model so.
+pub(crate) fn is_model_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('@') && !name.contains(char::is_whitespace)
+}
+
+/// What a folder holds is known only when it is read: the service checks such a name itself.
+fn default_model(raw: &RawConfig, models: &[ModelFile]) -> Result<String, ConfigError> {
+    let name = &raw.default_model;
     let names = || models.iter().map(|model| model.name.as_str());
     if name.is_empty() {
         return Ok(names().next().unwrap_or_default().to_owned());
     }
-    if !names().any(|known| known == name) {
-        let known: Vec<&str> = names().collect();
+    let bare = name.split_once('@').map_or(name.as_str(), |(bare, _)| bare);
+    let known = || names().chain(raw.aliases.keys().map(String::as_str));
+    if raw.models_folder.is_empty() && !known().any(|known| known == bare) {
+        let known: Vec<&str> = known().collect();
         return Err(wrong("default_model", name, format!("accepted are {}", known.join(", "))));
     }
     Ok(name.to_owned())
+}
+
+fn aliases(raw: &RawConfig) -> Result<BTreeMap<String, String>, ConfigError> {
+    for (alias, target) in &raw.aliases {
+        if !is_model_name(alias) || raw.models.iter().any(|model| model.name == *alias) {
+            let accepted = "a name without @ and spaces is expected that no model has";
+            return Err(wrong("aliases", alias, accepted));
+        }
+        let is_whole = |part: &str| is_model_name(part);
+        if !target.split('@').all(is_whole) || target.matches('@').count() > 1 {
+            let accepted = format!("name or name@version is expected for `{alias}`");
+            return Err(wrong("aliases", target, accepted));
+        }
+    }
+    Ok(raw.aliases.clone())
+}
+
+fn credentials(raw: &RawConfig) -> Result<CredentialFiles, ConfigError> {
+    let path = |text: &str| given(text).map(PathBuf::from);
+    let tls = match (path(&raw.tls_certificate), path(&raw.tls_key)) {
+        (Some(certificate), Some(key)) => {
+            Some(TlsFiles { certificate, key, client_ca: path(&raw.tls_client_ca) })
+        }
+        (None, None) if raw.tls_client_ca.is_empty() => None,
+        (None, _) => {
+            return Err(wrong(
+                "tls_certificate",
+                "",
+                "it is expected with tls_key or tls_client_ca",
+            ));
+        }
+        (Some(_), None) => return Err(wrong("tls_key", "", "it is expected with tls_certificate")),
+    };
+    let (tokens, admin_tokens) = (path(&raw.token_file), path(&raw.admin_token_file));
+    Ok(CredentialFiles { tls, tokens, admin_tokens })
 }
 
 fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
@@ -169,6 +245,15 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
         },
         warm_up_batch_sizes,
         default_model,
+        aliases: aliases(raw)?,
+        watchdog: given_ms(raw.watchdog_ms),
+        credentials: credentials(raw)?,
+        connections: ConnectionConfig {
+            max_connections: at_least_one("max_connections", raw.max_connections)?,
+            max_age: given_ms(raw.max_connection_age_ms),
+            ..ConnectionConfig::default()
+        },
+        look_interval: LOOK_INTERVAL,
     })
 }
 
@@ -187,7 +272,13 @@ fn log(raw: &RawConfig) -> Result<LogConfig, ConfigError> {
             "error, warn, info, debug, trace or directives like module=debug are expected";
         wrong("log_level", &raw.log_level, accepted)
     })?;
-    Ok(LogConfig { format, level: raw.log_level.clone() })
+    let is_endpoint = |text: &str| text.starts_with("http://") && text.len() > "http://".len();
+    if !raw.otlp_endpoint.is_empty() && !is_endpoint(&raw.otlp_endpoint) {
+        let accepted = "a collector is expected, such as http://127.0.0.1:4317";
+        return Err(wrong("otlp_endpoint", &raw.otlp_endpoint, accepted));
+    }
+    let otlp_endpoint = given(&raw.otlp_endpoint).map(str::to_owned);
+    Ok(LogConfig { format, level: raw.log_level.clone(), otlp_endpoint })
 }
 
 #[cfg(test)]
@@ -216,6 +307,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_alone_is_enough_and_its_names_are_checked_later() {
+        let raw = RawConfig {
+            models: Vec::new(),
+            models_folder: "models".to_owned(),
+            default_model: "hall@v2".to_owned(),
+            watchdog_ms: 0,
+            ..raw()
+        };
+        let config = Config::try_from(&raw).unwrap();
+        assert_eq!(config.models_folder, Some(PathBuf::from("models")));
+        assert_eq!(config.service.default_model, "hall@v2");
+        assert_eq!(config.service.watchdog, None);
+        let first = RawConfig { default_model: String::new(), ..raw };
+        assert_eq!(Config::try_from(&first).unwrap().service.default_model, "");
+    }
+
+    #[test]
     fn workers_share_the_cores() {
         let mut raw = raw();
         raw.workers_per_device = 4 * available_parallelism().unwrap().get();
@@ -230,8 +338,8 @@ mod tests {
         );
         assert_eq!(
             message(|raw| raw.models.clear()),
-            "models is `[]`; at least one checkpoint is expected: --model PATH, or [[models]] in \
-             the file"
+            "models is `[]`; at least one checkpoint is expected: --model PATH, --models-folder \
+             FOLDER, or [[models]] in the file"
         );
         assert_eq!(
             message(|raw| raw.default_model = "door".to_owned()),
@@ -253,6 +361,33 @@ mod tests {
         assert_eq!(
             message(|raw| raw.log_format = "xml".to_owned()),
             "log_format is `xml`; human or json is expected"
+        );
+        let alias = |name: &str, target: &str| {
+            message(|raw| drop(raw.aliases.insert(name.to_owned(), target.to_owned())))
+        };
+        assert_eq!(
+            alias("live", "hall@a@b"),
+            "aliases is `hall@a@b`; name or name@version is expected for `live`"
+        );
+        assert_eq!(
+            alias("a b", "hall"),
+            "aliases is `a b`; a name without @ and spaces is expected that no model has"
+        );
+        assert_eq!(
+            message(|raw| raw.tls_certificate = "a.pem".to_owned()),
+            "tls_key is ``; it is expected with tls_certificate"
+        );
+        assert_eq!(
+            message(|raw| raw.tls_client_ca = "ca.pem".to_owned()),
+            "tls_certificate is ``; it is expected with tls_key or tls_client_ca"
+        );
+        assert_eq!(
+            message(|raw| raw.metrics_listen = "9090".to_owned()),
+            "metrics_listen is `9090`; an address and a port are expected, as 0.0.0.0:50051"
+        );
+        assert_eq!(
+            message(|raw| raw.otlp_endpoint = "here".to_owned()),
+            "otlp_endpoint is `here`; a collector is expected, such as http://127.0.0.1:4317"
         );
         let twice = message(|raw| raw.models.push(raw.models[0].clone()));
         assert_eq!(twice, "models.name is `hall`; it is taken; names must differ");

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::admission::{Arrival, InUse};
 use crate::job::{Scored, Ticket};
+use crate::metrics::{Metrics, ModelMetrics};
 use crate::{AdmissionLimits, BatchPolicy};
 
 type Answer = oneshot::Receiver<Result<Scored, ServiceError>>;
@@ -20,6 +21,9 @@ struct Bench {
     admission: Arc<Admission>,
     state: watch::Receiver<ModelState>,
     closed: CancellationToken,
+    metrics: Metrics,
+    /// The channels of restarted workers.
+    restarted: mpsc::UnboundedReceiver<mpsc::Receiver<Vec<Job>>>,
 }
 
 impl Bench {
@@ -31,17 +35,26 @@ impl Bench {
         let (state_sender, state) = watch::channel(ModelState::Loading);
         let closed = CancellationToken::new();
         let (senders, receivers) = (0..workers).map(|_| mpsc::channel(1)).unzip();
+        let (report, restarted) = mpsc::unbounded_channel();
+        let restart = Box::new(move |_| {
+            let (sender, receiver) = mpsc::channel(1);
+            report.send(receiver).unwrap();
+            Ok(sender)
+        });
         let batcher = Batcher {
             model: "hall".to_owned(),
             dispatcher: Dispatcher::new(policy, workers),
             workers: senders,
+            restarts: Restarts::new(workers, restart),
             events: inbox,
             admission: Arc::clone(&admission),
             state: state_sender,
             closed: closed.clone(),
         };
         tokio::spawn(batcher.run());
-        let bench = Self { events, workers: receivers, admission, state, closed };
+        let metrics = Metrics::default();
+        let bench =
+            Self { events, workers: receivers, admission, state, closed, metrics, restarted };
         (0..workers).for_each(|worker| bench.tell(Event::WorkerReady(worker)));
         bench
     }
@@ -61,6 +74,10 @@ impl Bench {
             enqueued_at: now,
             permit: self.admission.admit(1).unwrap(),
             span: tracing::Span::none(),
+            request_id: String::new(),
+            caller: 0,
+            waiting: None,
+            metrics: ModelMetrics::new(&self.metrics, "hall"),
         };
         let input = ScorerInput { clip, outputs: Outputs::NONE };
         self.tell(Event::Enqueue(Job { input, ticket }));
@@ -168,20 +185,76 @@ async fn a_caller_that_goes_away_makes_room_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_of_a_lost_worker_go_to_another_and_then_to_none() {
+async fn a_lost_device_is_told_at_once_and_its_jobs_go_to_another_and_then_to_none() {
     let mut bench = Bench::start(2, Duration::ZERO);
     let answer = bench.enqueue(None);
     let left = bench.batch(0).await;
     let source = ScorerError::DeviceLost { reason: "gone".to_owned() };
     bench.tell(Event::WorkerLost { worker: 0, source: source.clone(), left });
     let left = bench.batch(1).await;
-    assert_eq!((left.len(), bench.state.borrow().clone()), (1, ModelState::Ready));
+    assert_eq!((left.len(), bench.state.borrow().clone()), (1, ModelState::Lost(source.clone())));
     bench.tell(Event::WorkerLost { worker: 1, source: source.clone(), left });
     let why = Unavailable::NoWorker;
     let refused = Err(ServiceError::Unavailable { model: "hall".to_owned(), why });
     assert_eq!(answer.await.unwrap(), refused);
     assert_eq!(bench.enqueue(None).await.unwrap(), refused);
-    assert_eq!(*bench.state.borrow(), ModelState::Lost(source));
+    assert!(bench.restarted.try_recv().is_err(), "a lost device was tried again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ends_otherwise_is_restarted_with_its_jobs_and_not_for_ever() {
+    let mut bench = Bench::start(1, Duration::ZERO);
+    let source = ScorerError::Load { reason: "worker panicked".to_owned() };
+    let lose = |left| Event::WorkerLost { worker: 0, source: source.clone(), left };
+    let answer = bench.enqueue(None);
+    let mut left = bench.batch(0).await;
+    for _ in 0..MAX_RESTARTS {
+        bench.tell(lose(left));
+        bench.workers[0] = bench.restarted.recv().await.unwrap();
+        assert_eq!(*bench.state.borrow(), ModelState::Ready);
+        bench.tell(Event::WorkerReady(0));
+        left = bench.batch(0).await;
+        assert_eq!(left.len(), 1);
+    }
+    bench.tell(lose(left));
+    assert!(answer.await.unwrap().is_err());
+    assert_eq!(*bench.state.borrow(), ModelState::Lost(source.clone()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_computes_again_may_be_lost_again() {
+    let mut bench = Bench::start(1, Duration::ZERO);
+    let source = ScorerError::Load { reason: "worker panicked".to_owned() };
+    for _ in 0..3 * MAX_RESTARTS {
+        bench.tell(Event::WorkerLost { worker: 0, source: source.clone(), left: Vec::new() });
+        bench.workers[0] = bench.restarted.recv().await.unwrap();
+        bench.tell(Event::WorkerReady(0));
+        let _answer = bench.enqueue(None);
+        assert_eq!(bench.batch(0).await.len(), 1);
+        bench.tell(Event::WorkerDone(0));
+    }
+    bench.settle().await;
+    assert_eq!(*bench.state.borrow(), ModelState::Ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lapses_is_counted_by_its_reason() {
+    let mut bench = Bench::start(1, Duration::ZERO);
+    let _first = bench.enqueue(None);
+    let _computing = bench.batch(0).await;
+    let (gone, _late) = (bench.enqueue(None), bench.enqueue(Some(Duration::from_millis(5))));
+    bench.settle().await;
+    drop(gone);
+    tokio::time::advance(Duration::from_millis(6)).await;
+    bench.tell(Event::GivenUp);
+    bench.settle().await;
+    let page = bench.metrics.page();
+    for line in [
+        r#"protoguard_clips_cancelled_total{model="hall"} 1"#,
+        r#"protoguard_clips_expired_total{model="hall"} 1"#,
+    ] {
+        assert!(page.contains(line), "{line} is not in {page}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,7 +44,9 @@ async fn a_batch_scores_as_its_clips_alone() {
     let client = batched.scoring().await;
     let score = |value| {
         let mut client = client.clone();
-        let request = v1::ScoreClipRequest { view: v1::View::Full as i32, ..clip(value) };
+        let request_id = "same".to_owned();
+        let view = v1::View::Full as i32;
+        let request = v1::ScoreClipRequest { view, request_id, ..clip(value) };
         async move { client.score_clip(request).await.unwrap().into_inner() }
     };
     let tasks: Vec<_> = (0..9).map(|value| tokio::spawn(score(value * 20))).collect();
@@ -57,7 +59,9 @@ async fn a_batch_scores_as_its_clips_alone() {
     let mut single = alone.scoring().await;
     for (value, task) in (0..9).zip(tasks) {
         let mut together = bounded(task).await.unwrap();
-        let request = v1::ScoreClipRequest { view: v1::View::Full as i32, ..clip(value * 20) };
+        let request_id = "same".to_owned();
+        let view = v1::View::Full as i32;
+        let request = v1::ScoreClipRequest { view, request_id, ..clip(value * 20) };
         let mut by_itself = single.score_clip(request).await.unwrap().into_inner();
         (together.timings, by_itself.timings) = (None, None);
         assert_eq!(together, by_itself);

@@ -12,8 +12,12 @@ use protoguard_proto::v1::model_service_client::ModelServiceClient;
 use protoguard_proto::v1::score_clip_request::Clip;
 use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
 use protoguard_service::testing::FakeFactory;
-use protoguard_service::{ModelSpec, ServeError, Service, ServiceConfig};
-use tokio::net::TcpListener;
+use protoguard_service::{
+    FileStamp, FoundModel, Metrics, ModelSource, ModelSpec, Reloader, ServeError, Service,
+    ServiceConfig, Slot, SourceError,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,26 +34,73 @@ pub(crate) type PlainClient = ScoringServiceClient<Client<HttpConnector, Body>>;
 /// A service on a free port of the loopback.
 pub(crate) struct Served {
     pub(crate) address: String,
+    pub(crate) metrics: Metrics,
+    pub(crate) reloader: Reloader,
+    /// `host:port` of the probes.
+    pub(crate) probes: String,
     pub(crate) shutdown: CancellationToken,
     pub(crate) ended: JoinHandle<Result<(), ServeError>>,
     pub(crate) ready: JoinHandle<bool>,
 }
 
-/// The defaults, without warm-up, so that a test's hook sees the test's clips only.
+/// The defaults, without warm-up, so that a test's hook sees the test's clips only, and without
+/// looks at files that the test does not ask for.
 pub(crate) fn config() -> ServiceConfig {
-    ServiceConfig { warm_up_batch_sizes: Vec::new(), ..ServiceConfig::new("hall") }
+    ServiceConfig {
+        warm_up_batch_sizes: Vec::new(),
+        look_interval: Duration::from_secs(3600),
+        ..ServiceConfig::new("hall")
+    }
+}
+
+/// The place of a model without versions.
+pub(crate) fn slot(name: &str) -> Slot {
+    Slot { name: name.to_owned(), label: None }
 }
 
 impl Served {
     pub(crate) async fn start(models: Vec<ModelSpec>, config: ServiceConfig) -> Self {
+        Self::open(Shelf::of(models), config).await
+    }
+
+    pub(crate) async fn open(source: Arc<dyn ModelSource>, config: ServiceConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let service = Service::start(models, config).await.unwrap();
-        let ready = tokio::spawn(service.ready());
+        let metrics = Metrics::default();
+        let prepared = Service::prepare(config, metrics.clone()).await;
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let probes = http.local_addr().unwrap().to_string();
+        let answering = prepared.probes().serve(http);
+        let service = Service::open(source, prepared).await.unwrap();
+        let (ready, reloader) = (tokio::spawn(service.ready()), service.reloader());
         let stop = shutdown.clone().cancelled_owned();
-        let ended = tokio::spawn(service.serve(listener, stop));
-        Self { address, shutdown, ended, ready }
+        let ended = tokio::spawn(async move {
+            tokio::select! {
+                ended = service.serve(listener, stop) => ended,
+                never = answering => match never {},
+            }
+        });
+        Self { address, metrics, reloader, probes, shutdown, ended, ready }
+    }
+
+    /// What the probes' port answers: the code and the text.
+    pub(crate) async fn probe(&self, path: &str) -> Probed {
+        let mut stream = TcpStream::connect(&self.probes).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        bounded(stream.read_to_string(&mut answer)).await.unwrap();
+        let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let text = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+        Probed { code, text }
+    }
+
+    /// The value of a line of the metrics, 0 where there is none.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let page = self.metrics.page();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// A service of one model, once it is ready.
@@ -83,6 +134,81 @@ impl Served {
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         bounded(self.ended).await.unwrap().unwrap();
+    }
+}
+
+/// An answer of the probes' port.
+#[derive(Debug)]
+pub(crate) struct Probed {
+    pub(crate) code: u16,
+    pub(crate) text: String,
+}
+
+/// A source of models that a test changes while they are served.
+#[derive(Default)]
+pub(crate) struct Shelf(Mutex<Shelved>);
+
+#[derive(Default)]
+struct Shelved {
+    models: Vec<Shelving>,
+    /// Every change is another stamp.
+    changes: u64,
+    /// The whole source cannot be read.
+    gone: bool,
+}
+
+#[derive(Clone)]
+struct Shelving {
+    found: FoundModel,
+    model: Result<ModelSpec, SourceError>,
+}
+
+impl Shelf {
+    pub(crate) fn of(models: Vec<ModelSpec>) -> Arc<Self> {
+        let shelf = Arc::new(Self::default());
+        for spec in models {
+            let name = spec.replicas[0].card().name.clone();
+            shelf.add(Slot { name, label: None }, Ok(spec));
+        }
+        shelf
+    }
+
+    /// Puts a model beside those that are there.
+    pub(crate) fn add(&self, slot: Slot, model: Result<ModelSpec, SourceError>) {
+        let mut shelf = self.0.lock().unwrap();
+        shelf.changes += 1;
+        let stamp = FileStamp::number(shelf.changes);
+        shelf.models.push(Shelving { found: FoundModel { slot, stamp }, model });
+    }
+
+    /// Puts a model into the place of one that is there.
+    pub(crate) fn put(&self, slot: &Slot, model: Result<ModelSpec, SourceError>) {
+        self.remove(slot);
+        self.add(slot.clone(), model);
+    }
+
+    pub(crate) fn remove(&self, slot: &Slot) {
+        self.0.lock().unwrap().models.retain(|shelved| shelved.found.slot != *slot);
+    }
+
+    pub(crate) fn vanish(&self, gone: bool) {
+        self.0.lock().unwrap().gone = gone;
+    }
+}
+
+impl ModelSource for Shelf {
+    fn scan(&self) -> Result<Vec<FoundModel>, SourceError> {
+        let shelf = self.0.lock().unwrap();
+        if shelf.gone {
+            return Err(SourceError { reason: "the folder is gone".to_owned() });
+        }
+        Ok(shelf.models.iter().map(|shelved| shelved.found.clone()).collect())
+    }
+
+    fn load(&self, slot: &Slot) -> Result<ModelSpec, SourceError> {
+        let shelf = self.0.lock().unwrap();
+        let found = shelf.models.iter().find(|shelved| shelved.found.slot == *slot);
+        found.unwrap().model.clone()
     }
 }
 

@@ -5,8 +5,12 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::bench::{Gate, Served, bounded, clip, config, not_a_number};
+use crate::telemetry::until;
 
 type Client = ScoringServiceClient<Channel>;
+
+const CANCELLED: &str = "protoguard_requests_total\
+                         {method=\"protoguard.v1.ScoringService/ScoreClip\",code=\"CANCELLED\"}";
 
 #[tokio::test]
 async fn a_deadline_that_passes_in_the_queue_is_noticed_and_costs_no_compute() {
@@ -44,6 +48,66 @@ async fn a_deadline_that_passes_during_compute_is_noticed() {
     assert_eq!(gate.entered().await, [1]);
     assert_eq!(bounded(late).await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     gate.release();
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_already_costs_nothing() {
+    let (factory, _gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, config()).await;
+    for patience in ["1n", "0S"] {
+        let mut request = Request::new(clip(1));
+        request.metadata_mut().insert("grpc-timeout", patience.parse().unwrap());
+        let late = bounded(served.plain().score_clip(request)).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded, "{patience}: {late}");
+    }
+    assert_eq!(served.metric(r#"protoguard_clips_total{model="hall"}"#), 0.0);
+    assert_eq!(served.metric(r#"protoguard_in_flight_clips{model="hall"}"#), 0.0);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_during_compute_harms_nobody() {
+    let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, config()).await;
+    let client = served.scoring().await;
+    let score = |value| {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.score_clip(clip(value)).await })
+    };
+    let hanging = score(1);
+    assert_eq!(gate.entered().await, [1]);
+    hanging.abort();
+    until(|| served.metric(CANCELLED) == 1.0).await;
+    gate.release();
+    let next = score(2);
+    assert_eq!(gate.entered().await, [2]);
+    gate.release();
+    assert!(bounded(next).await.unwrap().is_ok());
+    until(|| served.metric(r#"protoguard_in_flight_clips{model="hall"}"#) == 0.0).await;
+    served.stop().await;
+}
+
+/// Callers that go away while their clips are decoded: every clip has exactly one end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_at_any_moment_leave_nothing_behind() {
+    const CALLS: usize = 200;
+    let served = Served::ready(FakeFactory::new("hall"), config()).await;
+    let client = served.scoring().await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..CALLS {
+        let mut client = client.clone();
+        let call = tokio::spawn(async move { client.score_clip(clip(1)).await });
+        for _ in 0..random.usize(..60) {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        let _ = call.await;
+    }
+    until(|| served.metric(r#"protoguard_in_flight_clips{model="hall"}"#) == 0.0).await;
+    assert_eq!(served.metric(r#"protoguard_queue_clips{model="hall"}"#), 0.0);
+    assert_eq!(served.metric(r#"protoguard_queue_bytes{model="hall"}"#), 0.0);
+    assert!(bounded(client.clone().score_clip(clip(1))).await.is_ok());
     served.stop().await;
 }
 

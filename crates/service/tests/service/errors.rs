@@ -111,6 +111,28 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_retry() {
 }
 
 #[tokio::test]
+async fn a_queue_full_of_bytes_refuses_what_would_not_fit() {
+    let mut limits = config();
+    // One clip and its request, and not two.
+    limits.admission.max_bytes = 8000;
+    let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
+    let served = Served::ready(factory, limits).await;
+    let mut client = served.scoring().await;
+    let first = tokio::spawn(async move { client.score_clip(clip(1)).await });
+    assert_eq!(gate.entered().await, [1]);
+    let status = refused(&served, clip(2)).await;
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(
+        (info.reason.as_str(), info.metadata["limit"].as_str()),
+        ("OVERLOADED", "8000 bytes")
+    );
+    gate.release();
+    assert!(bounded(first).await.unwrap().is_ok());
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_above_the_limit_is_refused_with_the_limit() {
     let limits = protoguard_service::ServiceConfig { max_message_bytes: 1000, ..config() };
     let served = Served::ready(FakeFactory::new("hall"), limits).await;

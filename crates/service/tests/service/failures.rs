@@ -109,7 +109,7 @@ async fn models_that_contradict_the_configuration_are_refused() {
         let ended = protoguard_service::run(listener, models, config, std::future::pending());
         bounded(ended).await.unwrap_err().to_string()
     };
-    assert_eq!(start(&["hall"], "attic").await, "default_model is `attic`; loaded are hall");
+    assert_eq!(start(&["hall"], "attic").await, "default_model is `attic`; loaded are hall@fake");
     let twice = start(&["hall", "hall"], "hall").await;
     assert_eq!(twice, "model `hall` is configured twice; names must differ");
 }

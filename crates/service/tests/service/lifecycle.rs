@@ -118,3 +118,42 @@ async fn a_drain_ends_although_a_forward_pass_does_not() {
     assert!(bounded(stuck).await.unwrap().is_err());
     gate.release();
 }
+
+/// E8 in small: whoever is not answered is told to ask elsewhere, or never got its request out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_at_any_moment_under_load_loses_no_call() {
+    let mut random = fastrand::Rng::with_seed(11);
+    for round in 0..12 {
+        let served = Served::ready(FakeFactory::new("hall"), config()).await;
+        let mut callers = tokio::task::JoinSet::new();
+        for caller in 0..4 {
+            let mut client = served.scoring().await;
+            callers.spawn(async move {
+                loop {
+                    if let Err(status) = client.score_clip(clip(caller)).await {
+                        return status;
+                    }
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_micros(random.u64(..40_000))).await;
+        served.shutdown.cancel();
+        for refused in bounded(callers.join_all()).await {
+            let unsent = refused.code() == Code::Cancelled && never_sent(&refused);
+            assert!(refused.code() == Code::Unavailable || unsent, "{round}: {refused:?}");
+        }
+        bounded(served.ended).await.unwrap().unwrap();
+    }
+}
+
+/// Whether hyper gave the request up before a byte of it left.
+fn never_sent(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -5,7 +5,11 @@
 mod batching;
 mod bench;
 mod deadlines;
+mod edges;
 mod errors;
 mod failures;
 mod lifecycle;
+mod reloads;
 mod responses;
+mod telemetry;
+mod workers;

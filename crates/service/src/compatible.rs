@@ -1,0 +1,95 @@
+//! Whether a checkpoint may take another's place.
+//!
+//! The rule: it must answer every request that the one it replaces answers. So the network may be
+//! wider or better trained, but frames, outputs, scenes and thresholds must not be lost; for that
+//! a model of another name is the way.
+
+use std::collections::BTreeSet;
+
+use protoguard_core::ModelCard;
+
+/// What requests would miss, one item each; nothing where `fresh` may replace `old`.
+pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut differs = |what: &str, expected: usize, found_there: usize| {
+        if expected != found_there {
+            found.push(format!("{what} is {found_there}; {expected} is expected"));
+        }
+    };
+    differs("past_frames", old.shape.past_frames(), fresh.shape.past_frames());
+    differs("side", old.shape.side(), fresh.shape.side());
+    if old.motion_branch && !fresh.motion_branch {
+        found.push("it has no motion branch; one is expected".to_owned());
+    }
+    if old.memory_items > 0 && fresh.memory_items == 0 {
+        found.push("it has no memory; one is expected".to_owned());
+    }
+    let scenes = |card: &ModelCard| -> BTreeSet<Option<String>> {
+        card.calibrations.iter().map(|calibration| calibration.scene.clone()).collect()
+    };
+    for lost in scenes(old).difference(&scenes(fresh)) {
+        let scene =
+            lost.as_ref().map_or("all scenes".to_owned(), |scene| format!("scene `{scene}`"));
+        found.push(format!("it has no calibration for {scene}; one is expected"));
+    }
+    for calibration in &old.calibrations {
+        let has = |card: &ModelCard| {
+            let scene = calibration.scene.as_deref();
+            let same = card.calibrations.iter().find(|c| c.scene.as_deref() == scene);
+            same.map(|same| same.threshold(false_alarm_rate).is_some())
+        };
+        if has(old) == Some(true) && has(fresh) == Some(false) {
+            let scene = calibration.scene.as_deref().unwrap_or("all scenes");
+            found.push(format!(
+                "its calibration for {scene} has no threshold for a false alarm rate of \
+                 {false_alarm_rate}; one is expected"
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::{ClipShape, ScorerFactory};
+
+    use super::*;
+    use crate::testing::FakeFactory;
+
+    fn card(change: impl FnOnce(&mut ModelCard)) -> ModelCard {
+        FakeFactory::new("hall").with_card(change).card().clone()
+    }
+
+    #[test]
+    fn more_is_welcome() {
+        let old = card(|card| card.calibrations.truncate(1));
+        let fresh = card(|card| {
+            card.version = "next".to_owned();
+            card.base_width = 64;
+            card.memory_items = 100;
+        });
+        assert_eq!(missing(&old, &fresh, 0.01), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_lost_is_named() {
+        let old = card(|_| {});
+        let fresh = card(|card| {
+            card.shape = ClipShape::new(3, 32).unwrap();
+            card.motion_branch = false;
+            card.memory_items = 0;
+            card.calibrations.remove(1);
+            card.calibrations[0].thresholds.clear();
+        });
+        let expected = [
+            "past_frames is 3; 4 is expected",
+            "side is 32; 16 is expected",
+            "it has no motion branch; one is expected",
+            "it has no memory; one is expected",
+            "it has no calibration for scene `hall`; one is expected",
+            "its calibration for all scenes has no threshold for a false alarm rate of 0.01; one \
+             is expected",
+        ];
+        assert_eq!(missing(&old, &fresh, 0.01), expected);
+    }
+}

@@ -1,0 +1,115 @@
+//! What operators see: metrics, probes and logs.
+
+use protoguard_proto::v1::ReloadModelRequest;
+use protoguard_proto::v1::model_service_client::ModelServiceClient;
+use serde_json::Value;
+use tonic::Code;
+
+use crate::clips::{encoded, from_files};
+use crate::programs::{Finished, tool, workspace};
+use crate::server::Server;
+use crate::trained::trained;
+
+/// Every family that dashboards rely on, and its type.
+const FAMILIES: [(&str, &str); 17] = [
+    ("protoguard_request_duration_seconds", "histogram"),
+    ("protoguard_queue_duration_seconds", "histogram"),
+    ("protoguard_decode_duration_seconds", "histogram"),
+    ("protoguard_compute_duration_seconds", "histogram"),
+    ("protoguard_batch_size", "histogram"),
+    ("protoguard_regularity", "histogram"),
+    ("protoguard_queue_clips", "gauge"),
+    ("protoguard_queue_bytes", "gauge"),
+    ("protoguard_in_flight_clips", "gauge"),
+    ("protoguard_workers_alive", "gauge"),
+    ("protoguard_model_info", "gauge"),
+    ("protoguard_requests", "counter"),
+    ("protoguard_clips", "counter"),
+    ("protoguard_clips_expired", "counter"),
+    ("protoguard_clips_cancelled", "counter"),
+    ("protoguard_reloads", "counter"),
+    ("protoguard_oom_splits", "counter"),
+];
+
+async fn families(probes: &str) -> Value {
+    let mut read = tool("python");
+    read.arg(workspace().join("tests/python/read_metrics.py"));
+    read.arg(format!("http://{probes}/metrics"));
+    serde_json::from_str(&Finished::of(read).await.success()).unwrap()
+}
+
+/// The sum of a sample's values over all series that have these labels.
+fn sum(families: &Value, sample: &str, labels: &[(&str, &str)]) -> f64 {
+    let all = families.as_object().unwrap().values();
+    let samples = all.flat_map(|family| family["samples"].as_array().unwrap());
+    samples
+        .filter(|found| found[0] == sample)
+        .filter(|found| labels.iter().all(|(key, value)| found[1][key] == *value))
+        .map(|found| found[2].as_f64().unwrap())
+        .sum()
+}
+
+#[tokio::test]
+async fn prometheus_can_read_the_page_and_finds_every_name() {
+    let trained = trained().await;
+    let with_probes = ["--metrics-listen", "127.0.0.1:0"];
+    let mut server = Server::start_with(&trained.checkpoint, &with_probes).await;
+    let probes = server.probes().await;
+    let mut client = server.scoring().await;
+    for index in 0..5 {
+        client.score_clip(encoded(trained, index)).await.unwrap();
+    }
+    let refused = client.score_clip(from_files(vec![Vec::new(); 5])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let mut models = ModelServiceClient::connect(server.uri()).await.unwrap();
+    models.reload_model(ReloadModelRequest::default()).await.unwrap();
+
+    let families = families(&probes).await;
+    for (name, kind) in FAMILIES {
+        assert_eq!(families[name]["type"], kind, "{name}");
+        assert!(!families[name]["samples"].as_array().unwrap().is_empty(), "{name}");
+    }
+    let scoring = ("method", "protoguard.v1.ScoringService/ScoreClip");
+    let requests = |code| sum(&families, "protoguard_requests_total", &[scoring, ("code", code)]);
+    assert_eq!((requests("OK"), requests("INVALID_ARGUMENT")), (5.0, 1.0));
+    let hall = ("model", "model");
+    assert_eq!(sum(&families, "protoguard_clips_total", &[hall]), 5.0);
+    let ok = ("outcome", "ok");
+    assert_eq!(sum(&families, "protoguard_compute_duration_seconds_count", &[hall, ok]), 5.0);
+    assert_eq!(sum(&families, "protoguard_regularity_count", &[hall, ("scene", "")]), 5.0);
+    assert_eq!(sum(&families, "protoguard_model_info", &[hall, ("device", "cpu")]), 1.0);
+    assert_eq!(sum(&families, "protoguard_reloads_total", &[hall, ok]), 1.0);
+}
+
+#[tokio::test]
+async fn a_request_id_is_in_the_answer_and_in_every_line_about_the_request() {
+    let trained = trained().await;
+    let talkative = ["--log-format", "json", "--log-level", "protoguard_service=debug,info"];
+    let server = Server::start_with(&trained.checkpoint, &talkative).await;
+    let mut client = server.scoring().await;
+    let mut named = encoded(trained, 0);
+    named.request_id = "camera-7".to_owned();
+    client.score_clip(named).await.unwrap();
+    // A request without one is given one.
+    let given = client.score_clip(encoded(trained, 1)).await.unwrap().into_inner().request_id;
+    assert!(!given.is_empty());
+    server.signal("TERM").await;
+    let (status, log) = server.ended().await;
+    assert!(status.success(), "{log}");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for id in ["camera-7", &given] {
+        let about = lines.iter().find(|line| line["span"]["request_id"] == id);
+        assert_eq!(about.unwrap_or_else(|| panic!("{id}: {log}"))["message"], "clip scored");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_disturbs_nobody() {
+    let trained = trained().await;
+    let away = ["--otlp-endpoint", "http://127.0.0.1:9"];
+    let server = Server::start_with(&trained.checkpoint, &away).await;
+    server.scoring().await.score_clip(encoded(trained, 0)).await.unwrap();
+    server.signal("TERM").await;
+    let (status, log) = server.ended().await;
+    assert!(status.success(), "{log}");
+}
