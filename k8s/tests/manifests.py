@@ -13,6 +13,7 @@ import pathlib
 import sys
 import tempfile
 
+import guide
 import lint
 import render
 import schemas
@@ -94,6 +95,14 @@ def check_broken(run, rendered, facts):
     run.check("every rule has a broken variant", sorted(untested))
 
 
+def check_guide(run, rendered):
+    text, alerts = guide.GUIDE.read_text(), guide.alerts(rendered.get("monitoring", []))
+    run.check("the guide names what is there", guide.problems(text, alerts))
+    broken = text.replace("overlays/gpu-mig", "overlays/mig").replace("../docker)", "../dock)")
+    said = list(guide.problems(broken, alerts | {"ProtoguardNew"}))
+    run.check("the guide's check finds four mistakes", [] if len(said) >= 4 else said or ["nothing"])
+
+
 def check_broken_tools(run, rendered, checkov):
     """The tools of others are shown to object, too."""
     misspelt = copy.deepcopy(rendered["keda"])
@@ -139,6 +148,7 @@ def main():
     check_schemas(run, rendered)
     check_rules(run, rendered, facts)
     check_broken(run, rendered, facts)
+    check_guide(run, rendered)
     run.check("checkov", lint.checkov_problems(distinct(rendered), arguments.checkov))
     run.check("hadolint", lint.hadolint_problems(ROOT / "docker/Dockerfile"))
     check_broken_tools(run, rendered, arguments.checkov)
