@@ -13,6 +13,7 @@ import pathlib
 import sys
 import tempfile
 
+import compose
 import guide
 import lint
 import render
@@ -103,6 +104,20 @@ def check_guide(run, rendered):
     run.check("the guide's check finds four mistakes", [] if len(said) >= 4 else said or ["nothing"])
 
 
+def check_compose(run, facts):
+    good, broken = compose.load(), compose.load()
+    run.check("compose.yaml", compose.problems(good, facts))
+    server = broken["services"]["server"]
+    server["environment"]["PROTOGUARD_SERVER__METRICS_LISTEN"] = "0.0.0.0:9100"
+    server["environment"]["PROTOGUARD_SERVER__MODEL_FOLDER"] = "/models"
+    server["ports"] = ["50051:50051"]
+    server["stop_grace_period"] = "10s"
+    broken["services"]["grafana"]["volumes"].append("./lost.yaml:/lost.yaml:ro")
+    found = set(compose.problems(broken, facts)) - set(compose.problems(good, facts))
+    run.check("the check of compose.yaml finds five mistakes",
+              [] if len(found) >= 5 else sorted(found) or ["nothing"])
+
+
 def check_broken_tools(run, rendered, checkov):
     """The tools of others are shown to object, too."""
     misspelt = copy.deepcopy(rendered["keda"])
@@ -149,6 +164,7 @@ def main():
     check_rules(run, rendered, facts)
     check_broken(run, rendered, facts)
     check_guide(run, rendered)
+    check_compose(run, facts)
     run.check("checkov", lint.checkov_problems(distinct(rendered), arguments.checkov))
     run.check("hadolint", lint.hadolint_problems(ROOT / "docker/Dockerfile"))
     check_broken_tools(run, rendered, arguments.checkov)
