@@ -18,6 +18,7 @@ import guide
 import lint
 import render
 import schemas
+import script
 from broken import BROKEN
 from facts import Facts
 from rules import RULES
@@ -165,6 +166,7 @@ def main():
     check_broken(run, rendered, facts)
     check_guide(run, rendered)
     check_compose(run, facts)
+    run.check("recalibrate.sh", script.problems())
     run.check("checkov", lint.checkov_problems(distinct(rendered), arguments.checkov))
     run.check("hadolint", lint.hadolint_problems(ROOT / "docker/Dockerfile"))
     check_broken_tools(run, rendered, arguments.checkov)
