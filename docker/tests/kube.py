@@ -38,7 +38,8 @@ def reduced(docs, folder):
     container["image"] = image("server-cpu")
     container["imagePullPolicy"] = "Never"
     container["resources"] = {"limits": {"memory": "2Gi"}, "requests": {"memory": "2Gi"}}
-    for unknown in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"):
+    # Ports are those of the host's network anyway.
+    for unknown in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"):
         container.pop(unknown, None)
     container["env"].append({"name": "PROTOGUARD_SERVER__THREADS_PER_WORKER", "value": "1"})
     for volume in spec["volumes"]:
@@ -69,19 +70,20 @@ def check(folder):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump_all(docs, file)
         file.flush()
-        podman("kube", "play", "--quiet", file.name)
-        name = container_name()
         try:
-            answers_and_drains(name)
-        except Exception:
-            print(f"--- log of {name}\n{logs(name)[-4000:]}")
-            raise
+            podman("kube", "play", "--quiet", file.name)
+            answers_and_drains(container_name())
         finally:
             podman("kube", "down", file.name, check=False)
 
 
+def is_ready(name):
+    expect(inspect(name, "Running"), f"the pod ended: {logs(name)[-4000:]}")
+    return is_serving()
+
+
 def answers_and_drains(name):
-    wait_for(lambda: inspect(name, "Running") and is_serving(), 120, "the pod is ready")
+    wait_for(lambda: is_ready(name), 120, "the pod is ready")
     found = status(inspect(name, "Pid"))
     expect(found["Uid"].split()[0] == "65532" and int(found["CapEff"], 16) == 0, f"runs as {found}")
     models = server.grpcurl(PORT, "protoguard.v1.ModelService/ListModels")

@@ -13,9 +13,12 @@ import pathlib
 import sys
 import tempfile
 
+import compose
+import guide
 import lint
 import render
 import schemas
+import script
 from broken import BROKEN
 from facts import Facts
 from rules import RULES
@@ -94,6 +97,28 @@ def check_broken(run, rendered, facts):
     run.check("every rule has a broken variant", sorted(untested))
 
 
+def check_guide(run, rendered):
+    text, alerts = guide.GUIDE.read_text(), guide.alerts(rendered.get("monitoring", []))
+    run.check("the guide names what is there", guide.problems(text, alerts))
+    broken = text.replace("overlays/gpu-mig", "overlays/mig").replace("../docker)", "../dock)")
+    said = list(guide.problems(broken, alerts | {"ProtoguardNew"}))
+    run.check("the guide's check finds four mistakes", [] if len(said) >= 4 else said or ["nothing"])
+
+
+def check_compose(run, facts):
+    good, broken = compose.load(), compose.load()
+    run.check("compose.yaml", compose.problems(good, facts))
+    server = broken["services"]["server"]
+    server["environment"]["PROTOGUARD_SERVER__METRICS_LISTEN"] = "0.0.0.0:9100"
+    server["environment"]["PROTOGUARD_SERVER__MODEL_FOLDER"] = "/models"
+    server["ports"] = ["50051:50051"]
+    server["stop_grace_period"] = "10s"
+    broken["services"]["grafana"]["volumes"].append("./lost.yaml:/lost.yaml:ro")
+    found = set(compose.problems(broken, facts)) - set(compose.problems(good, facts))
+    run.check("the check of compose.yaml finds five mistakes",
+              [] if len(found) >= 5 else sorted(found) or ["nothing"])
+
+
 def check_broken_tools(run, rendered, checkov):
     """The tools of others are shown to object, too."""
     misspelt = copy.deepcopy(rendered["keda"])
@@ -139,6 +164,9 @@ def main():
     check_schemas(run, rendered)
     check_rules(run, rendered, facts)
     check_broken(run, rendered, facts)
+    check_guide(run, rendered)
+    check_compose(run, facts)
+    run.check("recalibrate.sh", script.problems())
     run.check("checkov", lint.checkov_problems(distinct(rendered), arguments.checkov))
     run.check("hadolint", lint.hadolint_problems(ROOT / "docker/Dockerfile"))
     check_broken_tools(run, rendered, arguments.checkov)
