@@ -58,7 +58,15 @@ impl ModelService for Script {
         _: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
         let models = vec![model()];
-        Ok(Response::new(v1::ListModelsResponse { models, default_model: "hall".to_owned() }))
+        let default_model = "hall".to_owned();
+        Ok(Response::new(v1::ListModelsResponse { models, default_model, ..Default::default() }))
+    }
+
+    async fn reload_model(
+        &self,
+        _: Request<v1::ReloadModelRequest>,
+    ) -> Result<Response<v1::ReloadModelResponse>, Status> {
+        Err(Status::failed_precondition("a script has no checkpoints"))
     }
 
     async fn get_model(
