@@ -4,6 +4,7 @@
 
 mod batching;
 mod bench;
+mod clocks;
 mod deadlines;
 mod edges;
 mod errors;
