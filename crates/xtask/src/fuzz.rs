@@ -132,8 +132,8 @@ impl Guided {
         let folder = workspace.root().join("target/fuzz");
         let mut cargo = workspace.cargo(&["build", "--quiet", "--package", "protoguard-fuzz"]);
         // A target that is named keeps the flags from build scripts and macros.
-        cargo.args(["--features", "targets", "--bins", "--target", TRIPLE]).arg("--target-dir");
-        let status = cargo.arg(&folder).env("RUSTFLAGS", COVERAGE).status()?;
+        cargo.args(["--features", "targets", "--bins", "--profile", "fuzz", "--target", TRIPLE]);
+        let status = cargo.arg("--target-dir").arg(&folder).env("RUSTFLAGS", COVERAGE).status()?;
         ensure!(status.success(), "the fuzz targets do not build");
         let guided = Self { folder };
         let seeds = guided.program("fuzz-seeds").arg(guided.folder.join("seeds")).status()?;
@@ -142,7 +142,7 @@ impl Guided {
     }
 
     fn program(&self, name: &str) -> Command {
-        Command::new(self.folder.join(TRIPLE).join("debug").join(name))
+        Command::new(self.folder.join(TRIPLE).join("fuzz").join(name))
     }
 
     /// The corpus grows from run to run; inputs that break something are kept beside it.

@@ -88,12 +88,12 @@ fn steady() -> FakeFactory {
     })
 }
 
-/// The twentieth forward pass takes long.
+/// The sixth forward pass takes long; the first is the probe's.
 fn stalling() -> FakeFactory {
     let passes = AtomicUsize::new(0);
     FakeFactory::new("hall").on_score(move |_| {
         let pass = passes.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(if pass == 20 { STALL } else { Duration::ZERO });
+        std::thread::sleep(if pass == 5 { STALL } else { Duration::ZERO });
         Ok(())
     })
 }
