@@ -91,7 +91,7 @@ def answers_and_drains(name):
     answer = server.grpcurl(PORT, "protoguard.v1.ScoringService/ScoreClip",
                             '{"testClip": "TEST_CLIP_ANOMALOUS"}')
     expect("psnrDb" in answer, f"grpcurl heard {answer}")
-    server.exports(METRICS)
+    server.exports(PORT, METRICS)
     with calls.channel(f"127.0.0.1:{PORT}") as connection:
         score = calls.scorer(connection)
         pending = [score.future(calls.REQUEST, timeout=60) for _ in range(server.IN_FLIGHT)]

@@ -43,7 +43,7 @@ def check(folder):
         is_restricted(name)
         scores(folder, port)
         cannot_write(name, port)
-        exports(metrics)
+        exports(port, metrics)
         drains(name, port)
 
 
@@ -86,9 +86,11 @@ def cannot_write(name, port):
         expect(refused, f"writing {place} failed for another reason: {said(done)}")
 
 
-def exports(port):
+def exports(port, metrics):
     """The metrics page names every family that the manifests may ask for."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    # A family without a sample is not on the page: this makes the first reload.
+    grpcurl(port, "protoguard.v1.ModelService/ReloadModel", '{"model": "camera"}')
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as page:
         text = page.read().decode()
     wanted = [line.split()[:2] for line in METRICS.read_text().splitlines()
               if line and not line.startswith("#")]
@@ -98,7 +100,7 @@ def exports(port):
         found = any(f"# TYPE {each} {kind}" in text for each in names)
         expect(found, f"the metrics page has no {kind} {name}")
     for path in ("healthz", "readyz"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/{path}", timeout=10) as answer:
             expect(answer.status == 200, f"/{path} answers {answer.status}")
 
 

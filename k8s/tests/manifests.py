@@ -100,6 +100,7 @@ def check_broken(run, rendered, facts):
 def check_guide(run, rendered):
     text, alerts = guide.GUIDE.read_text(), guide.alerts(rendered.get("monitoring", []))
     run.check("the guide names what is there", guide.problems(text, alerts))
+    run.check("the guide's examples", guide.example_problems(text))
     broken = text.replace("overlays/gpu-mig", "overlays/mig").replace("../docker)", "../dock)")
     said = list(guide.problems(broken, alerts | {"ProtoguardNew"}))
     run.check("the guide's check finds four mistakes", [] if len(said) >= 4 else said or ["nothing"])

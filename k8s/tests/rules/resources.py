@@ -69,9 +69,7 @@ def memory_fits(docs, _facts):
         limit = quantity(container["resources"]["limits"]["memory"])
         in_memory = sum(quantity(volume["emptyDir"]["sizeLimit"]) for volume in pod.volumes.values()
                         if volume.get("emptyDir", {}).get("medium") == "Memory")
-        models = sum(quantity(volume["emptyDir"]["sizeLimit"]) for volume in pod.volumes.values()
-                     if volume["name"] == "models" and volume.get("emptyDir", {}).get("medium"))
-        needed = int(effective(docs, pod)["max_queue_bytes"]) + in_memory + models + SERVER_MEMORY
+        needed = int(effective(docs, pod)["max_queue_bytes"]) + in_memory + SERVER_MEMORY
         if limit < needed:
             yield f"{pod.name}: memory limit {limit:g}, and queue, shm and model need {needed:g}"
 
