@@ -16,6 +16,6 @@ pub use dataset::{
     DatasetError, Labels, LabelsError, Video, testing_videos, training_videos, videos_under,
 };
 pub use decode::{DecodeError, DecodeLimits, ImageFormat, decode};
-pub use loader::{ClipLoader, EpochBatches, LoaderConfig, PlacedClip, clips_in_order};
+pub use loader::{ClipLoader, EpochBatches, LoaderConfig, PlacedClip, Position, clips_in_order};
 pub use resize::{RESIZER, resize};
 pub use store::{DecodedVideo, HeldOutSplit, load, split_held_out};

@@ -34,6 +34,7 @@ mod scatter;
 mod score_batch;
 mod scorer;
 pub mod scores;
+mod training_precision;
 mod weights;
 
 pub use batch::Batch;
@@ -45,11 +46,12 @@ pub use config::{
 pub use device::{DeviceError, DeviceSpec};
 pub use encoder::Encoding;
 pub use error::{ModelError, Result};
-pub use health::{HealthMeter, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
+pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
 pub use scatter::Scatter;
 pub use score_batch::score_batch;
 pub use scorer::{ScorerOptions, TchScorer, TchScorerFactory, record_golden};
+pub use training_precision::TrainingPrecision;
 pub use weights::{from_array, to_array};

@@ -4,13 +4,17 @@
 //! `evaluate` measures one on labelled video beside the copy-frame baseline; `synth` draws scenes
 //! to try both on. A library besides the program, so that each part is tested by itself.
 
+pub mod ablate;
 pub mod calibrate;
 pub mod cli;
 pub mod config;
 pub mod evaluate;
+pub mod export;
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod scoring;
+pub mod show;
 mod synth;
 pub mod train;
 
@@ -23,12 +27,28 @@ use cli::{Cli, Command};
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Ablate(args) => ablate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }
 
-/// 2 for a command that could never have worked as it was called, 1 for one that failed.
+/// 2 for a command that could never have worked as it was called, 130 or 143 for one that a signal
+/// stopped, 1 for any other failure.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<config::ConfigError>() || error.is::<output::OutputError>() { 2 } else { 1 }
+    use train::{SaverError, StateError, TrainError};
+    if let Some(TrainError::Interrupted { signal, .. } | TrainError::NotSaved { signal, .. }) =
+        error.downcast_ref()
+    {
+        return signal.exit_code();
+    }
+    let unfinished = matches!(error.downcast_ref(), Some(SaverError::Unfinished { .. }));
+    let other_run =
+        matches!(error.downcast_ref(), Some(StateError::Config { .. } | StateError::Data { .. }));
+    let usage = error.is::<config::ConfigError>() || error.is::<output::OutputError>();
+    if usage || unfinished || other_run { 2 } else { 1 }
 }

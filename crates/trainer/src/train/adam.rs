@@ -72,6 +72,11 @@ impl Adam {
         self.steps
     }
 
+    /// Goes on as if `steps` had been taken; the moments are set through [`Adam::state`].
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
     /// The moments, named for a checkpoint.
     pub fn state(&self) -> Vec<NamedState> {
         let named = |kind: &str, name: &str, tensor: &Tensor| NamedState {
@@ -91,12 +96,15 @@ impl Adam {
 }
 
 impl Slot {
+    /// `p += m / d` with `d = −(√(v / correction2) + ε) / step_size`, which is the published
+    /// update with as few passes over memory as libtorch's operations allow.
     fn advance(&mut self, gradient: &Tensor, step_size: f64, correction2: f64) {
         let _ = self.first_moment.lerp_(gradient, 1.0 - BETA1);
-        let square = gradient.square() * (1.0 - BETA2);
-        let _ = self.second_moment.g_mul_scalar_(BETA2).g_add_(&square);
-        let denominator = (&self.second_moment / correction2).sqrt() + EPSILON;
-        let _ = self.parameter.g_sub_(&(&self.first_moment * step_size / denominator));
+        let _ = self.second_moment.lerp_(&gradient.square(), 1.0 - BETA2);
+        let mut denominator = self.second_moment.sqrt();
+        let _ = denominator.g_mul_scalar_(-1.0 / (correction2.sqrt() * step_size));
+        let _ = denominator.g_add_scalar_(-EPSILON / step_size);
+        let _ = self.parameter.addcdiv_(&self.first_moment, &denominator);
     }
 }
 
