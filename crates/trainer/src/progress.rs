@@ -28,7 +28,7 @@ pub(crate) struct Pace {
     step_seconds: f64,
     held_out_seconds: Option<f64>,
     /// Before the first pass over the held-out clips, what it costs in steps.
-    pub(crate) held_out_steps: f64,
+    held_out_steps: f64,
 }
 
 impl Pace {
@@ -36,6 +36,11 @@ impl Pace {
     const FEW: u64 = 3;
     /// Share of the newest step in the mean.
     const NEWEST: f64 = 0.05;
+
+    /// Knows nothing yet; a pass over the held-out clips is taken to cost so many steps.
+    pub(crate) fn new(held_out_steps: f64) -> Self {
+        Self { held_out_steps, ..Self::default() }
+    }
 
     /// Takes a step's time into account; old ones fade.
     pub(crate) fn step(&mut self, seconds: f64) {
@@ -66,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_time_left_counts_what_comes_after_the_steps() {
-        let mut pace = Pace { held_out_steps: 10.0, ..Pace::default() };
+        let mut pace = Pace::new(10.0);
         pace.step(9.0);
         assert_eq!(pace.left(100, 1), "estimating");
         pace.step(2.0);

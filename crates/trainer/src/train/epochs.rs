@@ -76,8 +76,7 @@ impl<'a> Epochs<'a> {
         let held_out: usize =
             data.held_out.iter().map(|video| video.clip_count(config.model.shape)).sum();
         let clips = (training.batch_size * training.accumulate) as f64;
-        let pace =
-            Pace { held_out_steps: HELD_OUT_COST * held_out as f64 / clips, ..Pace::default() };
+        let pace = Pace::new(HELD_OUT_COST * held_out as f64 / clips);
         let bar = progress::training_bar(training.epochs * steps);
         Self { config, data, record, keeping, loader, bar, pace }
     }
