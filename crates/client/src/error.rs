@@ -59,6 +59,17 @@ impl ClientError {
         Self::Refused { address, code: status.code(), message: describe(status) }
     }
 
+    /// What to count it under: the name of its gRPC code, `UNREACHABLE` where no server answered,
+    /// or `INCOMPLETE`.
+    pub fn code_name(&self) -> String {
+        match self {
+            Self::Refused { code, .. } => code_name(*code),
+            Self::Deadline { .. } => code_name(Code::DeadlineExceeded),
+            Self::Unreachable { .. } | Self::Address { .. } => "UNREACHABLE".to_owned(),
+            Self::Incomplete { .. } => "INCOMPLETE".to_owned(),
+        }
+    }
+
     /// The gRPC code, where the server answered with one.
     pub fn code(&self) -> Option<Code> {
         match self {

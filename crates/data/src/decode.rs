@@ -1,6 +1,6 @@
 //! Encoded pictures to frames, refusing by their declared size before any pixel is decoded.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageReader, Limits};
@@ -175,6 +175,38 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Frame, DecodeError>
     let (height, width) = (image.height() as usize, image.width() as usize);
     Frame::new(height, width, image.into_rgb8().into_raw())
         .map_err(|error| corrupt(error.to_string()))
+}
+
+/// Height and width in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+/// What the head of a picture declares.
+pub(crate) struct Declared {
+    pub(crate) format: ImageFormat,
+    pub(crate) size: Size,
+}
+
+/// The declared size of a picture, from its head alone; pixels may be missing all the same.
+///
+/// # Errors
+/// When the bytes are of no accepted format, too large in pixels, or break off in the head.
+pub(crate) fn size_of(
+    mut source: impl BufRead + Seek,
+    limits: &DecodeLimits,
+) -> Result<Declared, DecodeError> {
+    let head = source.fill_buf().map(|head| head[..head.len().min(16)].to_vec());
+    let format = accepted_format(&head.unwrap_or_default(), limits)?;
+    let reader = ImageReader::with_format(source, format.codec());
+    let (width, height) = reader
+        .into_dimensions()
+        .map_err(|error| DecodeError::Corrupt { format, reason: one_line(&error) })?;
+    let (height, width) = (height as usize, width as usize);
+    limits.check_size(height, width)?;
+    Ok(Declared { format, size: Size { height, width } })
 }
 
 fn accepted_format(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageFormat, DecodeError> {

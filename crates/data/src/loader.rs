@@ -1,4 +1,4 @@
-//! Batches of clips: shuffled for training, in order for evaluation.
+//! Batches of clips, shuffled for training.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::DecodedVideo;
+use crate::{DatasetError, DecodedVideo};
 
 /// How training clips are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,8 @@ impl ClipLoader {
     }
 }
 
-/// One epoch's batches in their order, made ahead on a thread that ends with this value.
+/// One epoch's batches in their order, made ahead on a thread that ends with this value. An error
+/// of the frame cache is the last item.
 #[derive(Debug)]
 pub struct EpochBatches {
     videos: Arc<[DecodedVideo]>,
@@ -96,7 +97,7 @@ pub struct EpochBatches {
 
 #[derive(Debug)]
 struct Worker {
-    batches: Receiver<Vec<Clip>>,
+    batches: Receiver<Result<Vec<Clip>, DatasetError>>,
     thread: JoinHandle<()>,
 }
 
@@ -148,21 +149,22 @@ fn produce(
     videos: &[DecodedVideo],
     order: &[Position],
     config: LoaderConfig,
-    sender: &SyncSender<Vec<Clip>>,
+    sender: &SyncSender<Result<Vec<Clip>, DatasetError>>,
 ) {
     for positions in order.chunks_exact(config.batch_size) {
-        let clip = |at: &Position| videos[at.video].clip_at(config.shape, at.start);
-        let batch: Vec<Clip> = positions.iter().filter_map(clip).collect();
-        if sender.send(batch).is_err() {
+        let clip = |at: &Position| videos[at.video].clip_at(config.shape, at.start).transpose();
+        let batch: Result<Vec<Clip>, DatasetError> = positions.iter().filter_map(clip).collect();
+        let failed = batch.is_err();
+        if sender.send(batch).is_err() || failed {
             return;
         }
     }
 }
 
 impl Iterator for EpochBatches {
-    type Item = Vec<Clip>;
+    type Item = Result<Vec<Clip>, DatasetError>;
 
-    fn next(&mut self) -> Option<Vec<Clip>> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.total() {
             return None;
         }
@@ -170,7 +172,7 @@ impl Iterator for EpochBatches {
             self.worker = Some(self.start());
         }
         let batch = self.worker.as_ref()?.batches.recv().ok()?;
-        self.next += 1;
+        self.next = if batch.is_ok() { self.next + 1 } else { self.total() };
         Some(batch)
     }
 
@@ -186,27 +188,4 @@ impl Drop for EpochBatches {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// A clip and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlacedClip {
-    /// Index of its video.
-    pub video: usize,
-    /// Index of its target in that video: the frame that the clip's score belongs to.
-    pub frame: usize,
-    /// The frames.
-    pub clip: Clip,
-}
-
-/// Every clip of `videos` in order, for evaluation. The first `t` frames of a video have none.
-pub fn clips_in_order(
-    videos: &[DecodedVideo],
-    shape: ClipShape,
-) -> impl Iterator<Item = PlacedClip> + '_ {
-    videos.iter().enumerate().flat_map(move |(video, decoded)| {
-        let placed =
-            move |(start, clip)| PlacedClip { video, frame: start + shape.past_frames(), clip };
-        decoded.clips(shape).enumerate().map(placed)
-    })
 }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use protoguard_core::{Clip, ClipShape, Frame};
-use protoguard_data::{ClipLoader, DecodedVideo, LoaderConfig, clips_in_order};
+use protoguard_data::{
+    ClipLoader, DatasetError, DecodedVideo, LoaderConfig, OrderedBatches, OrderedConfig,
+    clips_in_order,
+};
 
 fn config() -> LoaderConfig {
     let shape = ClipShape::new(4, 16).unwrap();
@@ -13,17 +16,15 @@ fn config() -> LoaderConfig {
 /// Videos whose frames carry numbers that occur once.
 fn videos() -> Vec<DecodedVideo> {
     let frame = |number: usize| Frame::new(16, 16, vec![number as u8; 768]).unwrap();
-    let video = |range: std::ops::Range<usize>| DecodedVideo {
-        name: format!("{}", range.start),
-        scene: None,
-        frames: range.map(frame).collect(),
+    let video = |range: std::ops::Range<usize>| {
+        DecodedVideo::in_memory(&range.start.to_string(), None, range.map(frame).collect())
     };
     vec![video(0..30), video(100..103), video(130..155)]
 }
 
-fn targets(batches: impl IntoIterator<Item = Vec<Clip>>) -> Vec<Vec<u8>> {
+fn targets(batches: impl IntoIterator<Item = Result<Vec<Clip>, DatasetError>>) -> Vec<Vec<u8>> {
     let target = |clip: &Clip| clip.target().unwrap().pixels()[0];
-    batches.into_iter().map(|batch| batch.iter().map(target).collect()).collect()
+    batches.into_iter().map(|batch| batch.unwrap().iter().map(target).collect()).collect()
 }
 
 #[test]
@@ -88,9 +89,32 @@ fn too_few_clips_for_a_batch_give_none() {
 #[test]
 fn in_order_every_target_is_named() {
     let videos = videos();
-    let placed: Vec<_> = clips_in_order(&videos, config().shape).collect();
+    let placed: Vec<_> = clips_in_order(&videos, config().shape).map(Result::unwrap).collect();
     assert_eq!(placed.len(), 47);
-    for clip in placed {
-        assert_eq!(clip.clip.target(), Some(&videos[clip.video].frames[clip.frame]));
+    for clip in &placed {
+        let target = videos[clip.video].frame(clip.frame).unwrap();
+        assert_eq!(clip.clip.target(), target.as_ref());
     }
+    // Batches run across videos, and what they are made of is prepared on their thread.
+    let ordered = OrderedConfig { shape: config().shape, batch_size: 5, prefetch: 2 };
+    let here = std::thread::current().id();
+    let prepare = move |placed| {
+        assert_ne!(std::thread::current().id(), here);
+        placed
+    };
+    let batches: Vec<_> =
+        OrderedBatches::new(videos, ordered, prepare).map(Result::unwrap).collect();
+    let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [5, 5, 5, 5, 5, 5, 5, 5, 5, 2]);
+    assert_eq!(batches.concat(), placed);
+}
+
+#[test]
+fn batches_in_order_end_when_they_are_dropped() {
+    let videos: std::sync::Arc<[DecodedVideo]> = videos().into();
+    let ordered = OrderedConfig { shape: config().shape, batch_size: 1, prefetch: 1 };
+    let mut batches = OrderedBatches::new(std::sync::Arc::clone(&videos), ordered, |placed| placed);
+    assert!(batches.next().is_some());
+    drop(batches);
+    assert_eq!(std::sync::Arc::strong_count(&videos), 1);
 }

@@ -8,7 +8,7 @@ use protoguard_core::{ClipShape, Frame};
 use protoguard_data::synth::{
     AnomalyKind, Scene, SynthConfig, SynthError, test_clip, write_dataset,
 };
-use protoguard_data::{DecodeLimits, Labels, load, testing_videos, training_videos};
+use protoguard_data::{Labels, LoadOptions, Video, load, testing_videos, training_videos};
 
 fn small() -> SynthConfig {
     SynthConfig {
@@ -95,13 +95,14 @@ fn a_data_set_is_written_whole_and_read_back() {
     assert_eq!((written.training_frames, written.testing_frames), (120, 180));
     let shape = ClipShape::new(4, 32).unwrap();
     let testing = testing_videos(&root).unwrap();
-    let labels = Labels::read(&Labels::find(&root).unwrap(), &testing).unwrap();
+    assert_eq!(testing.len(), 3);
+    let labels = Labels::read(&Labels::find(&root).unwrap(), &[60; 3]).unwrap();
     assert_eq!(labels.positives(), written.anomalous_frames);
     let span = Scene::testing(&small(), 2).anomaly().unwrap();
     assert!((0..60).all(|frame| labels.video(2)[frame] == span.contains(frame)));
     let training = training_videos(&root).unwrap();
-    assert_eq!(training.iter().map(|video| video.frames.len()).collect::<Vec<_>>(), [60, 60]);
-    assert!(load(&training, shape, &DecodeLimits::default(), |_| ()).is_ok());
+    assert_eq!(training.iter().map(Video::known_frames).collect::<Vec<_>>(), [Some(60); 2]);
+    assert!(load(&training, &LoadOptions::in_memory(shape), |_| ()).is_ok());
     let description = fs::read_to_string(root.join("synth.json")).unwrap();
     assert!(description.contains("\"kind\": \"cart\""), "{description}");
     let beside: Vec<_> = fs::read_dir(folder.path().join("deep")).unwrap().collect();

@@ -68,6 +68,14 @@ pub enum DeviceError {
 }
 
 impl DeviceSpec {
+    /// tch's name of it, whether or not it is there.
+    pub(crate) fn torch(self) -> Device {
+        match self {
+            Self::Cpu => Device::Cpu,
+            Self::Cuda(index) => Device::Cuda(index),
+        }
+    }
+
     /// Makes the device usable. Opening one a second time costs nothing.
     ///
     /// Call it before the first operation on tensors: libtorch looks for CUDA once and remembers

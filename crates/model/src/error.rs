@@ -45,8 +45,13 @@ impl From<TchError> for ModelError {
             TchError::Torch(message) => message,
             other => other.to_string(),
         };
-        Self::Torch { reason: message.lines().next().unwrap_or_default().trim().to_owned() }
+        Self::Torch { reason: first_line(&message) }
     }
+}
+
+/// What a message says before its stack trace.
+pub(crate) fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 /// The result of an operation of this room.

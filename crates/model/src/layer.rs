@@ -62,8 +62,10 @@ impl Layer {
     }
 }
 
+/// Keeps BatchNorm's denominator from zero.
+pub(crate) const BATCH_NORM_EPS: f64 = 1e-5;
+
 impl BatchNorm {
-    const EPS: f64 = 1e-5;
     const MOMENTUM: f64 = 0.1;
 
     fn new(path: &Path<'_>, channels: i64) -> Result<Self> {
@@ -83,7 +85,7 @@ impl BatchNorm {
             Some(&self.running_var),
             mode == Mode::Training,
             Self::MOMENTUM,
-            Self::EPS,
+            BATCH_NORM_EPS,
             true,
         )?)
     }

@@ -3,7 +3,8 @@
 //!
 //! [`Batch`] turns clips into tensors; [`Network`] is the encoder, the [`Memory`] and both
 //! decoders; [`losses`] and [`scores`] judge what it makes; [`Checkpoint`] is a trained network as
-//! plain bytes; [`TchScorerFactory`] makes replicas of one for the service's workers.
+//! plain bytes; [`InferenceGraph`] is the same network as it is served; [`TchScorerFactory`] makes
+//! replicas of one for the service's workers.
 //!
 //! A training step is
 //! ```text
@@ -24,17 +25,19 @@ mod decoder;
 mod device;
 mod encoder;
 mod error;
+mod graph;
 mod health;
 mod layer;
 pub mod losses;
 mod memory;
+mod native;
 mod network;
 mod plan;
+mod precision;
 mod scatter;
 mod score_batch;
 mod scorer;
 pub mod scores;
-mod training_precision;
 mod weights;
 
 pub use batch::Batch;
@@ -46,12 +49,16 @@ pub use config::{
 pub use device::{DeviceError, DeviceSpec};
 pub use encoder::Encoding;
 pub use error::{ModelError, Result};
+pub use graph::InferenceGraph;
 pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
+pub use native::{
+    AdamConstants, AdamTensors, Bf16Autocast, allow_tf32, empty_cache, fused_adam,
+    set_deterministic,
+};
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
+pub use precision::{Precision, PrecisionError};
 pub use scatter::Scatter;
-pub use score_batch::score_batch;
 pub use scorer::{ScorerOptions, TchScorer, TchScorerFactory, record_golden};
-pub use training_precision::TrainingPrecision;
 pub use weights::{from_array, to_array};

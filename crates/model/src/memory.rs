@@ -35,8 +35,8 @@ pub struct MemoryPass {
     pub assignment: Tensor,
     /// Queries by nearest item, `n [B, N]`, in the queries' kind.
     pub counts: Tensor,
-    /// `z_hat [B, C, H, H]`, what the decoders take (Eq. 10).
-    pub output: Tensor,
+    /// The read's weights `w [B, K, N]`, which sum to 1 over the items (Eq. 9).
+    pub weights: Tensor,
     /// `M'` without its graph, to be stored after the optimiser's step.
     pub(crate) updated: Option<Tensor>,
     /// Whether queries are unit vectors.
@@ -65,6 +65,13 @@ impl Memory {
         &self.config
     }
 
+    /// The same items, for good.
+    pub(crate) fn frozen(&self) -> Result<Self> {
+        let mut items = self.items.f_empty_like()?;
+        items.f_copy_(&self.items)?;
+        Ok(Self { config: self.config.clone(), items: items.f_detach()? })
+    }
+
     /// Reads the items as they are.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl Memory {
         let query = self.query(z)?;
         // A copy, so that what was read stays what was read when the items move on.
         let items = self.items.f_detach()?.f_to_dtype(query.kind(), false, true)?;
-        self.read_items(z, query, items)
+        self.read_items(query, items)
     }
 
     /// Forms `M'` and reads it; see [`MemoryGradient`] for what is attached to the graph.
@@ -84,13 +91,13 @@ impl Memory {
         let query = self.query(z)?;
         let items = self.items.f_to_kind(query.kind())?;
         if self.config.gradient == MemoryGradient::Param {
-            return self.read_items(z, query, normalize_rows(&items)?);
+            return self.read_items(query, normalize_rows(&items)?);
         }
         let updated = update(&items, &query, &self.config)?;
         let stored = updated.f_detach()?;
         let attached = self.config.gradient == MemoryGradient::ThroughUpdate;
         let items = if attached { updated } else { stored.shallow_clone() };
-        let pass = self.read_items(z, query, items)?;
+        let pass = self.read_items(query, items)?;
         Ok(MemoryPass { updated: Some(stored), ..pass })
     }
 
@@ -110,20 +117,36 @@ impl Memory {
         if self.config.normalize_query { unit_queries(&query) } else { Ok(query) }
     }
 
-    fn read_items(&self, z: &Tensor, query: Tensor, items: Tensor) -> Result<MemoryPass> {
+    fn read_items(&self, query: Tensor, items: Tensor) -> Result<MemoryPass> {
         let similarity = similarity(&query, &items, self.config.normalize_query)?;
         let assignment = assign(&similarity.f_detach()?)?;
         let counts = count(&assignment, &similarity)?;
         // The weights stay attached: without them the motion loss sends the encoder nothing.
         let weights = similarity.f_div_scalar(self.config.temperature)?.f_softmax(-1, None)?;
-        let output = like_bottleneck(&weights.f_matmul(&items)?, z)?;
         let normalized = self.config.normalize_query;
         let updated = None;
-        Ok(MemoryPass { query, items, similarity, assignment, counts, output, updated, normalized })
+        Ok(MemoryPass {
+            query,
+            items,
+            similarity,
+            assignment,
+            counts,
+            weights,
+            updated,
+            normalized,
+        })
     }
 }
 
 impl MemoryPass {
+    /// `z_hat = w M` (Eq. 10), what the decoders take, in the shape and kind of the bottleneck `z`.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub fn z_hat(&self, z: &Tensor) -> Result<Tensor> {
+        like_bottleneck(&self.weights.f_matmul(&self.items)?, z)
+    }
+
     /// Each query's similarity to its nearest item, `d_{i,a_i} [B, K]`.
     ///
     /// # Errors

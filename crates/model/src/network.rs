@@ -12,7 +12,7 @@ use crate::encoder::{Encoder, Encoding};
 use crate::layer::Mode;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
 use crate::plan::{MEMORY_ITEMS, NetworkPlan};
-use crate::training_precision::TrainingPrecision;
+use crate::precision::Precision;
 
 /// The model of one thread on one device.
 ///
@@ -26,7 +26,7 @@ pub struct Network {
     memory: Option<Memory>,
     prediction: Decoder,
     motion: Option<Decoder>,
-    training_precision: TrainingPrecision,
+    training_precision: Precision,
 }
 
 /// A tensor and the path of the variable that it is. The tensor shares the variable's storage.
@@ -95,7 +95,7 @@ impl Network {
             motion: plan.motion.as_ref().map(|plan| Decoder::new(&root, plan)).transpose()?,
             config: config.clone(),
             variables,
-            training_precision: TrainingPrecision::F32,
+            training_precision: Precision::F32,
         })
     }
 
@@ -129,8 +129,11 @@ impl Network {
         self.variables.set_kind(kind);
     }
 
-    /// Chooses what [`Network::forward_training`] computes in; f32 at first.
-    pub fn set_training_precision(&mut self, precision: TrainingPrecision) {
+    /// Chooses what [`Network::forward_training`] computes in; f32 at first. With bf16,
+    /// convolutions, their activations and gradients are bf16, from copies of the weights made in
+    /// every step; the weights, BatchNorm's statistics, the memory and losses stay f32, so that a
+    /// step too small for bf16's 8 bits is not lost.
+    pub fn set_training_precision(&mut self, precision: Precision) {
         self.training_precision = precision;
     }
 
@@ -174,7 +177,7 @@ impl Network {
         let Encoding { z, skips } = self.encoder.forward(&input, Mode::Training)?;
         let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
         let z_hat = match &memory {
-            Some(pass) => pass.output.shallow_clone(),
+            Some(pass) => pass.z_hat(&z)?,
             None => normalized_bottleneck(&z)?,
         };
         let prediction = self.prediction.predict(&z_hat, &skips, Mode::Training)?;
@@ -188,9 +191,9 @@ impl Network {
 
     /// Layers compute in the kind of what they are given, so that the first decides.
     fn training_input(&self, input: &Tensor) -> Result<Tensor> {
-        match self.training_precision {
-            TrainingPrecision::F32 => Ok(input.shallow_clone()),
-            reduced => Ok(input.f_to_kind(reduced.kind())?),
+        match self.training_precision.on(self.device()) {
+            Precision::Bf16 => Ok(input.f_to_kind(Kind::BFloat16)?),
+            _ => Ok(input.shallow_clone()),
         }
     }
 
@@ -206,20 +209,23 @@ impl Network {
         }
     }
 
-    /// The forward pass of scoring: stored statistics, frozen memory, no graph. The motion
-    /// decoder, a third of the cost, runs only when it is asked for.
+    /// The forward pass with stored statistics and a frozen memory, as training watches its
+    /// held-out clips. Scoring runs the faster [`crate::InferenceGraph`], which this checks.
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_inference(&self, input: &Tensor, with_motion: bool) -> Result<InferencePass> {
         let Encoding { z, skips } = self.encode(input)?;
         let Recollection { z_hat, memory } = self.recall(&z)?;
-        let prediction = self.predict(&z_hat, &skips)?;
-        let difference = if with_motion { self.generate_difference(&z_hat)? } else { None };
-        Ok(InferencePass { prediction, difference, memory })
+        let motion = self.motion.as_ref().filter(|_| with_motion);
+        tch::no_grad(|| {
+            let prediction = self.prediction.predict(&z_hat, &skips, Mode::Inference)?;
+            let generate = |motion: &Decoder| motion.generate_difference(&z_hat, Mode::Inference);
+            Ok(InferencePass { prediction, difference: motion.map(generate).transpose()?, memory })
+        })
     }
 
-    /// First stage of scoring: the encoder on `[B, 3t, S, S]`.
+    /// The first stage: the encoder on `[B, 3t, S, S]`.
     ///
     /// # Errors
     /// When libtorch refuses.
@@ -227,7 +233,7 @@ impl Network {
         tch::no_grad(|| self.encoder.forward(input, Mode::Inference))
     }
 
-    /// Second stage: `z_hat` of the bottleneck, from the frozen memory.
+    /// The second stage: `z_hat` of the bottleneck, from the frozen memory.
     ///
     /// # Errors
     /// When libtorch refuses.
@@ -237,26 +243,7 @@ impl Network {
                 return Ok(Recollection { z_hat: normalized_bottleneck(z)?, memory: None });
             };
             let pass = memory.read(z)?;
-            Ok(Recollection { z_hat: pass.output.shallow_clone(), memory: Some(pass) })
-        })
-    }
-
-    /// Third stage: the predicted frames.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn predict(&self, z_hat: &Tensor, skips: &[Tensor; 3]) -> Result<Tensor> {
-        tch::no_grad(|| self.prediction.predict(z_hat, skips, Mode::Inference))
-    }
-
-    /// Fourth stage: the RGB differences, or nothing without a motion branch.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn generate_difference(&self, z_hat: &Tensor) -> Result<Option<Tensor>> {
-        let motion = self.motion.as_ref();
-        tch::no_grad(|| {
-            motion.map(|motion| motion.generate_difference(z_hat, Mode::Inference)).transpose()
+            Ok(Recollection { z_hat: pass.z_hat(z)?, memory: Some(pass) })
         })
     }
 }

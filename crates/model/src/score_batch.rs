@@ -7,17 +7,20 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::Batch;
 use crate::encoder::Encoding;
 use crate::error::ModelError;
+use crate::graph::{InferenceGraph, Start};
 use crate::memory::MemoryPass;
-use crate::network::{Network, Recollection};
 use crate::{Result, scores};
 
 /// Scores clips in order. All share the encoder and the prediction decoder; only those that want
 /// RGB differences go through the motion decoder. No batch mate changes a clip's score.
 ///
 /// # Errors
-/// When a clip has another shape than the network, a score is not finite, or libtorch refuses.
-pub fn score_batch(network: &Network, inputs: &[ScorerInput]) -> Result<Vec<ClipScore>> {
-    score_observed(network, inputs, &mut |_| Ok(()))
+/// When a clip has another shape than the graph, a score is not finite, or libtorch refuses.
+pub(crate) fn score_batch(
+    graph: &InferenceGraph,
+    inputs: &[ScorerInput],
+) -> Result<Vec<ClipScore>> {
+    score_observed(graph, inputs, &mut |_| Ok(()))
 }
 
 /// As [`score_batch`], showing `observe` what was read from the memory, where there is one.
@@ -25,23 +28,22 @@ pub fn score_batch(network: &Network, inputs: &[ScorerInput]) -> Result<Vec<Clip
 /// # Errors
 /// As [`score_batch`], and what `observe` fails with.
 pub(crate) fn score_observed(
-    network: &Network,
+    graph: &InferenceGraph,
     inputs: &[ScorerInput],
     observe: &mut dyn FnMut(&MemoryPass) -> Result<()>,
 ) -> Result<Vec<ClipScore>> {
     if inputs.is_empty() {
         return Ok(Vec::new());
     }
-    check_shapes(network, inputs)?;
+    check_shapes(graph, inputs)?;
     tch::no_grad(|| {
         // 1. One upload, one pass through what every clip needs.
         let clips: Vec<Clip> = inputs.iter().map(|input| input.clip.clone()).collect();
-        let batch = Batch::from_clips(&clips, network.device())?;
-        let batch =
-            if network.kind() == Kind::Float { batch } else { batch.to_kind(network.kind())? };
-        let Encoding { z, skips } = network.encode(&batch.input)?;
-        let Recollection { z_hat, memory } = network.recall(&z)?;
-        let prediction = network.predict(&z_hat, &skips)?;
+        let batch = Batch::from_clips(&clips, graph.device())?;
+        let Encoding { z, skips } = graph.encode(&batch.input)?;
+        let start = graph.recall(&z)?;
+        let prediction = graph.predict(&start, &skips)?.f_to_kind(Kind::Float)?;
+        let Start { tensor: start, memory } = start;
         memory.as_ref().map_or(Ok(()), &mut *observe)?;
 
         // 2. The scores, and the pictures of those who asked.
@@ -51,7 +53,7 @@ pub(crate) fn score_observed(
         };
         let mse = error.as_ref().map(scores::mean_squared_error).transpose()?;
         let distance = memory.as_ref().map(scores::feature_distance).transpose()?;
-        let pictures = Pictures { network, inputs, z_hat: &z_hat };
+        let pictures = Pictures { graph, inputs, start: &start };
         let columns = Columns {
             mse: column(mse.as_ref())?,
             distance: column(distance.as_ref())?,
@@ -63,8 +65,8 @@ pub(crate) fn score_observed(
     })
 }
 
-fn check_shapes(network: &Network, inputs: &[ScorerInput]) -> Result<()> {
-    let shape = network.config().shape;
+fn check_shapes(graph: &InferenceGraph, inputs: &[ScorerInput]) -> Result<()> {
+    let shape = graph.config().shape;
     let describe = |shape: protoguard_core::ClipShape| {
         format!("{} past frames of {} pixels", shape.past_frames(), shape.side())
     };
@@ -85,9 +87,9 @@ fn column(values: Option<&Tensor>) -> Result<Option<Vec<f64>>> {
 
 /// The pictures that some clips of a batch want.
 struct Pictures<'a> {
-    network: &'a Network,
+    graph: &'a InferenceGraph,
     inputs: &'a [ScorerInput],
-    z_hat: &'a Tensor,
+    start: &'a Tensor,
 }
 
 impl Pictures<'_> {
@@ -109,12 +111,12 @@ impl Pictures<'_> {
 
     /// `t` times `[S, S, 3]` in [-2, 2] by clip. What the linear last layer makes beyond is cut.
     fn differences(&self) -> Result<Vec<Vec<Plane>>> {
-        let frames = self.network.config().shape.past_frames();
+        let frames = self.graph.config().shape.past_frames();
         let wanting = self.wanting(|outputs| outputs.rgb_difference);
-        if wanting.is_empty() || !self.network.config().motion_branch {
+        if wanting.is_empty() || !self.graph.config().motion_branch {
             return Ok(self.spread(&[], Vec::new(), frames));
         }
-        let generated = self.network.generate_difference(&select(self.z_hat, &wanting)?)?;
+        let generated = self.graph.generate_difference(&select(self.start, &wanting)?)?;
         let made = match generated {
             Some(difference) => planes(&difference.f_clamp(-2.0, 2.0)?, frames)?,
             None => Vec::new(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use protoguard_core::{
     Clip, ClipScore, ModelCard, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
-use tch::Device;
 
 use crate::checkpoint::{Checkpoint, Golden};
 use crate::device::DeviceSpec;
 use crate::error::ModelError;
+use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
 use crate::network::Network;
+use crate::precision::Precision;
 use crate::score_batch::{score_batch, score_observed};
 
 /// How replicas of a checkpoint are to run.
@@ -27,6 +28,9 @@ pub struct ScorerOptions {
     pub threads: Option<usize>,
     /// The folder with `libtorch_cuda.so`, which a GPU needs.
     pub libtorch: Option<PathBuf>,
+    /// What convolutions compute in. `Auto` falls back to f32 for a checkpoint that does not
+    /// reproduce its golden clip in less.
+    pub precision: Precision,
 }
 
 /// Makes replicas of one checkpoint.
@@ -40,13 +44,14 @@ pub struct TchScorerFactory {
 /// A replica.
 #[derive(Debug)]
 pub struct TchScorer {
-    network: Network,
-    device: Device,
+    graph: InferenceGraph,
 }
 
 impl TchScorerFactory {
-    /// A factory of replicas of `checkpoint`. Nothing is computed yet.
-    pub fn new(checkpoint: Arc<Checkpoint>, options: ScorerOptions) -> Self {
+    /// A factory of replicas of `checkpoint`. Nothing is computed yet, unless `Auto` has to be
+    /// settled by the golden clip.
+    pub fn new(checkpoint: Arc<Checkpoint>, mut options: ScorerOptions) -> Self {
+        options.precision = settle(&checkpoint, &options);
         let content = checkpoint.content();
         let card = ModelCard {
             name: options.name.clone(),
@@ -55,7 +60,7 @@ impl TchScorerFactory {
             base_width: content.model.base_width,
             memory_items: content.model.memory.as_ref().map_or(0, |memory| memory.items),
             motion_branch: content.model.motion_branch,
-            precision: "f32".to_owned(),
+            precision: options.precision.to_string(),
             device: options.device.to_string(),
             training_data: content.training.data.clone(),
             metrics: content.training.metrics.clone(),
@@ -70,15 +75,35 @@ impl TchScorerFactory {
     /// When the device is missing or has no room, or the golden clip scores otherwise than
     /// recorded.
     pub fn build_scorer(&self) -> Result<TchScorer, ModelError> {
-        let device = self.options.device.open(self.options.libtorch.as_deref())?;
-        if let Some(threads) = self.options.threads {
-            set_threads_of_this_thread(threads);
-        }
-        let scorer = TchScorer::new(Network::from_checkpoint(&self.checkpoint, device)?);
-        if let Some(golden) = &self.checkpoint.content().golden {
-            scorer.prove(golden)?;
-        }
-        Ok(scorer)
+        proven(&self.checkpoint, &self.options)
+    }
+}
+
+/// A replica that scores the golden clip as recorded.
+fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer, ModelError> {
+    let device = options.device.open(options.libtorch.as_deref())?;
+    if let Some(threads) = options.threads {
+        set_threads_of_this_thread(threads);
+    }
+    let network = Network::from_checkpoint(checkpoint, device)?;
+    let scorer = TchScorer::new(InferenceGraph::new(&network, options.precision)?);
+    if let Some(golden) = &checkpoint.content().golden {
+        scorer.prove(golden)?;
+    }
+    Ok(scorer)
+}
+
+/// The precision that replicas will have: never `Auto`.
+fn settle(checkpoint: &Checkpoint, options: &ScorerOptions) -> Precision {
+    let precision = options.precision.on(options.device.torch());
+    if options.precision != Precision::Auto || precision == Precision::F32 {
+        return precision;
+    }
+    let tried = ScorerOptions { precision, ..options.clone() };
+    match proven(checkpoint, &tried) {
+        Err(ModelError::Checkpoint(_)) => Precision::F32,
+        // Any other fault is not the precision's, and is told when a replica is built.
+        _ => precision,
     }
 }
 
@@ -99,19 +124,14 @@ impl ScorerFactory for TchScorerFactory {
 }
 
 impl TchScorer {
-    /// A replica of a network that is at hand, such as one just trained.
-    pub fn new(network: Network) -> Self {
-        Self { device: network.device(), network }
+    /// A replica of a graph that is at hand, such as that of a network just trained.
+    pub fn new(graph: InferenceGraph) -> Self {
+        Self { graph }
     }
 
-    /// The network.
-    pub fn network(&self) -> &Network {
-        &self.network
-    }
-
-    /// Where it runs.
-    pub fn device(&self) -> Device {
-        self.device
+    /// What it runs.
+    pub fn graph(&self) -> &InferenceGraph {
+        &self.graph
     }
 
     /// Scores a batch and shows `observe` what was read from the memory, where there is one.
@@ -123,12 +143,12 @@ impl TchScorer {
         batch: &[ScorerInput],
         observe: &mut dyn FnMut(&MemoryPass) -> crate::Result<()>,
     ) -> Result<Vec<ClipScore>, ScorerError> {
-        score_observed(&self.network, batch, observe).map_err(|error| classify(&error))
+        score_observed(&self.graph, batch, observe).map_err(|error| classify(&error))
     }
 
     fn prove(&self, golden: &Golden) -> Result<(), ModelError> {
         let input = ScorerInput { clip: golden.clip().clone(), outputs: Outputs::NONE };
-        for score in score_batch(&self.network, &[input])? {
+        for score in score_batch(&self.graph, &[input])? {
             golden.check(&score)?;
         }
         Ok(())
@@ -137,17 +157,18 @@ impl TchScorer {
 
 impl Scorer for TchScorer {
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
-        score_batch(&self.network, batch).map_err(|error| classify(&error))
+        score_batch(&self.graph, batch).map_err(|error| classify(&error))
     }
 }
 
-/// Records what a network makes of a clip, for its checkpoint.
+/// Records what a graph makes of a clip, for its checkpoint. The graph should compute in f32: a
+/// replica of less precision is then held to the true scores.
 ///
 /// # Errors
 /// When the clip has no target or another shape, or the forward pass fails.
-pub fn record_golden(network: &Network, clip: Clip) -> Result<Golden, ModelError> {
+pub fn record_golden(graph: &InferenceGraph, clip: Clip) -> Result<Golden, ModelError> {
     let input = ScorerInput { clip: clip.clone(), outputs: Outputs::NONE };
-    let scores = score_batch(network, &[input])?;
+    let scores = score_batch(graph, &[input])?;
     let frames = clip.shape().past_frames();
     scores.first().and_then(|score| Golden::new(clip, score)).ok_or_else(|| ModelError::Batch {
         field: "number of frames",

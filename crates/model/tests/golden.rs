@@ -2,13 +2,15 @@
 //! PyTorch implementation of the method.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod fixture;
+
 use std::collections::BTreeMap;
 
-use protoguard_core::{Clip, ClipShape, Frame, Outputs, ScorerInput};
+use protoguard_core::{Clip, ClipShape, Frame, Outputs, Scorer, ScorerInput};
 use protoguard_model::checkpoint::{Array, Dtype};
 use protoguard_model::{
     Batch, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, Network, ReconstructionLoss,
-    Scatter, TrainingPass, UpdateScope, Within, from_array, losses, score_batch, scores,
+    Scatter, TrainingPass, UpdateScope, Within, from_array, losses, scores,
 };
 use safetensors::{Dtype as FileDtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
@@ -150,7 +152,7 @@ fn check_training(case: &str, config: MemoryConfig, (kind, tolerance): (Kind, f6
     expect("similarity", &memory.similarity);
     expect("assignment", &memory.assignment);
     expect("counts", &memory.counts);
-    expect("z_hat", &memory.output);
+    expect("z_hat", &memory.z_hat(&pass.z).unwrap());
     let traces = Scatter::of(memory, Within::Paper).unwrap();
     expect("traces", &Tensor::stack(&[traces.within, traces.between], 1));
     check_losses(&golden, case, (&batch, &pass), tolerance);
@@ -211,8 +213,9 @@ fn check_inference(kind: Kind, tolerance: f64) {
     let memory = pass.memory.unwrap();
     let expect =
         |name: &str, found: &Tensor| golden.expect(&format!("inference.{name}"), found, tolerance);
-    expect("z", &network.encode(&batch.input).unwrap().z);
-    expect("z_hat", &memory.output);
+    let z = network.encode(&batch.input).unwrap().z;
+    expect("z_hat", &memory.z_hat(&z).unwrap());
+    expect("z", &z);
     expect("assignment", &memory.assignment);
     expect("prediction", &pass.prediction);
     expect("difference", &pass.difference.unwrap());
@@ -235,7 +238,7 @@ fn scores_of_the_port() {
     let clips = golden.clips().into_iter();
     let inputs: Vec<ScorerInput> =
         clips.map(|clip| ScorerInput { clip, outputs: Outputs::NONE }).collect();
-    let scores = score_batch(&network, &inputs).unwrap();
+    let scores = fixture::scorer(&network).score(&inputs).unwrap();
     let psnr: Vec<f64> = scores.iter().map(|score| score.psnr.unwrap().0).collect();
     let distance: Vec<f64> = scores.iter().map(|s| s.feature_distance.unwrap().0).collect();
     golden.expect("inference.psnr_db", &Tensor::from_slice(&psnr), 1e-6);

@@ -49,7 +49,7 @@ fn shapes_hold_for_any_side_width_and_number_of_frames() {
         let (_, batch, pass) = training(&config);
         let (channels, height) = (8 * base_width as i64, side as i64 / 8);
         assert_eq!(pass.z.size(), [2, channels, height, height]);
-        assert_eq!(pass.memory.unwrap().output.size(), pass.z.size());
+        assert_eq!(pass.memory.unwrap().z_hat(&pass.z).unwrap().size(), pass.z.size());
         assert_eq!(pass.prediction.size(), batch.required_target().unwrap().size());
         assert_eq!(pass.difference.unwrap().size(), batch.input.size());
     }

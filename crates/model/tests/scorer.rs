@@ -9,11 +9,12 @@ use protoguard_core::{
     ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
 use protoguard_model::{
-    Checkpoint, DeviceSpec, MemoryConfig, ModelConfig, ScorerOptions, TchScorer, TchScorerFactory,
+    Checkpoint, DeviceSpec, MemoryConfig, ModelConfig, Precision, ScorerOptions, TchScorerFactory,
 };
 
 fn options() -> ScorerOptions {
-    ScorerOptions { name: "hall".to_owned(), threads: Some(1), ..ScorerOptions::default() }
+    let (name, precision) = ("hall".to_owned(), Precision::F32);
+    ScorerOptions { name, precision, threads: Some(1), ..ScorerOptions::default() }
 }
 
 fn factory() -> TchScorerFactory {
@@ -62,7 +63,7 @@ fn assert_close(a: &ClipScore, b: &ClipScore) {
 }
 
 fn check_batch_against_singles(config: &ModelConfig) {
-    let mut scorer = TchScorer::new(fixture::network(config));
+    let mut scorer = fixture::scorer(&fixture::network(config));
     let batch = mixed_batch(config.shape);
     let together = scorer.score(&batch).unwrap();
     assert_eq!(together.len(), 8);
@@ -90,7 +91,7 @@ fn a_batch_of_8_is_8_singles() {
 #[test]
 fn everyone_gets_what_they_asked_for_and_nothing_else() {
     let config = fixture::config();
-    let mut scorer = TchScorer::new(fixture::network(&config));
+    let mut scorer = fixture::scorer(&fixture::network(&config));
     let batch = mixed_batch(config.shape);
     for (input, score) in batch.iter().zip(scorer.score(&batch).unwrap()) {
         let has_target = input.clip.target().is_some();
@@ -106,7 +107,7 @@ fn everyone_gets_what_they_asked_for_and_nothing_else() {
 #[test]
 fn pictures_agree_with_scores_and_stay_in_range() {
     let config = fixture::config();
-    let mut scorer = TchScorer::new(fixture::network(&config));
+    let mut scorer = fixture::scorer(&fixture::network(&config));
     let clip = fixture::clip(config.shape, 1, 4);
     let input = ScorerInput { clip: clip.clone(), outputs: Outputs::ALL };
     let score = scorer.score(&[input]).unwrap().remove(0);
@@ -182,7 +183,7 @@ fn a_result_that_is_not_finite_is_an_error_and_no_perfect_prediction() {
         }
     }
     let input = ScorerInput { clip: fixture::clip(config.shape, 0, 4), outputs: Outputs::NONE };
-    let error = TchScorer::new(network).score(&[input]).unwrap_err();
+    let error = fixture::scorer(&network).score(&[input]).unwrap_err();
     let expected =
         "forward pass failed: squared error of clip 0 is NaN; a finite number is expected";
     assert_eq!(error.to_string(), expected);

@@ -41,6 +41,9 @@ pub(crate) struct Flags {
     /// Folder with libtorch_cuda.so, which cuda devices need.
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub(crate) libtorch: Option<String>,
+    /// What convolutions compute in: auto, f32 or bf16.
+    #[arg(long)]
+    pub(crate) precision: Option<String>,
     /// Clips of a forward pass, at most.
     #[arg(long)]
     pub(crate) max_batch_size: Option<u64>,

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after a drain, 1 when serving failed, 2 for a wrong flag or configuration, 130
 //! (or 143) when a second Ctrl-C (or SIGTERM) cut the drain short.
 
+mod bare;
 mod config;
 mod flags;
 mod models;
@@ -15,12 +16,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use bare::{Cli, Command};
 use config::{Config, RawConfig};
-use flags::Flags;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    let raw = match RawConfig::load(&flags, None) {
+    let Cli { flags, command } = Cli::parse();
+    let flags = command.as_ref().map_or(&flags, |Command::Bare(bare)| &bare.flags);
+    let raw = match RawConfig::load(flags, None) {
         Ok(raw) => raw,
         Err(error) => return fail(&error.into(), 2),
     };
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     telemetry::start(&config.log);
+    if let Some(Command::Bare(bare)) = &command {
+        return finish(bare::run(&config, bare).and_then(|line| say(&line)));
+    }
     finish(serve::serve(&config))
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn load(source: &ModelSource, workers: &WorkerConfig) -> anyhow::Resu
             device,
             threads: Some(workers.threads_per_worker),
             libtorch: workers.libtorch.clone(),
+            precision: workers.precision,
         };
         Arc::new(TchScorerFactory::new(Arc::clone(&checkpoint), options))
     };

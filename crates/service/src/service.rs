@@ -16,6 +16,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
+use tonic_reflection::pb as reflection_pb;
 use tower::{Service as TowerService, ServiceBuilder};
 use tracing::{info, warn};
 
@@ -166,10 +167,14 @@ impl Service {
             draining: Arc::clone(&self.draining),
         };
         let models = Models { registry: Arc::clone(&self.registry) };
+        // Either version of reflection lists both; by itself each would list its own alone.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
+                .include_reflection_service(false)
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(reflection_pb::v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(reflection_pb::v1alpha::FILE_DESCRIPTOR_SET)
         };
         let unreadable = |error: tonic_reflection::server::Error| ServeError::Reflection {
             reason: error.to_string(),

@@ -1,5 +1,7 @@
 //! A scorer without a network, for tests of everything around one.
 
+mod decoding;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use protoguard_core::{
 };
 
 use crate::ModelSpec;
+
+pub use decoding::decode_clip;
 
 /// Called with every batch before it is scored: a test counts, blocks, fails or panics in it.
 pub type ScoreHook = dyn Fn(&[ScorerInput]) -> Result<(), ScorerError> + Send + Sync;

@@ -1,17 +1,16 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{Calibration, CalibrationError, ClipShape, Scorer};
-use protoguard_data::{DatasetError, DecodedVideo, Video, training_videos, videos_under};
-use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
+use protoguard_data::{DecodedVideo, Half};
+use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
 
 use crate::cli::CalibrateArgs;
 use crate::scoring::{ScoringError, ScoringOptions, score_video};
-use crate::train::{decode, name_of};
+use crate::source::{Source, name_of};
 use crate::{output, progress};
 
 /// The `calibrate` command: adds, or replaces, the calibration of a scene, measured on normal
@@ -25,13 +24,15 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     anyhow::ensure!(!args.scene.is_empty(), "--scene is empty; a name is needed");
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
     let shape = checkpoint.content().model.shape;
-    let mut videos = decode(&normal_videos(&args.data)?, shape)?;
+    let source = Source::open(&args.data, &args.source)?;
+    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
     videos.iter_mut().for_each(|video| video.scene = Some(args.scene.clone()));
     let options = ScorerOptions {
         name: name_of(&args.checkpoint),
         device: args.device.parse()?,
         threads: (args.threads > 0).then_some(args.threads),
         libtorch: args.libtorch.clone(),
+        precision: Precision::F32,
     };
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let gamma = checkpoint.content().calibrations.first().map_or(GAMMA, |c| c.normaliser.gamma);
@@ -51,11 +52,6 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         args.out.display()
     );
     Ok(())
-}
-
-/// The training half of a data set, or whatever frames are in the folder.
-fn normal_videos(root: &Path) -> Result<Vec<Video>, DatasetError> {
-    if root.join("training").is_dir() { training_videos(root) } else { videos_under(root) }
 }
 
 /// Why no calibration could be made.

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protoguard_data::Layout;
+use protoguard_model::Precision;
 
 use crate::config::Override;
+use crate::source::SourceArgs;
 
 /// Learns what normal looks like from folders of video, and measures how well it did.
 #[derive(Debug, Parser)]
@@ -28,10 +31,15 @@ pub enum Command {
     Export(ExportArgs),
     /// Calibrate a checkpoint on normal video of another camera, without training
     Calibrate(CalibrateArgs),
+    /// Measure a training step on drawn scenes
+    #[command(hide = true)]
+    Step(StepArgs),
     /// Train and measure a grid of configurations, and print a table
     Ablate(AblateArgs),
     /// Measure a checkpoint on labelled test video, beside the copy-frame baseline.
     Evaluate(EvaluateArgs),
+    /// Report what a data set holds: videos, sizes, labels, and everything odd.
+    Inspect(InspectArgs),
     /// Draw synthetic scenes with labelled anomalies, as an ordinary folder of frames.
     Synth(SynthArgs),
 }
@@ -39,9 +47,12 @@ pub enum Command {
 /// Flags of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Folder with training/frames/NAME/*.jpg
+    /// Folder of normal video, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Checkpoint to write, such as model.safetensors
     #[arg(long)]
     pub out: PathBuf,
@@ -184,9 +195,12 @@ pub struct CalibrateArgs {
     /// Checkpoint to start from
     #[arg(long)]
     pub checkpoint: PathBuf,
-    /// Normal video that the model was not trained on: a data set folder, or a folder of frames
+    /// Normal video that the model was not trained on, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Name of the camera's scene, as requests will give it
     #[arg(long)]
     pub scene: String,
@@ -210,21 +224,59 @@ pub struct CalibrateArgs {
     pub overwrite: bool,
 }
 
+/// Flags of `step`.
+#[derive(Debug, Args)]
+pub struct StepArgs {
+    /// Height and width of frames
+    #[arg(long, default_value_t = 256)]
+    pub side: usize,
+    /// Frames that predict the next
+    #[arg(long, default_value_t = 4)]
+    pub past_frames: usize,
+    /// Channels of the first level
+    #[arg(long, default_value_t = 64)]
+    pub base_width: usize,
+    /// Clips a step
+    #[arg(long, default_value_t = 4)]
+    pub batch_size: usize,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "f32")]
+    pub precision: Precision,
+    /// CPU threads, 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// First steps, on one batch, whose losses are printed
+    #[arg(long, default_value_t = 2)]
+    pub check: usize,
+    /// Steps after them that are timed
+    #[arg(long, default_value_t = 3)]
+    pub steps: usize,
+    /// Write weights and clips of the checked steps for another implementation
+    #[arg(long, value_name = "FILE")]
+    pub case: Option<PathBuf>,
+    /// Measure evaluate's loop beside the forward pass alone, too
+    #[arg(long)]
+    pub evaluate: bool,
+}
+
 /// Flags of `ablate`.
 #[derive(Debug, Args)]
 pub struct AblateArgs {
     /// TOML file of the grid
     #[arg(long)]
     pub grid: PathBuf,
-    /// Data set folder with normal training video and labelled test video
-    #[arg(long)]
-    pub data: PathBuf,
+    /// Data set with normal training video and labelled test video, of any layout: see --layout
+    #[arg(long, required_unless_present = "list")]
+    pub data: Option<PathBuf>,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Labels as .npy [default: those in the data set folder]
     #[arg(long)]
     pub labels: Option<PathBuf>,
     /// Folder for the runs and the table
-    #[arg(long)]
-    pub out: PathBuf,
+    #[arg(long, required_unless_present = "list")]
+    pub out: Option<PathBuf>,
     /// Run this cell alone, counted from 0
     #[arg(long, env = "JOB_COMPLETION_INDEX")]
     pub index: Option<usize>,
@@ -242,12 +294,19 @@ pub struct EvaluateArgs {
     /// Checkpoint to measure
     #[arg(long)]
     pub checkpoint: PathBuf,
-    /// Folder with testing/frames/NAME/*.jpg and labels
+    /// Folder of labelled test video, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
-    /// Labels as .npy, one a test frame in order of videos [default: *frame_labels*.npy in the folder]
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Labels as .npy (one a test frame in order of videos), .csv (video,first,last) or UCSD's .m
+    /// [default: those that come with the data]
     #[arg(long)]
     pub labels: Option<PathBuf>,
+    /// Write one HTML page with numbers, curves and pictures
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Write all numbers as JSON
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -263,12 +322,42 @@ pub struct EvaluateArgs {
     /// CPU threads, 0 for all cores
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+    /// What convolutions compute in: f32, bf16 or auto, which is what a server would take
+    #[arg(long, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// Folder of libtorch_cuda.so, for cuda devices
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub libtorch: Option<PathBuf>,
     /// Replace output files that exist
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Folder of a data set, of any layout
+    pub data: PathBuf,
+    /// How the data lies on disk: ucsd, avenue, shanghaitech, converted or own [default: found by
+    /// looking]
+    #[arg(long)]
+    pub layout: Option<Layout>,
+    /// Decode every frame as training would, instead of reading the heads of files
+    #[arg(long)]
+    pub decode: bool,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Text for a terminal.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// Flags of `synth`.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
 use protoguard_core::normalise::GAMMA;
-use protoguard_model::{LossConfig, ModelConfig, TrainingPrecision};
+use protoguard_model::{LossConfig, ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use origin::leaves;
@@ -55,48 +55,18 @@ pub struct TrainingConfig {
     pub threads: usize,
     /// What convolutions compute in: `f32`, `bf16`, or `auto` for bf16 where the processor
     /// multiplies it natively and on GPUs. Weights, memory, losses and statistics are f32 always.
-    pub precision: PrecisionChoice,
+    pub precision: Precision,
+    /// Whether GPUs may multiply f32 with 10 bits of mantissa (TF32).
+    pub tf32: bool,
+    /// Whether operations that give other sums each time are refused. The CPU's need no refusing:
+    /// with a fixed number of threads a seed decides every bit there.
+    pub deterministic: bool,
     /// Steps between two saves of the state that `--resume` goes on from; 0 for none by steps.
     pub save_steps: u64,
     /// Minutes between two saves; 0 for none by time.
     pub save_minutes: f64,
     /// Steps between two records in the log.
     pub log_steps: u64,
-}
-
-/// The number format of convolutions in training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrecisionChoice {
-    /// 32 bits throughout.
-    #[default]
-    F32,
-    /// bfloat16 with f32 master weights.
-    Bf16,
-    /// The faster of both on the device at hand.
-    Auto,
-}
-
-impl PrecisionChoice {
-    /// The format on a device.
-    pub fn on(self, device: tch::Device) -> TrainingPrecision {
-        let bf16 = match self {
-            Self::F32 => false,
-            Self::Bf16 => true,
-            Self::Auto => device.is_cuda() || multiplies_bf16(),
-        };
-        if bf16 { TrainingPrecision::Bf16 } else { TrainingPrecision::F32 }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn multiplies_bf16() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiplies_bf16() -> bool {
-    false
 }
 
 impl Default for TrainingConfig {
@@ -111,7 +81,9 @@ impl Default for TrainingConfig {
             gamma: GAMMA,
             device: "cpu".to_owned(),
             threads: 0,
-            precision: PrecisionChoice::F32,
+            precision: Precision::F32,
+            tf32: false,
+            deterministic: false,
             save_steps: 0,
             save_minutes: 10.0,
             log_steps: 10,
@@ -159,7 +131,9 @@ pub struct Layers<'a> {
 
 impl Layers<'_> {
     fn build(&self) -> Result<Config, ConfigError> {
-        let mut builder = Config::builder();
+        // The defaults are a layer, so that a key of a table may be set without its neighbours.
+        let defaults = Config::try_from(&TrainerConfig::default())?;
+        let mut builder = Config::builder().add_source(defaults);
         if let Some(path) = self.file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml));
         }

@@ -3,7 +3,9 @@
 use anyhow::Context;
 use protoguard_core::{Outputs, Scorer, ScorerInput};
 use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
-use protoguard_model::{Checkpoint, Network, TchScorer, from_array, record_golden};
+use protoguard_model::{
+    Checkpoint, InferenceGraph, Network, Precision, TchScorer, from_array, record_golden,
+};
 use tch::{Device, Kind};
 
 use crate::cli::ExportArgs;
@@ -77,9 +79,10 @@ fn prove(mut content: CheckpointContent) -> anyhow::Result<Checkpoint> {
     };
     let unproven = Checkpoint::new(content)?;
     let network = Network::from_checkpoint(&unproven, Device::Cpu)?;
-    let recorded = record_golden(&network, golden.clip().clone())?;
+    let mut scorer = TchScorer::new(InferenceGraph::new(&network, Precision::F32)?);
+    let recorded = record_golden(scorer.graph(), golden.clip().clone())?;
     let input = ScorerInput { clip: golden.clip().clone(), outputs: Outputs::NONE };
-    for score in TchScorer::new(network).score(&[input])? {
+    for score in scorer.score(&[input])? {
         golden.check(&score).context("the exported model does not score its golden clip")?;
     }
     let content = CheckpointContent { golden: Some(recorded), ..unproven.into_content() };

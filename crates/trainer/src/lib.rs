@@ -1,8 +1,10 @@
 //! The trainer: folders of normal video in, a checkpoint and its measure out.
 //!
-//! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint;
-//! `evaluate` measures one on labelled video beside the copy-frame baseline; `synth` draws scenes
-//! to try both on. A library besides the program, so that each part is tested by itself.
+//! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint, and goes
+//! on where it was stopped; `evaluate` measures one on labelled video beside the copy-frame
+//! baseline; `ablate` does both for a grid of configurations. `calibrate`, `export` and `show` take
+//! a checkpoint, `inspect` reports what a data set holds, `synth` draws scenes to try them on. A
+//! library besides the program, so that each part is tested by itself.
 
 pub mod ablate;
 pub mod calibrate;
@@ -10,11 +12,14 @@ pub mod cli;
 pub mod config;
 pub mod evaluate;
 pub mod export;
+pub mod inspect;
 pub mod log;
+pub mod measure;
 pub mod output;
 pub mod progress;
 pub mod scoring;
 pub mod show;
+pub mod source;
 mod synth;
 pub mod train;
 
@@ -31,8 +36,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Show(args) => show::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Step(args) => measure::run(&args),
         Command::Ablate(args) => ablate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }

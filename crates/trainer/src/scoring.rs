@@ -1,8 +1,8 @@
 //! Runs a model over whole videos, by the same port and the same clips as the server.
 
 use protoguard_core::normalise::FrameScore;
-use protoguard_core::{Clip, ClipShape, Outputs, PsnrDb, Scorer, ScorerError, ScorerInput};
-use protoguard_data::DecodedVideo;
+use protoguard_core::{ClipScore, ClipShape, Outputs, PsnrDb, Scorer, ScorerError, ScorerInput};
+use protoguard_data::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
 /// The raw scores of one video.
 #[derive(Clone, Debug)]
@@ -30,6 +30,9 @@ pub enum ScoringError {
         /// What the model said.
         source: ScorerError,
     },
+    /// Decoded frames can no longer be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
     /// A score is missing or NaN.
     #[error("video {video}: frame {frame} has no finite score; the model is broken")]
     NotFinite {
@@ -40,63 +43,105 @@ pub enum ScoringError {
     },
 }
 
-/// Scores every frame that has `t` frames before it, `batch_size` clips at a time.
-///
-/// `progress` is told the number of clips after every batch.
+/// How videos are scored.
+pub struct ScoringOptions<'a> {
+    /// Clips a forward pass.
+    pub batch_size: usize,
+    /// Told how many clips are done.
+    pub progress: &'a dyn Fn(usize),
+}
+
+/// Batches that are read and prepared while one is computed.
+const PREFETCH: usize = 4;
+
+/// Scores every frame that has `t` frames before it, `batch_size` clips at a time, across videos.
+/// Clips are read, and the baseline computed, on a thread beside the model's.
 ///
 /// # Errors
-/// When a batch fails or a score is not finite.
+/// When frames cannot be read, a batch fails or a score is not finite.
+pub fn score_videos(
+    scorer: &mut dyn Scorer,
+    videos: &[DecodedVideo],
+    shape: ClipShape,
+    options: &ScoringOptions<'_>,
+) -> Result<Vec<ScoredVideo>, ScoringError> {
+    let mut scored: Vec<ScoredVideo> =
+        videos.iter().map(|video| ScoredVideo::new(video, shape)).collect();
+    let config = OrderedConfig { shape, batch_size: options.batch_size, prefetch: PREFETCH };
+    let mut done = 0;
+    for batch in OrderedBatches::new(videos.to_vec(), config, Prepared::new) {
+        let (origins, inputs): (Vec<Origin>, Vec<ScorerInput>) =
+            batch?.into_iter().map(|prepared| (prepared.origin, prepared.input)).unzip();
+        let first = origins.first().map_or(0, |origin| origin.video);
+        let failed = |source| ScoringError::Scorer { video: scored[first].name.clone(), source };
+        let scores = scorer.score(&inputs).map_err(failed)?;
+        for (origin, score) in origins.iter().zip(&scores) {
+            scored[origin.video].push(origin, score)?;
+        }
+        done += scores.len();
+        (options.progress)(done);
+    }
+    Ok(scored)
+}
+
+/// [`score_videos`] of one.
+///
+/// # Errors
+/// As [`score_videos`].
 pub fn score_video(
     scorer: &mut dyn Scorer,
     video: &DecodedVideo,
     shape: ClipShape,
     options: &ScoringOptions<'_>,
 ) -> Result<ScoredVideo, ScoringError> {
-    let mut scored = ScoredVideo {
-        name: video.name.clone(),
-        scene: video.scene.clone(),
-        first_frame: shape.past_frames(),
-        scores: Vec::new(),
-        copy_frame: Vec::new(),
-    };
-    let mut clips = video.clips(shape).peekable();
-    while clips.peek().is_some() {
-        let batch: Vec<Clip> = clips.by_ref().take(options.batch_size.max(1)).collect();
-        scored.push_batch(scorer, batch)?;
-        (options.progress)(scored.scores.len());
-    }
-    Ok(scored)
+    let mut scored = score_videos(scorer, std::slice::from_ref(video), shape, options)?;
+    Ok(scored.remove(0))
 }
 
-/// How videos are scored.
-pub struct ScoringOptions<'a> {
-    /// Clips a forward pass.
-    pub batch_size: usize,
-    /// Told how many clips of the video are done.
-    pub progress: &'a dyn Fn(usize),
+/// A clip on its way to the model.
+struct Prepared {
+    origin: Origin,
+    input: ScorerInput,
+}
+
+/// Where a clip comes from, and what the baseline makes of it.
+struct Origin {
+    video: usize,
+    frame: usize,
+    copy_frame: Option<PsnrDb>,
+}
+
+impl Prepared {
+    fn new(placed: PlacedClip) -> Self {
+        let copy_frame = placed.clip.copy_frame_psnr();
+        Self {
+            origin: Origin { video: placed.video, frame: placed.frame, copy_frame },
+            input: ScorerInput { clip: placed.clip, outputs: Outputs::NONE },
+        }
+    }
 }
 
 impl ScoredVideo {
-    fn push_batch(
-        &mut self,
-        scorer: &mut dyn Scorer,
-        batch: Vec<Clip>,
-    ) -> Result<(), ScoringError> {
-        self.copy_frame.extend(batch.iter().filter_map(Clip::copy_frame_psnr));
-        let inputs: Vec<ScorerInput> =
-            batch.into_iter().map(|clip| ScorerInput { clip, outputs: Outputs::NONE }).collect();
-        let scores = scorer
-            .score(&inputs)
-            .map_err(|source| ScoringError::Scorer { video: self.name.clone(), source })?;
-        for score in scores {
-            let finite = score.psnr.filter(|psnr| psnr.0.is_finite());
-            let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
-            let Some(psnr) = finite.filter(|_| distance_is_finite) else {
-                let frame = self.first_frame + self.scores.len();
-                return Err(ScoringError::NotFinite { video: self.name.clone(), frame });
-            };
-            self.scores.push(FrameScore { psnr, feature_distance: score.feature_distance });
+    fn new(video: &DecodedVideo, shape: ClipShape) -> Self {
+        let clips = video.clip_count(shape);
+        Self {
+            name: video.name.clone(),
+            scene: video.scene.clone(),
+            first_frame: shape.past_frames(),
+            scores: Vec::with_capacity(clips),
+            copy_frame: Vec::with_capacity(clips),
         }
+    }
+
+    fn push(&mut self, origin: &Origin, score: &ClipScore) -> Result<(), ScoringError> {
+        let psnr = score.psnr.filter(|psnr| psnr.0.is_finite());
+        let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
+        let (Some(psnr), true, Some(baseline)) = (psnr, distance_is_finite, origin.copy_frame)
+        else {
+            return Err(ScoringError::NotFinite { video: self.name.clone(), frame: origin.frame });
+        };
+        self.scores.push(FrameScore { psnr, feature_distance: score.feature_distance });
+        self.copy_frame.push(baseline);
         Ok(())
     }
 }

@@ -1,16 +1,22 @@
 //! `cargo xtask ci`: everything that must hold before a change is merged, quick checks first.
 
 mod arrows;
+mod monitoring;
 mod tracked;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz::Target;
 use crate::workspace::Workspace;
-use crate::{setup, test};
+use crate::{fuzz, manifests, setup, test};
 
-/// Checks the tree, the arrows between the rooms, format and lints, then runs all tests.
+/// For each target; `cargo xtask fuzz` has the time for more.
+const FUZZ_SECONDS: u32 = 10;
+
+/// Checks the tree, the arrows between the rooms, format, lints and manifests, fuzzes what reads
+/// from the network for some seconds, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -24,6 +30,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         eprintln!("arrows: {complaint}");
         broken.push("arrows");
     }
+    for complaint in monitoring::complaints(workspace)? {
+        eprintln!("monitoring: {complaint}");
+        broken.push("monitoring");
+    }
     if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
         broken.push("fmt");
     }
@@ -32,10 +42,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !workspace.cargo(&clippy).status()?.success() {
         broken.push("clippy");
     }
+    if let Err(error) = manifests::run(workspace) {
+        eprintln!("manifests: {error:#}");
+        broken.push("manifests");
+    }
     broken.dedup();
     if !broken.is_empty() {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
-    eprintln!("tree, arrows, format and lints are in order");
+    eprintln!("tree, arrows, format, lints and manifests are in order");
+    for target in Target::WITH_COVERAGE {
+        fuzz::fuzz(workspace, target, FUZZ_SECONDS)?;
+    }
     test::run(workspace, false)
 }

@@ -9,9 +9,7 @@
 //! or interrupted run leaves the last results as they were.
 
 mod folder;
-mod programs;
 mod report;
-mod server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,11 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use folder::DemoFolder;
-use programs::Programs;
 use report::Report;
-use server::Server;
 
 use crate::process::Children;
+use crate::programs::Programs;
+use crate::server::Server;
 use crate::setup;
 use crate::workspace::Workspace;
 

@@ -7,12 +7,19 @@
 //! Progress goes to standard error. What a program may want to read goes to standard output.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its caller")]
 
+mod bench;
 mod ci;
 mod codegen;
 mod demo;
+mod fuzz;
+mod images;
+mod manifests;
 mod process;
+mod programs;
+mod server;
 mod setup;
 mod test;
+mod tools;
 mod workspace;
 
 use std::path::PathBuf;
@@ -54,6 +61,15 @@ enum Command {
     Ci,
     /// Generate the wire types again from proto/
     Codegen,
+    /// Feed broken input to everything that reads
+    Fuzz(fuzz::FuzzArgs),
+    /// Measure the real programs on this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Check k8s/ without a cluster
+    Manifests,
+    /// Build the images without a daemon and run them as a cluster would
+    Images(images::ImagesArgs),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +90,10 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test { light } => return test::run(&workspace, *light),
         Command::Ci => return ci::run(&workspace),
         Command::Codegen => codegen::run(&workspace)?,
+        Command::Fuzz(args) => fuzz::run(&workspace, args)?,
+        Command::Bench(command) => return bench::run(&workspace, command),
+        Command::Manifests => manifests::run(&workspace)?,
+        Command::Images(args) => images::run(&workspace, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

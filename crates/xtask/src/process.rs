@@ -108,6 +108,20 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Its number; valid as long as this is not dropped.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When the operating system refuses, as it does where the program has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal)
+            .with_context(|| format!("{} cannot be sent a signal", self.name))
+    }
+
     /// Waits for the end.
     ///
     /// # Errors
@@ -171,10 +185,19 @@ impl Drop for Running {
     }
 }
 
+/// Memory that is resident now, in bytes; 0 for a process that has ended.
+pub(crate) fn resident_bytes(pid: Pid) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
 fn peak_bytes(pid: Pid) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: Pid, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
     let status = status.unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }

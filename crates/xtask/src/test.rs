@@ -1,6 +1,5 @@
 //! `cargo xtask test`: set-up, every test, and one line with the sum.
 
-mod tools;
 mod totals;
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +9,12 @@ use anyhow::{Context, Result, ensure};
 use totals::Totals;
 
 use crate::setup;
+use crate::tools::Tools;
 use crate::workspace::Workspace;
+
+/// Other people's gRPC clients for the end-to-end tests.
+const CLIENTS: Tools =
+    Tools { name: "venv", requirements: "tests/requirements.txt", with_dependencies: false };
 
 /// Runs all tests, or those of the crates that build without libtorch.
 ///
@@ -27,7 +31,7 @@ pub(crate) fn run(workspace: &Workspace, light: bool) -> Result<ExitCode> {
         }
     } else {
         setup::run(workspace, None)?;
-        tools::install(workspace)?;
+        CLIENTS.install(workspace)?;
         // Tests over real sockets start the real programs.
         let status = workspace.cargo(&["build", "--workspace", "--bins"]).status()?;
         ensure!(status.success(), "the programs do not build");

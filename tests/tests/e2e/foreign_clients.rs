@@ -10,9 +10,10 @@ use crate::server::Server;
 use crate::trained::{EvaluatedFrame, Trained, trained};
 
 const SCORE_CLIP: &str = "protoguard.v1.ScoringService/ScoreClip";
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
     "protoguard.v1.ModelService",
     "protoguard.v1.ScoringService",
 ];
@@ -73,7 +74,7 @@ async fn buf_curl_lists_services_and_scores_a_clip() {
     let server = Server::start(&trained.checkpoint).await;
     let uri = server.uri();
     let mut list = tool("buf");
-    list.args(["curl", "--http2-prior-knowledge", "--list-services", &uri]);
+    list.args(["curl", "--http2-prior-knowledge", "--protocol", "grpc", "--list-services", &uri]);
     let listed = Finished::of(list).await.success();
     for service in SERVICES {
         assert!(listed.lines().any(|line| line == service), "{service} is not in {listed}");

@@ -30,6 +30,8 @@ pub(crate) fn program(name: &str) -> Command {
     command.env("LD_LIBRARY_PATH", workspace().join(".libtorch/lib"));
     // The machine has few cores, and several tests run at a time.
     command.env("OMP_NUM_THREADS", "1").env_remove("RUST_LOG");
+    // Tests leave nothing in the user's own folders.
+    command.env("PROTOGUARD_CACHE", "off");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }

@@ -49,7 +49,7 @@ fn cases(trained: &Trained) -> Vec<Case> {
         case(from_files(files(trained, 0)[..3].to_vec()), "encoded_frames.frames", "3"),
         case(of(Clip::RawFrames(three_frames(trained))), "raw_frames.count", "3"),
         case(of(Clip::RawFrames(with_nan())), "raw_frames.data", "NaN"),
-        case(of(Clip::RawFrames(declared_huge())), "raw_frames", "65535"),
+        case(of(Clip::RawFrames(declared_huge())), "raw_frames.data", "65535x65535"),
         case(with_file(2, huge_png()), "encoded_frames.frames[2]", "65535x65535"),
         case(with_file(1, truncated), "encoded_frames.frames[1]", "JPEG"),
         case(with_file(4, b"not a picture".to_vec()), "encoded_frames.frames[4]", "JPEG or PNG"),

@@ -33,9 +33,11 @@ impl Server {
         Self::start_with(checkpoint, &[]).await
     }
 
-    /// The same with more arguments.
+    /// The same with more arguments. It computes in f32, so that its scores can be compared with
+    /// the trainer's.
     pub(crate) async fn start_with(checkpoint: &Path, more: &[&str]) -> Self {
         let mut command = program("protoguard-server");
+        command.args(["--precision", "f32"]);
         command.arg("--model").arg(checkpoint).args(["--listen", "127.0.0.1:0"]).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();

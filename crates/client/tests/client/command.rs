@@ -227,7 +227,7 @@ async fn bad_input_is_one_line() {
 #[tokio::test]
 async fn wrong_usage_is_one_line_and_code_2() {
     let cases: [(&[&str], &str); 6] = [
-        (&[], "score, models or health"),
+        (&[], "score, models, health or bench"),
         (&["scores"], "scores"),
         (&["score"], "PATHS"),
         (&["score", "x", "--payload", "gif"], "possible values: files, raw, png, jpeg"),

@@ -5,6 +5,7 @@
 //! instead of a library keeps codecs, their licences and their crashes out of this process.
 
 mod error;
+mod probe;
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,6 +18,7 @@ use protoguard_core::{CHANNELS, Frame};
 use crate::DecodeLimits;
 
 pub use error::VideoError;
+pub use probe::{VideoInfo, probe};
 
 /// How a video file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,16 +178,20 @@ fn check_file(path: &Path) -> Result<(), VideoError> {
     }
 }
 
-fn spawn(path: &Path, options: &VideoOptions) -> Result<Child, VideoError> {
-    // The prefix keeps a name with a colon from being read as the address of a stream.
+/// The prefix keeps a name with a colon from being read as the address of a stream.
+fn input_of(path: &Path) -> OsString {
     let mut input = OsString::from("file:");
     input.push(path);
+    input
+}
+
+fn spawn(path: &Path, options: &VideoOptions) -> Result<Child, VideoError> {
     // One picture out for each one in, whatever the file's clock says: renumbered at a constant
     // rate, none is dropped or repeated, with every version of the program.
     let one_to_one = ["-vf", "settb=1/25,setpts=N", "-r", "25"];
     let child = Command::new(&options.program)
         .args(["-nostdin", "-hide_banner", "-v", "error", "-i"])
-        .arg(input)
+        .arg(input_of(path))
         .args(["-map", "0:v:0"])
         .args(one_to_one)
         .args(["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"])

@@ -3,6 +3,8 @@
 //! [`RawConfig`] is what those say, and refuses keys that it does not know; [`Config`] is what
 //! the server runs on, every value checked. Nothing behind this module sees a raw value.
 
+#[cfg(test)]
+mod mutated;
 mod raw;
 mod valid;
 

@@ -30,6 +30,9 @@ pub(crate) struct RawConfig {
     pub(crate) threads_per_worker: usize,
     /// Folder with `libtorch_cuda.so`; only cuda devices need it.
     pub(crate) libtorch: String,
+    /// `f32`, `bf16`, or `auto` for bf16 where the device computes it and the checkpoint proves
+    /// itself in it.
+    pub(crate) precision: String,
     /// Clips of a forward pass, at most: what the device's memory holds and where its rate levels
     /// off.
     pub(crate) max_batch_size: usize,
@@ -83,6 +86,7 @@ impl Default for RawConfig {
             workers_per_device: 1,
             threads_per_worker: 0,
             libtorch: String::new(),
+            precision: "auto".to_owned(),
             max_batch_size: 8,
             max_batch_delay_ms: 0,
             max_queue_clips: 256,
@@ -162,6 +166,7 @@ fn flag_layer(
         .set_override_option("workers_per_device", flags.workers_per_device)?
         .set_override_option("threads_per_worker", flags.threads_per_worker)?
         .set_override_option("libtorch", flags.libtorch.clone())?
+        .set_override_option("precision", flags.precision.clone())?
         .set_override_option("max_batch_size", flags.max_batch_size)?
         .set_override_option("max_batch_delay_ms", flags.max_batch_delay_ms)?
         .set_override_option("max_queue_clips", flags.max_queue_clips)?

@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use protoguard_core::calibration::FALSE_ALARM_RATES;
-use protoguard_model::DeviceSpec;
+use protoguard_model::{DeviceSpec, Precision};
 use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +36,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) devices: Vec<DeviceSpec>,
     pub(crate) threads_per_worker: usize,
     pub(crate) libtorch: Option<PathBuf>,
+    pub(crate) precision: Precision,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +130,10 @@ fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
             threads => threads,
         },
         libtorch: (!raw.libtorch.is_empty()).then(|| PathBuf::from(&raw.libtorch)),
+        precision: raw
+            .precision
+            .parse()
+            .map_err(|_| wrong("precision", &raw.precision, "auto, f32 or bf16 is expected"))?,
     })
 }
 
@@ -251,6 +256,10 @@ mod tests {
         );
         let twice = message(|raw| raw.models.push(raw.models[0].clone()));
         assert_eq!(twice, "models.name is `hall`; it is taken; names must differ");
+        assert_eq!(
+            message(|raw| raw.precision = "int4".to_owned()),
+            "precision is `int4`; auto, f32 or bf16 is expected"
+        );
         let cuda = message(|raw| raw.devices = vec!["cuda:0".to_owned()]);
         assert!(cuda.starts_with("libtorch is ``"), "{cuda}");
     }

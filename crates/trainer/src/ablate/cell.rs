@@ -140,6 +140,7 @@ impl Cell {
         train(&Request {
             config: self.config.clone(),
             data: place.data.clone(),
+            source: place.source.clone(),
             out: checkpoint.clone(),
             overwrite: false,
             resume: true,
@@ -171,7 +172,10 @@ impl Cell {
             }
         }
         match Cli::try_parse_from(words)?.command {
-            Command::Evaluate(args) => evaluate::run(&args),
+            Command::Evaluate(mut args) => {
+                args.source = place.source.clone();
+                evaluate::run(&args)
+            }
             other => anyhow::bail!("evaluate was read as {other:?}"),
         }
     }

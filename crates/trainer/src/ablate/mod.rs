@@ -20,6 +20,7 @@ pub use table::Table;
 
 use crate::cli::AblateArgs;
 use crate::output;
+use crate::source::SourceArgs;
 use crate::train::Interrupt;
 
 /// Runs all cells, or the one at `--index`, and writes `table.md` and `table.json` over those that
@@ -40,11 +41,13 @@ pub fn run(args: &AblateArgs) -> anyhow::Result<()> {
             vec![cell?]
         }
     };
-    fs::create_dir_all(&args.out).with_context(|| format!("creating {:?}", args.out))?;
+    let (data, out) = args.data.clone().zip(args.out.clone()).context("--data and --out")?;
+    fs::create_dir_all(&out).with_context(|| format!("creating {out:?}"))?;
     let place = Place {
-        data: args.data.clone(),
+        data,
+        source: args.source.clone(),
         labels: args.labels.clone(),
-        out: args.out.clone(),
+        out,
         libtorch: args.libtorch.clone(),
     };
     Interrupt::watch().context("signals cannot be caught")?;
@@ -74,6 +77,8 @@ pub fn run(args: &AblateArgs) -> anyhow::Result<()> {
 pub struct Place {
     /// The data set.
     pub data: PathBuf,
+    /// How it is read.
+    pub source: SourceArgs,
     /// Its labels, where they do not lie in it.
     pub labels: Option<PathBuf>,
     /// Folder of the grid's results.

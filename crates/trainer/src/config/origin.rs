@@ -127,7 +127,7 @@ pub(crate) fn leaves(table: &toml::Table) -> BTreeMap<String, Toml> {
     found
 }
 
-/// Files and the environment leave their mark on a value; nothing at the path is a default.
+/// Files and the environment leave their mark on a value; the defaults have none.
 fn origin_of(sources: &Config, path: &str) -> Origin {
     let mut value: &Value = &sources.cache;
     for part in path.split('.') {
@@ -142,7 +142,7 @@ fn origin_of(sources: &Config, path: &str) -> Origin {
     match value.origin() {
         Some("the environment") => Origin::Environment,
         Some(file) => Origin::File(file.to_owned()),
-        None => Origin::Flag,
+        None => Origin::Default,
     }
 }
 

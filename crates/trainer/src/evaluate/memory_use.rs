@@ -11,12 +11,19 @@ pub struct MemoryObserver {
     seen: Seen,
 }
 
+/// Sums stay on the device until they are read: a batch costs no wait for them.
 #[derive(Debug, Default)]
 struct Seen {
+    sums: Option<Sums>,
+}
+
+#[derive(Debug)]
+struct Sums {
     /// Queries by nearest item, `[N]`.
-    counts: Option<Tensor>,
-    d_q_sum: f64,
-    clips: usize,
+    counts: Tensor,
+    /// Of the clips' `D_q`, a scalar.
+    d_q: Tensor,
+    clips: i64,
 }
 
 impl MemoryObserver {
@@ -30,29 +37,28 @@ impl MemoryObserver {
     /// # Errors
     /// When libtorch refuses.
     pub fn read(&self) -> Result<Option<MemoryUse>> {
-        let (Some(memory), Some(counts)) = (self.scorer.network().memory(), &self.seen.counts)
-        else {
+        let (Some(memory), Some(sums)) = (self.scorer.graph().memory(), &self.seen.sums) else {
             return Ok(None);
         };
-        let counts = Vec::<f64>::try_from(counts)?;
-        Ok(Some(MemoryUse {
-            d_m: scores::item_cosine_sum(memory.items())?,
-            d_q: self.seen.d_q_sum / self.seen.clips as f64,
-            items_in_use: counts.iter().filter(|&&count| count > 0.0).count(),
-            items: counts.len(),
-        }))
+        let counts = Vec::<f64>::try_from(&sums.counts)?;
+        let d_q = f64::try_from(&sums.d_q)? / sums.clips as f64;
+        Ok(Some(MemoryUse::new(&counts, scores::item_cosine_sum(memory.items())?, d_q)))
     }
 }
 
 impl Seen {
     fn add(&mut self, pass: &MemoryPass) -> Result<()> {
-        let d_q = Vec::<f64>::try_from(&scores::query_cosine(pass)?)?;
-        self.d_q_sum += d_q.iter().sum::<f64>();
-        self.clips += d_q.len();
+        let d_q = scores::query_cosine(pass)?;
+        let clips = d_q.size()[0];
+        let d_q = d_q.f_sum(Kind::Double)?;
         let counts = pass.counts.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Double)?;
-        self.counts = Some(match self.counts.take() {
-            Some(before) => before.f_add(&counts)?,
-            None => counts,
+        self.sums = Some(match self.sums.take() {
+            None => Sums { counts, d_q, clips },
+            Some(sums) => Sums {
+                counts: sums.counts.f_add(&counts)?,
+                d_q: sums.d_q.f_add(&d_q)?,
+                clips: sums.clips + clips,
+            },
         });
         Ok(())
     }

@@ -1,33 +1,42 @@
 //! The `evaluate` command: a checkpoint against labelled video, beside the copy-frame baseline.
 
+mod chosen;
+mod close_up;
+mod html;
 mod memory_use;
 mod normalised;
 mod report;
 mod table;
+mod test_data;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use protoguard_core::ClipShape;
 use protoguard_core::normalise::Grouping;
-use protoguard_data::{DecodedVideo, Labels, dataset};
+use protoguard_data::DecodedVideo;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+pub use chosen::{Chosen, ChosenFrame};
+pub use close_up::{CloseUp, CloseUps};
+pub use html::Page;
 pub use memory_use::MemoryObserver;
 pub use normalised::{Normalised, Signal, normalise};
 pub use report::{
-    EvalReport, Measured, MemoryUse, SignalMetrics, Subject, ThresholdRates, VideoMetrics,
+    EvalReport, Measured, MemoryUse, SignalMetrics, Speed, Subject, ThresholdRates, VideoMetrics,
 };
 pub use table::Table;
 
+use test_data::TestData;
+
 use crate::cli::EvaluateArgs;
-use crate::scoring::{ScoredVideo, ScoringOptions, score_video};
-use crate::train::{decode, name_of};
+use crate::scoring::{ScoredVideo, ScoringOptions, score_videos};
+use crate::source::{Source, name_of};
 use crate::{output, progress};
 
 /// Measures a checkpoint, prints the table and writes what was asked for.
@@ -36,38 +45,62 @@ use crate::{output, progress};
 /// When the checkpoint, the data or its labels cannot be read, the labels are of one class only,
 /// or an output cannot be written.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
-    for path in [&args.out, &args.frames_out].into_iter().flatten() {
+    for path in [&args.out, &args.frames_out, &args.report].into_iter().flatten() {
         output::check(path, args.overwrite)?;
     }
+    // 1. What is measured: the checkpoint, and labelled video.
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
-    let shape = checkpoint.content().model.shape;
-    let test = TestData::read(&args.data, args.labels.as_deref(), shape)?;
+    let content = checkpoint.content();
+    let shape = content.model.shape;
+    let source = Source::open(&args.data, &args.source)?;
+    let started = Instant::now();
+    let test = TestData::read(&source, args.labels.as_deref(), shape)?;
+    let loading_seconds = started.elapsed().as_secs_f64();
+
+    // 2. Scores, and the numbers that follow from them.
     let scorer =
         TchScorerFactory::new(Arc::clone(&checkpoint), scorer_options(args)?).build_scorer()?;
     let mut observed = MemoryObserver::new(scorer);
+    let started = Instant::now();
     let videos = score_all(&mut observed, &test.videos, shape, args.batch_size)?;
-    let labels: Vec<Vec<bool>> =
-        test.labels.videos().iter().map(|labels| labels[shape.past_frames()..].to_vec()).collect();
-    let measured = Measured {
-        videos: &videos,
-        labels: &labels,
-        calibrations: &checkpoint.content().calibrations,
-    };
+    let scoring_seconds = started.elapsed().as_secs_f64();
+    let labels = test.scored_labels(shape);
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &content.calibrations };
     let subject = test.subject(checkpoint.version(), &labels)?;
-    let report = EvalReport::new(&measured, subject, observed.read()?)?;
+    let clips_per_second = subject.frames_scored as f64 / scoring_seconds.max(f64::MIN_POSITIVE);
+    let mut report = EvalReport::new(&measured, subject, observed.read()?)?;
+    report.speed = Some(Speed {
+        device: args.device.clone(),
+        batch_size: args.batch_size,
+        loading_seconds,
+        scoring_seconds,
+        clips_per_second,
+    });
     #[allow(clippy::print_stdout, reason = "the table is what the command is for")]
     {
         print!("{}", Table(&report));
     }
+
+    // 3. What was asked for.
     if let Some(path) = &args.out {
-        let json = serde_json::to_vec_pretty(&report)?;
-        output::write(path, &json).with_context(|| format!("writing {path:?}"))?;
+        write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
     if let Some(path) = &args.frames_out {
-        let lines = frame_lines(&measured)?;
-        output::write(path, lines.as_bytes()).with_context(|| format!("writing {path:?}"))?;
+        write(path, frame_lines(&measured)?.as_bytes())?;
+    }
+    if let Some(path) = &args.report {
+        let chosen = Chosen::of(&measured);
+        let close_ups = CloseUps::take(&mut observed, &test.videos, shape, &chosen)?;
+        let training = &content.training;
+        let page = Page { report: &report, measured: &measured, training, close_ups: &close_ups };
+        write(path, page.render().as_bytes())?;
     }
     Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    output::write(path, bytes).with_context(|| format!("writing {path:?}"))
 }
 
 fn scorer_options(args: &EvaluateArgs) -> anyhow::Result<ScorerOptions> {
@@ -76,40 +109,8 @@ fn scorer_options(args: &EvaluateArgs) -> anyhow::Result<ScorerOptions> {
         device: args.device.parse()?,
         threads: (args.threads > 0).then_some(args.threads),
         libtorch: args.libtorch.clone(),
+        precision: args.precision,
     })
-}
-
-/// Labelled test video, decoded.
-struct TestData {
-    name: String,
-    labels: Labels,
-    labels_path: PathBuf,
-    videos: Vec<DecodedVideo>,
-}
-
-impl TestData {
-    fn read(root: &Path, labels: Option<&Path>, shape: ClipShape) -> anyhow::Result<Self> {
-        let videos = dataset::testing_videos(root)?;
-        let labels_path = labels.map_or_else(|| Labels::find(root), |path| Ok(path.to_owned()))?;
-        let labels = Labels::read(&labels_path, &videos)?;
-        let videos = decode(&videos, shape)?;
-        Ok(Self { name: name_of(root), labels, labels_path, videos })
-    }
-
-    fn subject(&self, model_version: &str, scored: &[Vec<bool>]) -> anyhow::Result<Subject> {
-        let bytes = std::fs::read(&self.labels_path)
-            .with_context(|| format!("reading {:?}", self.labels_path))?;
-        let hex = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Subject {
-            model_version: model_version.to_owned(),
-            data: self.name.clone(),
-            labels_sha256: hex,
-            videos: self.videos.len(),
-            frames: self.labels.frames(),
-            frames_scored: scored.iter().map(Vec::len).sum(),
-            abnormal: scored.iter().flatten().filter(|&&abnormal| abnormal).count(),
-        })
-    }
 }
 
 fn score_all(
@@ -120,14 +121,9 @@ fn score_all(
 ) -> anyhow::Result<Vec<ScoredVideo>> {
     let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
     let bar = progress::bar(clips as u64, "scoring");
-    let mut scored = Vec::with_capacity(videos.len());
-    let mut before = 0;
-    for video in videos {
-        let progress = |done: usize| bar.set_position((before + done) as u64);
-        let options = ScoringOptions { batch_size, progress: &progress };
-        scored.push(score_video(scorer, video, shape, &options)?);
-        before += video.clip_count(shape);
-    }
+    let progress = |done: usize| bar.set_position(done as u64);
+    let options = ScoringOptions { batch_size, progress: &progress };
+    let scored = score_videos(scorer, videos, shape, &options)?;
     bar.finish_and_clear();
     Ok(scored)
 }

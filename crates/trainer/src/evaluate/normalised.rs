@@ -120,11 +120,19 @@ fn calibrated(
     if signal == Signal::CopyFrame {
         return None;
     }
-    let own = calibrations.iter().find(|c| c.scene.is_some() && c.scene == video.scene);
-    let calibration = own.or_else(|| calibrations.iter().find(|c| c.scene.is_none()))?;
+    let calibration = calibration_of(calibrations, video.scene.as_deref())?;
     let gamma =
         if signal == Signal::Combined { calibration.normaliser.gamma } else { signal.gamma() };
     Some(Normaliser { gamma, ..calibration.normaliser })
+}
+
+/// The calibration of a scene, or the one for all scenes where it has none of its own.
+pub(super) fn calibration_of<'a>(
+    calibrations: &'a [Calibration],
+    scene: Option<&str>,
+) -> Option<&'a Calibration> {
+    let own = calibrations.iter().find(|c| c.scene.is_some() && c.scene.as_deref() == scene);
+    own.or_else(|| calibrations.iter().find(|c| c.scene.is_none()))
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::Calibration;
+use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
 use serde::Serialize;
 
-use super::normalised::{Normalised, Signal, normalise};
+use super::normalised::{Normalised, Signal, calibration_of, normalise};
 use crate::scoring::ScoredVideo;
 
 /// Everything that was measured of one checkpoint on one labelled data set.
@@ -23,6 +24,8 @@ pub struct EvalReport {
     pub videos: Vec<VideoMetrics>,
     /// How the memory was read; absent without a memory.
     pub memory: Option<MemoryUse>,
+    /// How fast it went, where that was measured.
+    pub speed: Option<Speed>,
     /// What a reader should know before trusting a number.
     pub warnings: Vec<String>,
 }
@@ -34,7 +37,9 @@ pub struct Subject {
     pub model_version: String,
     /// The data folder's name.
     pub data: String,
-    /// SHA-256 of the label file: two ground truths of one set are in use for Avenue.
+    /// The label files, for a person to read.
+    pub labels: String,
+    /// SHA-256 of the label file, or of the hashes of several: two ground truths of one set are in use for Avenue.
     pub labels_sha256: String,
     /// Test videos.
     pub videos: usize,
@@ -97,8 +102,23 @@ pub struct ByClass {
     pub abnormal: Option<f64>,
 }
 
+/// How fast frames were scored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Speed {
+    /// Where the model ran.
+    pub device: String,
+    /// Clips a forward pass.
+    pub batch_size: usize,
+    /// Reading and decoding the videos, or finding them in the cache.
+    pub loading_seconds: f64,
+    /// From the first clip to the last score.
+    pub scoring_seconds: f64,
+    /// Clips scored a second of the latter.
+    pub clips_per_second: f64,
+}
+
 /// How the memory was read over the test frames.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemoryUse {
     /// Sum over items of the cosine to the mean item (Eq. 26, 27).
     pub d_m: f64,
@@ -108,6 +128,31 @@ pub struct MemoryUse {
     pub items_in_use: usize,
     /// Items of the memory.
     pub items: usize,
+    /// `exp(entropy of the shares)`: the number of items in even use.
+    pub perplexity: f64,
+    /// Share of the most used item.
+    pub largest_share: f64,
+    /// Share of the queries whose nearest item each is, by item.
+    pub shares: Vec<f64>,
+}
+
+impl MemoryUse {
+    /// The use of a memory from how many queries each item was the nearest of.
+    pub fn new(counts: &[f64], d_m: f64, d_q: f64) -> Self {
+        let total = counts.iter().sum::<f64>().max(1.0);
+        let shares: Vec<f64> = counts.iter().map(|count| count / total).collect();
+        let entropy: f64 =
+            shares.iter().filter(|&&share| share > 0.0).map(|share| -share * share.ln()).sum();
+        Self {
+            d_m,
+            d_q,
+            items_in_use: counts.iter().filter(|&&count| count > 0.0).count(),
+            items: counts.len(),
+            perplexity: entropy.exp(),
+            largest_share: shares.iter().copied().fold(0.0, f64::max),
+            shares,
+        }
+    }
 }
 
 /// The raw material of a report.
@@ -152,7 +197,8 @@ impl EvalReport {
             );
         }
         let thresholds = measured.threshold_rates()?;
-        Ok(Self { subject, metrics, thresholds, videos: measured.by_video(), memory, warnings })
+        let videos = measured.by_video();
+        Ok(Self { subject, metrics, thresholds, videos, memory, speed: None, warnings })
     }
 
     /// One number of the table, where it exists.
@@ -168,24 +214,35 @@ fn degenerate_warning(grouping: Grouping, names: &[String]) -> String {
 }
 
 impl Measured<'_> {
-    fn normalise(&self, grouping: Grouping, signal: Signal) -> Option<Normalised> {
+    pub(super) fn normalise(&self, grouping: Grouping, signal: Signal) -> Option<Normalised> {
         normalise(self.videos, grouping, signal, self.calibrations)
     }
 
+    /// The anomaly score above which a frame of a video raises an alarm, where its calibration,
+    /// its scene's or else the default one, has a threshold for this rate of false alarms.
+    pub(super) fn threshold(&self, video: usize, false_alarm_rate: f64) -> Option<f64> {
+        let calibration = calibration_of(self.calibrations, self.videos[video].scene.as_deref())?;
+        Some(calibration.threshold(false_alarm_rate)?.regularity.anomaly().0)
+    }
+
     fn threshold_rates(&self) -> Result<Vec<ThresholdRates>, MetricError> {
-        let default = self.calibrations.iter().find(|calibration| calibration.scene.is_none());
         let scores = self.normalise(Grouping::Calibrated, Signal::Combined);
-        let (Some(default), Some(scores)) = (default, scores) else { return Ok(Vec::new()) };
-        let (scores, labels) = (scores.videos.concat(), self.labels.concat());
-        default
-            .thresholds
-            .iter()
-            .map(|threshold| {
-                let anomaly = threshold.regularity.anomaly().0;
-                let found = metrics::rates_above(&scores, &labels, anomaly)?;
-                Ok(ThresholdRates { false_alarm_rate: threshold.false_alarm_rate, found })
-            })
-            .collect()
+        let Some(scores) = scores else { return Ok(Vec::new()) };
+        let labels = self.labels.concat();
+        let mut rates = Vec::new();
+        for false_alarm_rate in FALSE_ALARM_RATES {
+            // Scenes have thresholds of their own: what counts is how far a score lies above its.
+            let above = |(video, scores): (usize, &Vec<f64>)| {
+                let threshold = self.threshold(video, false_alarm_rate)?;
+                Some(scores.iter().map(|score| score - threshold).collect())
+            };
+            let margins: Option<Vec<Vec<f64>>> =
+                scores.videos.iter().enumerate().map(above).collect();
+            let Some(margins) = margins else { continue };
+            let found = metrics::rates_above(&margins.concat(), &labels, 0.0)?;
+            rates.push(ThresholdRates { false_alarm_rate, found });
+        }
+        Ok(rates)
     }
 
     fn by_video(&self) -> Vec<VideoMetrics> {

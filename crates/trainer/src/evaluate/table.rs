@@ -32,12 +32,19 @@ impl Display for Table<'_> {
         self.field_convention(f)?;
         self.thresholds(f)?;
         self.videos(f)?;
-        if let Some(memory) = report.memory {
+        if let Some(memory) = &report.memory {
             let (used, items) = (memory.items_in_use, memory.items);
             writeln!(
                 f,
                 "\nmemory: {used} of {items} items in use, D_m {:.3}, D_q {:.4}",
                 memory.d_m, memory.d_q
+            )?;
+        }
+        if let Some(speed) = &report.speed {
+            writeln!(
+                f,
+                "{:.2} clips a second on {} ({:.1} s scoring, {:.1} s loading)",
+                speed.clips_per_second, speed.device, speed.scoring_seconds, speed.loading_seconds
             )?;
         }
         report.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))

@@ -1,5 +1,8 @@
 use protoguard_core::normalise::{FrameScore, Grouping};
-use protoguard_core::{Calibration, FeatureDistance, PsnrDb};
+use protoguard_core::{
+    Calibration, Clip, ClipScore, ClipShape, FeatureDistance, Frame, Plane, PsnrDb,
+};
+use protoguard_model::checkpoint::TrainingRecord;
 
 use super::*;
 
@@ -26,6 +29,7 @@ fn subject() -> Subject {
     Subject {
         model_version: "0123456789ab".to_owned(),
         data: "scenes".to_owned(),
+        labels: "frame_labels.npy".to_owned(),
         labels_sha256: String::new(),
         videos: 2,
         frames: 88,
@@ -40,7 +44,9 @@ fn a_report_has_every_number_beside_the_baseline() {
     let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
     let calibrations = [Calibration::from_held_out(None, &normal, 0.6).unwrap()];
     let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
-    let memory = Some(MemoryUse { d_m: 12.0, d_q: 0.9, items_in_use: 7, items: 100 });
+    let mut counts = [0.0; 100];
+    counts[..7].fill(3.0);
+    let memory = Some(MemoryUse::new(&counts, 12.0, 0.9));
     let report = EvalReport::new(&measured, subject(), memory).unwrap();
     for grouping in [Grouping::Video, Grouping::Scene, Grouping::Dataset, Grouping::Calibrated] {
         assert_eq!(report.get(grouping, Signal::Combined).unwrap().auc, 1.0, "{grouping:?}");
@@ -77,4 +83,105 @@ fn frame_lines_are_zero_based_targets() {
     assert_eq!((first["video"].as_str(), first["frame"].as_u64()), (Some("01"), Some(4)));
     assert_eq!(lines.lines().count(), 80);
     assert!(first["regularity"].is_null());
+}
+
+/// A frame of video `<b>` whose pictures are all of one colour.
+fn close_up(differences: usize) -> CloseUp {
+    let shape = ClipShape::new(4, 16).unwrap();
+    let frame = |value: u8| Frame::new(16, 16, vec![value; 768]).unwrap();
+    let plane = |channels: usize, value: f32| Plane {
+        height: 16,
+        width: 16,
+        channels,
+        values: vec![value; 256 * channels].into(),
+    };
+    CloseUp {
+        frame: ChosenFrame { video: 0, position: 3, anomaly: 0.75, abnormal: true },
+        clip: Clip::new(shape, [1, 2, 3, 4, 200].map(frame).to_vec()).unwrap(),
+        score: ClipScore {
+            psnr: Some(PsnrDb(25.0)),
+            feature_distance: None,
+            predicted_frame: Some(plane(3, 0.5)),
+            rgb_difference: vec![plane(3, -0.5); differences],
+            error_map: Some(plane(1, 0.04)),
+        },
+    }
+}
+
+#[test]
+fn the_page_holds_everything_and_loads_nothing() {
+    let (mut videos, labels) = videos();
+    videos[0].name = "<b>&\"".to_owned();
+    let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
+    let calibrations = [Calibration::from_held_out(None, &normal, 0.6).unwrap()];
+    let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
+    let memory = Some(MemoryUse::new(&[9.0, 0.0, 1.0], 1.5, 0.9));
+    let mut report = EvalReport::new(&measured, subject(), memory).unwrap();
+    report.warnings.push("a warning".to_owned());
+    let config = serde_json::json!({"training": {"seed": 7, "device": "cpu"}});
+    let training = TrainingRecord { config, ..TrainingRecord::default() };
+    let close_ups = CloseUps {
+        anomalous: vec![close_up(4)],
+        false_alarms: vec![close_up(0)],
+        misses: Vec::new(),
+    };
+    let page =
+        Page { report: &report, measured: &measured, training: &training, close_ups: &close_ups };
+    let page = page.render();
+    for expected in [
+        "<!DOCTYPE html>",
+        "AUC of copying the last frame",
+        "At the calibrated thresholds",
+        "aria-label=\"ROC curves\"",
+        "aria-label=\"anomaly score of video 02\"",
+        "Video &lt;b&gt;&amp;",
+        "items in use",
+        "2 of 3",
+        "training.seed",
+        "There are none.",
+        "a warning",
+    ] {
+        assert!(page.contains(expected), "{expected:?} is not in the page");
+    }
+    // The model without motion decoder gives one strip of differences, the other two.
+    assert_eq!(page.matches("src=\"data:image/jpeg;base64,").count(), 2 * 4 + 2 + 1);
+    for foreign in ["<script", "http:", "https:", "<link", "@import", "<b>&\""] {
+        assert!(!page.contains(foreign), "{foreign:?} is in the page");
+    }
+}
+
+#[test]
+fn chosen_frames_are_the_worst_of_each_kind() {
+    let (mut videos, labels) = videos();
+    // A normal frame that looks abnormal, and an abnormal one that looks normal.
+    videos[1].scores[5] = score(5, true);
+    videos[0].scores[39] = score(39, false);
+    let measured = Measured { videos: &videos, labels: &labels, calibrations: &[] };
+    let chosen = Chosen::of(&measured);
+    let place = |frame: &ChosenFrame| [frame.video, frame.position];
+    assert_eq!(place(&chosen.false_alarms[0]), [1, 5]);
+    assert_eq!(place(&chosen.misses[0]), [0, 39]);
+    assert!(chosen.false_alarms.iter().all(|frame| !frame.abnormal));
+    assert!(chosen.misses.iter().all(|frame| frame.abnormal));
+    assert!(chosen.anomalous.is_sorted_by(|a, b| a.anomaly >= b.anomaly));
+    assert!(chosen.anomalous[0].anomaly > chosen.misses[0].anomaly);
+}
+
+#[test]
+fn a_scene_is_judged_by_its_own_threshold() {
+    let (mut videos, labels) = videos();
+    videos[1].scene = Some("hall".to_owned());
+    let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
+    // In the hall even what looks abnormal elsewhere is normal.
+    let hall: Vec<FrameScore> = (0..400).map(|frame| score(frame % 200, frame % 2 == 0)).collect();
+    let calibrations = [
+        Calibration::from_held_out(None, &normal, 0.6).unwrap(),
+        Calibration::from_held_out(Some("hall"), &hall, 0.6).unwrap(),
+    ];
+    let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
+    let (first, second) = (measured.threshold(0, 0.01), measured.threshold(1, 0.01));
+    assert_eq!(first, calibrations[0].threshold(0.01).map(|t| t.regularity.anomaly().0));
+    assert_eq!(second, calibrations[1].threshold(0.01).map(|t| t.regularity.anomaly().0));
+    let report = EvalReport::new(&measured, subject(), None).unwrap();
+    assert_eq!(report.thresholds[0].found.true_positive_rate, 0.5);
 }

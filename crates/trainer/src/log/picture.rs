@@ -1,8 +1,9 @@
 use std::io::Cursor;
 
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use protoguard_core::{Clip, Outputs, ScorerInput};
-use protoguard_model::{ModelError, Network, score_batch};
+use protoguard_core::Clip;
+use protoguard_model::{Batch, ModelError, Network};
+use tch::Device;
 
 /// What a network makes of a clip: last past frame, target, prediction and error, side by side.
 #[derive(Clone, Debug)]
@@ -19,16 +20,16 @@ pub struct Picture {
 const GAIN: f32 = 4.0;
 
 impl Picture {
-    /// Scores the clip with the frozen network and paints the result.
+    /// Predicts the clip's last frame with the frozen network and paints the result.
     ///
     /// # Errors
     /// When the forward pass fails.
     pub fn of(network: &Network, clip: &Clip) -> Result<Self, ModelError> {
-        let outputs = Outputs { predicted_frame: true, ..Outputs::NONE };
-        let scores = score_batch(network, &[ScorerInput { clip: clip.clone(), outputs }])?;
-        let predicted = scores.into_iter().next().and_then(|score| score.predicted_frame);
-        let predicted = predicted.map(|plane| plane.values.to_vec()).unwrap_or_default();
-        Ok(Self::paint(clip, &predicted))
+        let batch = Batch::from_clips(std::slice::from_ref(clip), network.device())?;
+        let prediction = network.forward_inference(&batch.input, false)?.prediction;
+        let unit = prediction.f_add_scalar(1.0)?.f_mul_scalar(0.5)?.f_permute([0, 2, 3, 1])?;
+        let values = unit.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+        Ok(Self::paint(clip, &Vec::<f32>::try_from(&values)?))
     }
 
     /// `predicted` is `[S, S, 3]` in [0, 1].

@@ -1,3 +1,4 @@
+use protoguard_model::{AdamConstants, AdamTensors, ModelError, fused_adam};
 use tch::{Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.
@@ -52,19 +53,30 @@ impl Adam {
         }
     }
 
-    /// Moves every parameter that has a gradient, with bias-corrected moments.
-    pub fn step(&mut self, learning_rate: f64) {
+    /// Moves every parameter that has a gradient, with bias-corrected moments, in one pass over
+    /// memory.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn step(&mut self, learning_rate: f64) -> Result<(), ModelError> {
         self.steps += 1;
-        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
-        no_grad(|| {
-            for slot in &mut self.slots {
-                let gradient = slot.parameter.grad();
-                if gradient.defined() {
-                    slot.advance(&gradient, learning_rate / correction1, correction2);
-                }
-            }
-        });
+        let moving = || self.slots.iter().filter(|slot| slot.parameter.grad().defined());
+        let list = |of: fn(&Slot) -> Tensor| moving().map(of).collect::<Vec<_>>();
+        let parameters = list(|slot| slot.parameter.shallow_clone());
+        let count = Tensor::from(self.steps as f32);
+        let tensors = AdamTensors {
+            gradients: &list(|slot| slot.parameter.grad()),
+            first_moments: &list(|slot| slot.first_moment.shallow_clone()),
+            second_moments: &list(|slot| slot.second_moment.shallow_clone()),
+            steps: &parameters.iter().map(|_| count.shallow_clone()).collect::<Vec<_>>(),
+            parameters: &parameters,
+        };
+        let constants =
+            AdamConstants { learning_rate, beta1: BETA1, beta2: BETA2, epsilon: EPSILON };
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        no_grad(|| fused_adam(&tensors, &constants))
     }
 
     /// Steps taken so far.
@@ -95,19 +107,6 @@ impl Adam {
     }
 }
 
-impl Slot {
-    /// `p += m / d` with `d = −(√(v / correction2) + ε) / step_size`, which is the published
-    /// update with as few passes over memory as libtorch's operations allow.
-    fn advance(&mut self, gradient: &Tensor, step_size: f64, correction2: f64) {
-        let _ = self.first_moment.lerp_(gradient, 1.0 - BETA1);
-        let _ = self.second_moment.lerp_(&gradient.square(), 1.0 - BETA2);
-        let mut denominator = self.second_moment.sqrt();
-        let _ = denominator.g_mul_scalar_(-1.0 / (correction2.sqrt() * step_size));
-        let _ = denominator.g_add_scalar_(-EPSILON / step_size);
-        let _ = self.parameter.addcdiv_(&self.first_moment, &denominator);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind};
@@ -135,7 +134,7 @@ mod tests {
         for gradient in gradients {
             adam.zero_grad();
             (&x * gradient).sum(Kind::Double).backward();
-            adam.step(0.1);
+            adam.step(0.1).unwrap();
         }
         let expected = reference(1.0, &gradients, 0.1);
         assert!((x.double_value(&[0]) - expected).abs() < 1e-12);
@@ -147,7 +146,7 @@ mod tests {
     fn a_parameter_without_gradient_stays() {
         let x = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let mut adam = Adam::new([("x".to_owned(), x.shallow_clone())]);
-        adam.step(0.1);
+        adam.step(0.1).unwrap();
         assert_eq!(x.double_value(&[1]), 1.0);
     }
 }

@@ -1,12 +1,9 @@
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use protoguard_core::ClipShape;
-use protoguard_data::{
-    DatasetError, DecodeLimits, DecodedVideo, Video, dataset, load, split_held_out,
-};
+use protoguard_data::{DatasetError, DecodedVideo, Half, split_held_out};
 
-use crate::progress;
+use crate::source::Source;
 
 /// Normal video, decoded once, in the part that weights are fitted to and the part that is not.
 #[derive(Debug)]
@@ -20,15 +17,23 @@ pub struct TrainingData {
 }
 
 impl TrainingData {
-    /// Decodes and resizes every training frame under `root` and holds out the end of each video.
+    /// Decodes and resizes every training frame under `root` in memory and holds out the end of
+    /// each video.
     ///
     /// # Errors
-    /// When the folder is not a data set, or a frame cannot be decoded.
+    /// As [`TrainingData::load`], and when the folder is no data set.
     pub fn read(root: &Path, shape: ClipShape, held_out: f64) -> Result<Self, DatasetError> {
-        let videos = dataset::training_videos(root)?;
-        let decoded = decode(&videos, shape)?;
+        Self::load(&Source::in_memory(root)?, shape, held_out)
+    }
+
+    /// Every training frame of a data set, the end of each video held out.
+    ///
+    /// # Errors
+    /// When the data set has no training half, or a frame cannot be decoded.
+    pub fn load(source: &Source, shape: ClipShape, held_out: f64) -> Result<Self, DatasetError> {
+        let decoded = source.load(&source.videos(Half::Training)?, shape)?;
         let split = split_held_out(&decoded, shape, held_out);
-        Ok(Self { name: name_of(root), training: split.training, held_out: split.held_out })
+        Ok(Self { name: source.name(), training: split.training, held_out: split.held_out })
     }
 
     /// Checks that there is enough for one step and for a calibration.
@@ -61,23 +66,4 @@ impl TrainingData {
             clips(&self.held_out)
         )
     }
-}
-
-/// Decodes whole videos with a progress bar.
-///
-/// # Errors
-/// When a frame cannot be decoded, or a video is too short for a clip.
-pub fn decode(videos: &[Video], shape: ClipShape) -> Result<Vec<DecodedVideo>, DatasetError> {
-    let frames = videos.iter().map(|video| video.frames.len()).sum::<usize>();
-    let bar: ProgressBar = progress::bar(frames as u64, "decoding");
-    let decoded = load(videos, shape, &DecodeLimits::files(), |done| bar.set_position(done as u64));
-    bar.finish_and_clear();
-    decoded
-}
-
-/// The last part of a folder's path, as a report names it.
-pub fn name_of(root: &Path) -> String {
-    let full = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    full.file_name()
-        .map_or_else(|| full.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

@@ -129,7 +129,7 @@ impl<'a> Epochs<'a> {
         while position.step < self.steps_per_epoch() {
             let started = Instant::now();
             let first = batches.position();
-            let step: Vec<Vec<Clip>> = batches.by_ref().take(accumulate).collect();
+            let step = batches.by_ref().take(accumulate).collect::<Result<Vec<_>, _>>()?;
             let waiting = started.elapsed().as_secs_f64();
             if step.len() < accumulate {
                 return Err(TrainError::Loader { epoch: position.epoch + 1, batch: first + 1 });
@@ -255,8 +255,8 @@ impl<'a> Epochs<'a> {
         };
         self.keeping.log.epoch(position.total_steps, &record);
         let shape = self.config.model.shape;
-        let shown: Vec<Clip> =
-            self.data.held_out.iter().filter_map(|v| v.clip_at(shape, 0)).take(SHOWN).collect();
+        let first = self.data.held_out.iter().filter_map(|v| v.clip_at(shape, 0).transpose());
+        let shown = first.take(SHOWN).collect::<Result<Vec<Clip>, _>>()?;
         self.keeping.log.show(position.total_steps, learner.network(), &shown);
         position.next_epoch();
         Ok(record)
@@ -270,10 +270,10 @@ impl<'a> Epochs<'a> {
     ) -> Result<f64, TrainError> {
         let data = self.data;
         let clips = clips_in_order(&data.held_out, self.config.model.shape);
-        let mut clips = clips.map(|placed| placed.clip).peekable();
+        let mut clips = clips.map(|placed| placed.map(|placed| placed.clip)).peekable();
         let (mut sum, mut count) = (0.0, 0usize);
         while clips.peek().is_some() {
-            let batch: Vec<Clip> = clips.by_ref().take(HELD_OUT_BATCH).collect();
+            let batch = clips.by_ref().take(HELD_OUT_BATCH).collect::<Result<Vec<_>, _>>()?;
             let found = learner.held_out_psnr_db(&batch);
             let epoch = position.epoch + 1;
             sum +=

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use protoguard_data::DatasetError;
 use protoguard_model::{ModelError, StepLosses};
 
 use super::interrupt::StopSignal;
@@ -43,6 +44,9 @@ pub enum TrainError {
         /// What happened.
         source: ModelError,
     },
+    /// Decoded frames can no longer be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
     /// The loader gave up before the end of the epoch.
     #[error("epoch {epoch}: the loader stopped before batch {batch}")]
     Loader {

@@ -6,7 +6,9 @@ use protoguard_data::{DecodedVideo, RESIZER};
 use protoguard_model::checkpoint::{
     Array, CheckpointContent, Golden, Preprocessing, TrainingRecord,
 };
-use protoguard_model::{Checkpoint, DeviceSpec, TchScorer, record_golden, to_array};
+use protoguard_model::{
+    Checkpoint, DeviceSpec, InferenceGraph, Precision, TchScorer, record_golden, to_array,
+};
 
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;
@@ -36,9 +38,9 @@ pub struct Finished<'a> {
 /// When a held-out clip cannot be scored, or a weight is not finite.
 pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<Checkpoint> {
     let (network, adam) = learner.into_parts();
-    let golden = golden(&network, &finished.data.held_out)?;
     let tensors = network.to_arrays()?;
-    let mut scorer = TchScorer::new(network);
+    let mut scorer = TchScorer::new(InferenceGraph::new(&network, Precision::F32)?);
+    let golden = golden(scorer.graph(), &finished.data.held_out)?;
     let calibrations = calibrate(
         &mut scorer as &mut dyn Scorer,
         &finished.data.held_out,
@@ -56,13 +58,10 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
     })?)
 }
 
-fn golden(
-    network: &protoguard_model::Network,
-    held_out: &[DecodedVideo],
-) -> anyhow::Result<Golden> {
-    let shape = network.config().shape;
-    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0));
-    Ok(record_golden(network, clip.context("no held-out clip to record as golden")?)?)
+fn golden(graph: &InferenceGraph, held_out: &[DecodedVideo]) -> anyhow::Result<Golden> {
+    let shape = graph.config().shape;
+    let clip = held_out.iter().find_map(|video| video.clip_at(shape, 0).transpose()).transpose()?;
+    Ok(record_golden(graph, clip.context("no held-out clip to record as golden")?)?)
 }
 
 /// The moments by parameter, and the number of steps under `steps`.

@@ -18,7 +18,7 @@ mod step;
 mod tests;
 
 pub use adam::{Adam, NamedState};
-pub use data::{TrainingData, decode, name_of};
+pub use data::TrainingData;
 pub use epochs::{Epochs, Keeping};
 pub use failure::TrainError;
 pub use finish::{Finished, checkpoint};

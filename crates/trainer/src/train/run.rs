@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_model::{Checkpoint, DeviceSpec, Network};
+use protoguard_model::{Checkpoint, DeviceSpec, Network, allow_tf32, set_deterministic};
 
 use super::data::TrainingData;
 use super::epochs::{Epochs, Keeping};
@@ -16,6 +16,7 @@ use crate::cli::TrainArgs;
 use crate::config::{Effective, Layers, TrainerConfig};
 use crate::log::{self, Board, JsonLines, Record, RunLog, RunRecord};
 use crate::output;
+use crate::source::{Source, SourceArgs};
 
 /// One run: what to learn from and by which recipe, and where everything goes.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Request {
     pub config: TrainerConfig,
     /// Folder of the data set.
     pub data: PathBuf,
+    /// How it is read.
+    pub source: SourceArgs,
     /// The checkpoint to write.
     pub out: PathBuf,
     /// Replace what is there.
@@ -54,6 +57,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     train(&Request {
         config,
         data: args.data.clone(),
+        source: args.source.clone(),
         out: args.out.clone(),
         overwrite: args.overwrite,
         resume: args.resume,
@@ -77,8 +81,11 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     let spec: DeviceSpec = config.training.device.parse().context("training.device")?;
     let device = spec.open(request.libtorch.as_deref())?;
     set_threads(config.training.threads);
+    allow_tf32(config.training.tf32)?;
+    set_deterministic(config.training.deterministic)?;
     let shape = config.model.shape;
-    let data = TrainingData::read(&request.data, shape, config.training.held_out)?;
+    let source = Source::open(&request.data, &request.source)?;
+    let data = TrainingData::load(&source, shape, config.training.held_out)?;
     data.check_size(shape, config.training.batch_size * config.training.accumulate)?;
     tracing::info!("{}", data.describe(shape));
 
@@ -88,7 +95,7 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     network.set_training_precision(precision);
     Saver::check_space(&request.out, &network)?;
     let mut learner = Learner::new(network, config.loss.clone());
-    let record = DataRecord::of(&data);
+    let record = DataRecord::of(&data)?;
     let mut position = start(request, &saver, &record, &mut learner)?;
     let mut log = open_log(request, &position)?;
     let interrupt = Interrupt::watch().context("signals cannot be caught")?;

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use protoguard_data::DecodedVideo;
+use protoguard_data::{DatasetError, DecodedVideo};
 use protoguard_model::checkpoint::ArrayFile;
 use protoguard_model::{CheckpointError, HealthSums, ModelError, StepLosses};
 use serde::{Deserialize, Serialize};
@@ -112,13 +112,13 @@ struct VideoRecord {
 
 impl DataRecord {
     /// The record of decoded videos.
-    pub fn of(data: &TrainingData) -> Self {
-        let part = |videos: &[DecodedVideo], held_out: bool| -> Vec<VideoRecord> {
-            videos.iter().map(|video| VideoRecord::of(video, held_out)).collect()
-        };
-        let mut videos = part(&data.training, false);
-        videos.extend(part(&data.held_out, true));
-        Self { videos }
+    ///
+    /// # Errors
+    /// When their frames can no longer be read.
+    pub fn of(data: &TrainingData) -> Result<Self, DatasetError> {
+        let training = data.training.iter().map(|video| VideoRecord::of(video, false));
+        let held_out = data.held_out.iter().map(|video| VideoRecord::of(video, true));
+        Ok(Self { videos: training.chain(held_out).collect::<Result<_, _>>()? })
     }
 
     /// The first difference to what a run was started with, for a person to read.
@@ -141,16 +141,16 @@ impl DataRecord {
 }
 
 impl VideoRecord {
-    fn of(video: &DecodedVideo, held_out: bool) -> Self {
-        let frames = video.frames.len();
+    fn of(video: &DecodedVideo, held_out: bool) -> Result<Self, DatasetError> {
+        let frames = video.len();
         let mut hasher = Sha256::new();
         for index in [0, frames / 2, frames.saturating_sub(1)] {
-            if let Some(frame) = video.frames.get(index) {
+            if let Some(frame) = video.frame(index)? {
                 hasher.update(frame.pixels());
             }
         }
         let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name: video.name.clone(), frames, held_out, sha256 }
+        Ok(Self { name: video.name.clone(), frames, held_out, sha256 })
     }
 }
 
@@ -295,14 +295,14 @@ mod tests {
 
     #[test]
     fn changed_data_is_named() {
-        let video = |frames: usize, value: u8| DecodedVideo {
-            name: "03".to_owned(),
-            scene: None,
-            frames: (0..frames).map(|_| Frame::new(16, 16, vec![value; 768]).unwrap()).collect(),
+        let video = |frames: usize, value: u8| {
+            let frame = |_| Frame::new(16, 16, vec![value; 768]).unwrap();
+            DecodedVideo::in_memory("03", None, (0..frames).map(frame).collect())
         };
         let record = |video| {
             let training = vec![video];
-            DataRecord::of(&TrainingData { name: String::new(), training, held_out: Vec::new() })
+            let data = TrainingData { name: String::new(), training, held_out: Vec::new() };
+            DataRecord::of(&data).unwrap()
         };
         let started = record(video(9, 1));
         assert_eq!(record(video(9, 1)).difference(&started), None);

@@ -90,7 +90,7 @@ impl Learner {
             }
             last = Some(pass);
         }
-        self.adam.step(learning_rate);
+        self.adam.step(learning_rate)?;
         if let Some(pass) = &last {
             self.network.commit_memory(pass)?;
         }

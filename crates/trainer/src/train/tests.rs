@@ -53,7 +53,7 @@ impl Bench {
         let shape = config.model.shape;
         let data = TrainingData::read(&scenes.path().join("scenes"), shape, 0.2).unwrap();
         set_threads(config.training.threads);
-        let record = DataRecord::of(&data);
+        let record = DataRecord::of(&data).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (log, interrupt) = (RunLog::default(), Interrupt::default());
         Self { folder, data, record, log, interrupt }
@@ -145,7 +145,7 @@ fn bf16_learns_the_same_curve() {
     let folder = scenes(4);
     let mut config = config(2);
     let f32 = train(&config, &folder).history;
-    config.training.precision = crate::config::PrecisionChoice::Bf16;
+    config.training.precision = protoguard_model::Precision::Bf16;
     let bf16 = train(&config, &folder).history;
     for (exact, reduced) in f32.iter().zip(&bf16) {
         let (exact, reduced) = (&exact.training.losses, &reduced.training.losses);
@@ -163,8 +163,9 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
     // with them, the same two batches twice are one.
     config.training.batch_size = 4;
     let bench = Bench::new(&config, &folder);
-    let clips: Vec<_> =
-        (0..4).filter_map(|at| bench.data.training[0].clip_at(config.model.shape, at)).collect();
+    let clips: Vec<_> = (0..4)
+        .filter_map(|at| bench.data.training[0].clip_at(config.model.shape, at).unwrap())
+        .collect();
     let step = |batches: &[Vec<protoguard_core::Clip>]| {
         let mut config = config.clone();
         config.model.memory.as_mut().unwrap().gradient = protoguard_model::MemoryGradient::Param;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::Workspace;
 
-const TOP_LEVEL: [&str; 22] = [
+const TOP_LEVEL: [&str; 23] = [
     ".cargo",
     ".ci",
     ".dockerignore",
@@ -21,6 +21,7 @@ const TOP_LEVEL: [&str; 22] = [
     "LICENSE-MIT",
     "README.md",
     "RESULTS.md",
+    "benches",
     "clippy.toml",
     "crates",
     "deny.toml",

@@ -8,6 +8,9 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protoguard_client::ClientOptions;
+use serde::Serialize;
+
+use crate::bench::BenchArguments;
 
 /// Scores video on a Protoguard server.
 #[derive(Debug, Parser)]
@@ -25,6 +28,8 @@ pub(crate) enum Command {
     Models(ServerArguments),
     /// Ask whether a server is serving; exit code 1 when it is not.
     Health(HealthArguments),
+    /// Load a server and measure its rate and latency.
+    Bench(Box<BenchArguments>),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -100,11 +105,13 @@ pub(crate) enum Format {
 }
 
 /// What a frame travels as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum PayloadKind {
     /// The frame files' own bytes, resized by the server.
     Files,
     /// Resized here, 8 bits a channel.
+    #[value(alias = "u8")]
     Raw,
     /// Resized here, then PNG: the same pixels in fewer bytes.
     Png,
@@ -131,7 +138,8 @@ pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
     let line = if said.starts_with("error:") {
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     } else {
-        "error: a command is expected: score, models or health (see protoguard --help)".to_owned()
+        "error: a command is expected: score, models, health or bench (see protoguard --help)"
+            .to_owned()
     };
     // Standard error may be closed; there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{line}");

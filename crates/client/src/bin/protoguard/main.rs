@@ -1,6 +1,7 @@
-//! The `protoguard` command: scores video on a Protoguard server.
+//! The `protoguard` command: scores video on a Protoguard server, and measures one.
 
 mod arguments;
+mod bench;
 mod health;
 mod models;
 mod output;
@@ -43,6 +44,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Score(arguments) => score::run(*arguments).await,
         Command::Models(arguments) => models::run(arguments).await,
         Command::Health(arguments) => health::run(arguments).await,
+        Command::Bench(arguments) => bench::run(*arguments).await,
     }
 }
 

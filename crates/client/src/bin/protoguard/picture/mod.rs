@@ -1,7 +1,6 @@
 //! Pictures for people: the score over time, and what the model saw in single clips.
 
 mod canvas;
-mod colour;
 pub(crate) mod curve;
 pub(crate) mod panel;
 

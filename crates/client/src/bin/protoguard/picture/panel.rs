@@ -3,10 +3,12 @@
 
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
-use protoguard_core::{CHANNELS, Clip, Frame, Plane};
+use protoguard_core::{Clip, Plane};
+use protoguard_data::picture::{
+    difference_pixels, error_pixels, frame_pixels, rgb_pixels, true_difference,
+};
 
 use super::canvas::{draw_on, text_style};
-use super::colour::heat;
 
 /// Tiles are drawn at a whole multiple of the model's side, at least this many pixels.
 const TILE: u32 = 256;
@@ -92,53 +94,10 @@ fn tiles(panel: &Panel<'_>) -> Vec<Tile> {
     ]
 }
 
-fn frame_pixels(frame: &Frame) -> RgbImage {
-    from_values(frame.height(), frame.width(), |index| frame.pixels()[index])
-}
-
-fn rgb_pixels(plane: &Plane) -> RgbImage {
-    from_values(plane.height, plane.width, |index| to_byte(plane.values[index]))
-}
-
-/// Zero is middle gray, and the contrast is twice the values' range: motion is mostly faint.
-fn difference_pixels(plane: &Plane) -> RgbImage {
-    from_values(plane.height, plane.width, |index| to_byte(0.5 + plane.values[index] / 2.0))
-}
-
-/// The difference that the motion branch learns (Eq. 5), of frames in [-1, 1].
-fn true_difference(past: &Frame, target: &Frame) -> RgbImage {
-    let (past_pixels, target_pixels) = (past.pixels(), target.pixels());
-    from_values(past.height(), past.width(), |index| {
-        let bytes = f32::from(past_pixels[index]) - f32::from(target_pixels[index]);
-        to_byte(0.5 + bytes / 127.5 / 2.0)
-    })
-}
-
-/// Square roots, so that small errors show beside large ones.
-fn error_pixels(plane: &Plane, largest: f32) -> RgbImage {
-    let scale = largest.max(f32::MIN_POSITIVE);
-    RgbImage::from_fn(plane.width as u32, plane.height as u32, |x, y| {
-        let value = plane.values[y as usize * plane.width + x as usize];
-        heat((value / scale).sqrt())
-    })
-}
-
-/// An RGB picture from `[height, width, 3]` values.
-fn from_values(height: usize, width: usize, value: impl Fn(usize) -> u8) -> RgbImage {
-    RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let start = (y as usize * width + x as usize) * CHANNELS;
-        Rgb([value(start), value(start + 1), value(start + 2)])
-    })
-}
-
-fn to_byte(value: f32) -> u8 {
-    // A float beyond the range takes the nearer end, NaN becomes 0.
-    (value * 255.0).round() as u8
-}
-
 #[cfg(test)]
 mod tests {
-    use protoguard_core::ClipShape;
+    use protoguard_core::{ClipShape, Frame};
+    use protoguard_data::picture::heat;
 
     use super::*;
 

@@ -65,6 +65,16 @@ impl Packing {
         Ok(frames)
     }
 
+    /// A clip that came from no file, as it travels.
+    pub(crate) fn pack_drawn(self, clip: &Clip) -> anyhow::Result<WireClip> {
+        let encode = |frame: &Frame| {
+            self.encode(&SourceFrame { frame: frame.clone(), encoded: None }, frame)
+        };
+        let encoded: VecDeque<Option<Bytes>> =
+            clip.frames().iter().map(encode).collect::<anyhow::Result<_>>()?;
+        Ok(pack(clip, &encoded))
+    }
+
     /// One frame's compressed bytes; nothing where it travels raw.
     fn encode(self, frame: &SourceFrame, resized: &Frame) -> anyhow::Result<Option<Bytes>> {
         let own = frame.encoded.as_ref();

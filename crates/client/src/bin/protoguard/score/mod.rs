@@ -1,11 +1,11 @@
 //! `protoguard score`: video in, anomaly scores out.
 
-mod clips;
+pub(crate) mod clips;
 mod pipeline;
 mod record;
-mod source;
+pub(crate) mod source;
 mod summary;
-mod table;
+pub(crate) mod table;
 mod worst;
 
 use std::io::{self, IsTerminal, Write};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use protoguard_client::Client;
 use protoguard_core::ClipShape;
-use protoguard_data::dataset::{Labels, Video};
+use protoguard_data::dataset::Labels;
 use protoguard_proto::{card_from_wire, v1};
 use serde::Serialize;
 
@@ -77,17 +77,9 @@ fn write_line(out: &mut Output, value: &impl Serialize) -> anyhow::Result<()> {
 /// Ground truth, one label a frame of all videos in order.
 fn read_labels(path: Option<&Path>, sources: &[Source]) -> anyhow::Result<Option<Labels>> {
     let Some(path) = path else { return Ok(None) };
-    let video = |source: &Source| {
-        Ok(match source {
-            Source::Folder(video) => video.clone(),
-            Source::File { name, path } => {
-                let frames = vec![path.clone(); source.count_frames()?];
-                Video { name: name.clone(), scene: None, frames }
-            }
-        })
-    };
-    let videos: Vec<Video> = sources.iter().map(video).collect::<anyhow::Result<_>>()?;
-    Ok(Some(Labels::read(path, &videos)?))
+    let frames: Vec<usize> =
+        sources.iter().map(Source::count_frames).collect::<anyhow::Result<_>>()?;
+    Ok(Some(Labels::read(path, &frames)?))
 }
 
 /// Everything that is known before the first clip is sent.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use protoguard_core::{ClipShape, Frame};
-use protoguard_data::dataset::{DatasetError, Video, videos_under};
+use protoguard_data::dataset::{DatasetError, Video, VideoSource, videos_under};
 use protoguard_data::video::VideoReader;
 use protoguard_data::{DecodeLimits, decode};
 use protoguard_proto::Bytes;
@@ -13,7 +13,7 @@ use protoguard_proto::Bytes;
 /// One video, not yet opened.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Folder(Video),
+    Folder { name: String, frames: Vec<PathBuf> },
     File { name: String, path: PathBuf },
 }
 
@@ -33,24 +33,32 @@ pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             sources.push(Source::File { name: name.into_owned(), path: path.clone() });
         } else {
-            sources.extend(videos_under(path)?.into_iter().map(Source::Folder));
+            sources.extend(videos_under(path)?.into_iter().map(Source::from));
         }
     }
     Ok(sources)
 }
 
+impl From<Video> for Source {
+    fn from(Video { name, source, .. }: Video) -> Self {
+        match source {
+            VideoSource::Frames(frames) => Self::Folder { name, frames },
+            VideoSource::File(path) => Self::File { name, path },
+        }
+    }
+}
+
 impl Source {
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Folder(video) => &video.name,
-            Self::File { name, .. } => name,
+            Self::Folder { name, .. } | Self::File { name, .. } => name,
         }
     }
 
     /// How many frames it has, where that is known without decoding.
     pub(crate) fn known_frames(&self) -> Option<usize> {
         match self {
-            Self::Folder(video) => Some(video.frames.len()),
+            Self::Folder { frames, .. } => Some(frames.len()),
             Self::File { .. } => None,
         }
     }
@@ -81,10 +89,12 @@ impl Source {
     pub(crate) fn too_short(&self, found: usize, shape: ClipShape) -> DatasetError {
         let path = match self {
             Self::File { path, .. } => path.clone(),
-            Self::Folder(video) => match video.frames.first().and_then(|frame| frame.parent()) {
-                Some(folder) => folder.to_owned(),
-                None => PathBuf::from(&video.name),
-            },
+            Self::Folder { name, frames } => {
+                match frames.first().and_then(|frame| frame.parent()) {
+                    Some(folder) => folder.to_owned(),
+                    None => PathBuf::from(name),
+                }
+            }
         };
         DatasetError::TooShort { path, found, needed: shape.frames() }
     }
@@ -95,9 +105,9 @@ impl Source {
         mut take: impl FnMut(SourceFrame) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Folder(video) => {
+            Self::Folder { frames, .. } => {
                 let mut first = None;
-                for path in &video.frames {
+                for path in frames {
                     let frame = read_frame(path)?;
                     check_size(path, &frame.frame, &mut first)?;
                     if !take(frame)? {

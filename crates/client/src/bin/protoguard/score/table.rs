@@ -99,7 +99,8 @@ fn fixed(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// Columns as wide as their widest cell: the first to the left, numbers to the right.
-fn grid(rows: &[Vec<String>]) -> String {
+/// Rows of cells in columns, the first to the left and the others to the right.
+pub(crate) fn grid(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width = |row: &Vec<String>, c: usize| row.get(c).map_or(0, |s| s.chars().count());
     let widths: Vec<usize> = (0..columns)

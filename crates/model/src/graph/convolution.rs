@@ -1,0 +1,136 @@
+//! A convolution of the inference graph: BatchNorm folded in, activation fused, weights laid out
+//! once.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use super::Setting;
+use crate::Result;
+use crate::checkpoint::CheckpointError;
+use crate::layer::BATCH_NORM_EPS;
+use crate::native::{self, Activation};
+use crate::plan::LayerPlan;
+
+/// Weights and bias of a layer with its BatchNorm folded in, in f64 on the CPU.
+pub(super) struct Folded {
+    /// `[outputs, inputs, 3, 3]`, or `[inputs, outputs, 3, 3]` for an up-convolution.
+    pub(super) weight: Tensor,
+    /// `[outputs]`
+    pub(super) bias: Tensor,
+    pub(super) up: bool,
+}
+
+impl Folded {
+    /// `w g/σ` and `(b − μ) g/σ + β`, from the tensors of a network by path.
+    pub(super) fn new(plan: &LayerPlan, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        let read = |name: &str, part: &str| -> Result<Tensor> {
+            let name = format!("{}.{name}.{part}", plan.block);
+            let found = tensors.get(&name);
+            let missing = CheckpointError::MissingTensor { name, expected: Vec::new() };
+            Ok(found
+                .ok_or(missing)?
+                .f_detach()?
+                .f_to_device(Device::Cpu)?
+                .f_to_kind(Kind::Double)?)
+        };
+        let (weight, bias) = (read(plan.name, "weight")?, read(plan.name, "bias")?);
+        let Some(norm) = plan.norm else { return Ok(Self { weight, bias, up: plan.up }) };
+        let deviation = read(norm, "running_var")?.f_add_scalar(BATCH_NORM_EPS)?.f_sqrt()?;
+        let scale = read(norm, "weight")?.f_div(&deviation)?;
+        let shape = if plan.up { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
+        Ok(Self {
+            weight: weight.f_mul(&scale.f_reshape(shape)?)?,
+            bias: bias
+                .f_sub(&read(norm, "running_mean")?)?
+                .f_mul(&scale)?
+                .f_add(&read(norm, "bias")?)?,
+            up: plan.up,
+        })
+    }
+
+    /// The part that acts on some of the inputs, without bias.
+    pub(super) fn inputs(&self, first: i64, count: i64) -> Result<Self> {
+        let weight = self.weight.f_narrow(i64::from(!self.up), first, count)?;
+        Ok(Self { weight, bias: self.bias.f_zeros_like()?, up: self.up })
+    }
+}
+
+/// A convolution, ready to run.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    /// Packed by oneDNN on the CPU, plain elsewhere.
+    weight: Tensor,
+    bias: Option<Tensor>,
+    activation: Activation,
+    up: bool,
+    packed: bool,
+}
+
+impl Convolution {
+    /// Lays the weights out for inputs of `side` × `side` pixels.
+    pub(super) fn new(
+        folded: &Folded,
+        activation: Activation,
+        side: i64,
+        setting: Setting,
+    ) -> Result<Self> {
+        let Setting { device, kind, .. } = setting;
+        let placed = |x: &Tensor| x.f_to_device(device)?.f_to_kind(kind);
+        // Channels last in storage, as the activations are.
+        let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+        let weight = weight.f_permute([0, 3, 1, 2])?;
+        let packed = device == Device::Cpu;
+        let inputs = weight.size()[usize::from(!folded.up)];
+        let size = [1, inputs, side, side];
+        let weight = match (packed, folded.up) {
+            (false, _) => weight,
+            (true, false) => native::pack_convolution(&weight, size)?,
+            (true, true) => native::pack_up_convolution(&weight, size)?,
+        };
+        let bias = Some(placed(&folded.bias)?);
+        Ok(Self { weight, bias, activation, up: folded.up, packed })
+    }
+
+    /// The same without its bias: what is added has one already.
+    pub(super) fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
+    /// `[B, inputs, h, w]` channels last → `[B, outputs, h, w]`, or twice the side.
+    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let Self { weight, activation, .. } = self;
+        let bias = self.bias.as_ref();
+        match (self.packed, self.up) {
+            (true, false) => native::convolution(input, weight, bias, *activation),
+            (true, true) => native::up_convolution(input, weight, bias, *activation),
+            (false, _) => activate(self.plain(input)?, *activation),
+        }
+    }
+
+    /// `relu(sum + convolution(input))`, in `sum`'s place where the device can.
+    pub(super) fn add_to(&self, mut sum: Tensor, input: &Tensor) -> Result<Tensor> {
+        if self.packed {
+            native::convolution_into(&mut sum, input, &self.weight, self.bias.as_ref())?;
+            return Ok(sum);
+        }
+        Ok(sum.f_add_(&self.plain(input)?)?.f_relu_()?)
+    }
+
+    fn plain(&self, input: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (&self.weight, self.bias.as_ref());
+        Ok(if self.up {
+            input.f_conv_transpose2d(weight, bias, [2, 2], [1, 1], [1, 1], 1, [1, 1])?
+        } else {
+            input.f_conv2d(weight, bias, [1, 1], [1, 1], [1, 1], 1)?
+        })
+    }
+}
+
+fn activate(mut x: Tensor, activation: Activation) -> Result<Tensor> {
+    Ok(match activation {
+        Activation::None => x,
+        Activation::Relu => x.f_relu_()?,
+        Activation::Tanh => x.f_tanh_()?,
+    })
+}

@@ -1,0 +1,200 @@
+//! The network as it is served: apart from the training graph, and computing the same.
+//!
+//! Built once from a network's variables: BatchNorm is folded into the convolutions, activations
+//! are fused, weights lie as the device's library likes them, storage is channels last
+//! throughout, concatenations are sums, and the memory's items are folded into the decoders' first
+//! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
+//! each.
+
+mod bottom;
+mod convolution;
+mod decoder;
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+use crate::config::ModelConfig;
+use crate::encoder::Encoding;
+use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
+use crate::native::Activation;
+use crate::network::Network;
+use crate::plan::{NetworkPlan, PairPlan};
+use crate::precision::Precision;
+use convolution::{Convolution, Folded};
+use decoder::{DecoderParts, GraphDecoder};
+
+/// A trained network, ready to score on one device, for one thread.
+#[derive(Debug)]
+pub struct InferenceGraph {
+    config: ModelConfig,
+    precision: Precision,
+    setting: Setting,
+    encoder: [Level; 4],
+    memory: Option<Memory>,
+    /// Whether the decoders start from the memory's weights instead of `z_hat`.
+    folds_memory: bool,
+    prediction: GraphDecoder,
+    motion: Option<GraphDecoder>,
+}
+
+/// Where and in which numbers convolutions compute.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    device: Device,
+    kind: Kind,
+    /// Height and width of the bottleneck.
+    query_side: i64,
+}
+
+#[derive(Debug)]
+struct Level([Convolution; 2]);
+
+/// What the decoders start from, and what was read from the memory on the way.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// `z_hat [B, C, H, H]`, or the weights less 1/N `[B, N, H, H]`.
+    pub(crate) tensor: Tensor,
+    /// Absent without a memory.
+    pub(crate) memory: Option<MemoryPass>,
+}
+
+impl InferenceGraph {
+    /// The graph of a network's present variables, on the network's device.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(network: &Network, precision: Precision) -> Result<Self> {
+        tch::no_grad(|| Self::build(network, precision))
+    }
+
+    fn build(network: &Network, precision: Precision) -> Result<Self> {
+        let config = network.config().clone();
+        let (plan, tensors) = (NetworkPlan::new(&config), network.tensors());
+        let device = network.device();
+        let query_side = config.query_side() as i64;
+        let setting = Setting { device, kind: precision.kind(device), query_side };
+        let memory = network.memory().map(Memory::frozen).transpose()?;
+        // Folding pays where there are fewer items than channels.
+        let folded = memory.as_ref().filter(|memory| memory.config().items < config.channels());
+        let items = folded.map(items_in_f64).transpose()?;
+        let decoder = |plan, last| {
+            let parts = DecoderParts { plan, tensors: &tensors, items: items.as_ref(), last };
+            GraphDecoder::new(&parts, setting)
+        };
+        let motion = plan.motion.as_ref().map(|plan| decoder(plan, Activation::None));
+        Ok(Self {
+            encoder: encoder(&plan.encoder, &tensors, setting)?,
+            prediction: decoder(&plan.prediction, Activation::Tanh)?,
+            motion: motion.transpose()?,
+            folds_memory: items.is_some(),
+            precision: precision.on(device),
+            config,
+            setting,
+            memory,
+        })
+    }
+
+    /// What the network was built from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What convolutions compute in; never `Auto`.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.setting.device
+    }
+
+    /// The memory, where there is one.
+    pub fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
+    /// First stage: the encoder on `[B, 3t, S, S]`, channels last in storage, in any
+    /// floating-point kind.
+    pub(crate) fn encode(&self, input: &Tensor) -> Result<Encoding> {
+        tch::no_grad(|| {
+            let [first, second, third, deepest] = &self.encoder;
+            let skip1 = first.forward(&input.f_to_kind(self.setting.kind)?)?;
+            let skip2 = second.forward(&halve(&skip1)?)?;
+            let skip3 = third.forward(&halve(&skip2)?)?;
+            let z = deepest.forward(&halve(&skip3)?)?;
+            Ok(Encoding { z, skips: [skip1, skip2, skip3] })
+        })
+    }
+
+    /// Second stage: the frozen memory, read in f32.
+    pub(crate) fn recall(&self, z: &Tensor) -> Result<Start> {
+        tch::no_grad(|| {
+            let Some(memory) = &self.memory else {
+                return Ok(Start { tensor: normalized_bottleneck(z)?, memory: None });
+            };
+            let pass = memory.read(z)?;
+            let tensor = if self.folds_memory { self.centred(&pass)? } else { pass.z_hat(z)? };
+            Ok(Start { tensor, memory: Some(pass) })
+        })
+    }
+
+    /// Third stage: the predicted frames `[B, 3, S, S]` in [-1, 1].
+    pub(crate) fn predict(&self, start: &Start, skips: &[Tensor; 3]) -> Result<Tensor> {
+        tch::no_grad(|| self.prediction.forward(&start.tensor, Some(skips)))
+    }
+
+    /// Fourth stage, only for the clips that want it: RGB differences `[B, 3t, S, S]` of rows of
+    /// [`Start::tensor`], or nothing without a motion branch.
+    pub(crate) fn generate_difference(&self, start: &Tensor) -> Result<Option<Tensor>> {
+        let motion = self.motion.as_ref();
+        tch::no_grad(|| motion.map(|motion| motion.forward(start, None)).transpose())
+    }
+
+    /// `w − 1/N` of `w [B, K, N]` as a picture `[B, N, H, H]`; the storage is channels last as it
+    /// is.
+    fn centred(&self, pass: &MemoryPass) -> Result<Tensor> {
+        let (batch, _, items) = pass.weights.size3()?;
+        let side = self.setting.query_side;
+        Ok(pass
+            .weights
+            .f_sub_scalar(1.0 / items as f64)?
+            .f_to_kind(self.setting.kind)?
+            .f_reshape([batch, side, side, items])?
+            .f_permute([0, 3, 1, 2])?)
+    }
+}
+
+fn items_in_f64(memory: &Memory) -> Result<Tensor> {
+    Ok(memory.items().f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?)
+}
+
+fn encoder(
+    plan: &[PairPlan; 4],
+    tensors: &BTreeMap<String, Tensor>,
+    setting: Setting,
+) -> Result<[Level; 4]> {
+    let level = |depth: usize, last| -> Result<Level> {
+        let side = (8 * setting.query_side) >> depth;
+        let [first, second] = &plan[depth];
+        let convolution = |plan, activation| {
+            Convolution::new(&Folded::new(plan, tensors)?, activation, side, setting)
+        };
+        Ok(Level([convolution(first, Activation::Relu)?, convolution(second, last)?]))
+    };
+    let relu = Activation::Relu;
+    Ok([level(0, relu)?, level(1, relu)?, level(2, relu)?, level(3, Activation::None)?])
+}
+
+impl Level {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let [first, second] = &self.0;
+        second.forward(&first.forward(x)?)
+    }
+}
+
+fn halve(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?)
+}

@@ -1,0 +1,358 @@
+//! What libtorch has and tch does not bind, behind safe functions: `native/torch_extras.cpp`.
+//!
+//! A small C++ file instead of a fork of tch: nothing here is more than a call.
+#![allow(unsafe_code, reason = "the one place where this crate calls C++")]
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::Result;
+use crate::error::{ModelError, first_line};
+
+unsafe extern "C" {
+    fn pg_free_message(message: *mut c_char);
+    fn pg_pack_convolution(
+        weight: *const C_tensor,
+        input_size: *const i64,
+        packed: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_pack_up_convolution(
+        weight: *const C_tensor,
+        input_size: *const i64,
+        packed: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_convolution(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        activation: *const c_char,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_up_convolution(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        activation: *const c_char,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_convolution_into(
+        sum: *mut C_tensor,
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+    ) -> *mut c_char;
+    fn pg_autocast_cpu(enabled: *mut bool) -> *mut c_char;
+    fn pg_fused_adam(
+        tensors: *const RawAdamTensors,
+        constants: *const AdamConstants,
+    ) -> *mut c_char;
+    fn pg_allow_tf32(allowed: bool) -> *mut c_char;
+    fn pg_deterministic(only: bool) -> *mut c_char;
+    fn pg_empty_cache() -> *mut c_char;
+}
+
+/// What follows a convolution in the same pass over memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    None,
+    Relu,
+    Tanh,
+}
+
+impl Activation {
+    fn name(self) -> &'static CStr {
+        match self {
+            Self::None => c"none",
+            Self::Relu => c"relu",
+            Self::Tanh => c"tanh",
+        }
+    }
+}
+
+/// A 3×3 convolution's weights on the CPU, laid out for inputs of one size.
+pub(crate) fn pack_convolution(weight: &Tensor, input_size: [i64; 4]) -> Result<Tensor> {
+    // SAFETY: the tensor outlives the call, and the size has the four numbers that are read.
+    made(|out| unsafe { pg_pack_convolution(weight.as_ptr(), input_size.as_ptr(), out) })
+}
+
+/// The same for an up-convolution (stride 2, output padding 1).
+pub(crate) fn pack_up_convolution(weight: &Tensor, input_size: [i64; 4]) -> Result<Tensor> {
+    // SAFETY: as above.
+    made(|out| unsafe { pg_pack_up_convolution(weight.as_ptr(), input_size.as_ptr(), out) })
+}
+
+/// A 3×3 convolution of stride 1 and padding 1 with packed weights.
+pub(crate) fn convolution(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
+    let (bias, name) = (pointer(bias), activation.name().as_ptr());
+    // SAFETY: tensors and the name outlive the call; an absent bias is null.
+    made(|out| unsafe { pg_convolution(input.as_ptr(), weight.as_ptr(), bias, name, out) })
+}
+
+/// A 3×3 up-convolution of stride 2, padding 1 and output padding 1 with packed weights.
+pub(crate) fn up_convolution(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    activation: Activation,
+) -> Result<Tensor> {
+    let (bias, name) = (pointer(bias), activation.name().as_ptr());
+    // SAFETY: as above.
+    made(|out| unsafe { pg_up_convolution(input.as_ptr(), weight.as_ptr(), bias, name, out) })
+}
+
+/// `sum = relu(sum + convolution(input))`, in place.
+pub(crate) fn convolution_into(
+    sum: &mut Tensor,
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<()> {
+    // SAFETY: as above; `sum` is borrowed for the call alone.
+    checked(unsafe {
+        pg_convolution_into(sum.as_mut_ptr(), input.as_ptr(), weight.as_ptr(), pointer(bias))
+    })
+}
+
+/// While this lives, this thread's convolutions and matrix products on the CPU run in bf16 on
+/// inputs of any floating-point kind; reductions, softmax and losses stay f32.
+///
+/// Dropping it, after the forward pass and before the backward one, restores what was before.
+#[derive(Debug)]
+#[must_use = "dropping it ends the mixed precision"]
+pub struct Bf16Autocast {
+    before: bool,
+}
+
+impl Bf16Autocast {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn begin() -> Result<Self> {
+        set_autocast(true).map(|before| Self { before })
+    }
+}
+
+impl Drop for Bf16Autocast {
+    fn drop(&mut self) {
+        // It was possible at the beginning; there is nobody to tell here.
+        let _ = set_autocast(self.before);
+    }
+}
+
+fn set_autocast(enabled: bool) -> Result<bool> {
+    let mut state = enabled;
+    // SAFETY: the flag outlives the call.
+    checked(unsafe { pg_autocast_cpu(&mut state) })?;
+    Ok(state)
+}
+
+/// The constants of Adam (Kingma and Ba, 2015).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamConstants {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Keeps the denominator from zero.
+    pub epsilon: f64,
+}
+
+/// What a step of Adam reads and writes, one entry a parameter in each list.
+#[derive(Debug)]
+pub struct AdamTensors<'a> {
+    /// Moved.
+    pub parameters: &'a [Tensor],
+    /// Read.
+    pub gradients: &'a [Tensor],
+    /// Moved.
+    pub first_moments: &'a [Tensor],
+    /// Moved.
+    pub second_moments: &'a [Tensor],
+    /// Steps taken including this one: one f32 scalar a parameter.
+    pub steps: &'a [Tensor],
+}
+
+#[repr(C)]
+struct RawAdamTensors {
+    parameters: *const *const C_tensor,
+    gradients: *const *const C_tensor,
+    first_moments: *const *const C_tensor,
+    second_moments: *const *const C_tensor,
+    steps: *const *const C_tensor,
+    count: usize,
+}
+
+/// One step of Adam over all parameters in one pass over memory (libtorch's `_fused_adam_`).
+///
+/// # Errors
+/// When libtorch refuses, for lists of different devices for instance.
+///
+/// # Panics
+/// When the lists differ in length.
+pub fn fused_adam(tensors: &AdamTensors<'_>, constants: &AdamConstants) -> Result<()> {
+    let count = tensors.parameters.len();
+    let pointers = |list: &[Tensor]| -> Vec<*const C_tensor> {
+        assert_eq!(list.len(), count, "one entry a parameter is needed in every list");
+        list.iter().map(Tensor::as_ptr).collect()
+    };
+    let (parameters, gradients) = (pointers(tensors.parameters), pointers(tensors.gradients));
+    let first_moments = pointers(tensors.first_moments);
+    let second_moments = pointers(tensors.second_moments);
+    let steps = pointers(tensors.steps);
+    let raw = RawAdamTensors {
+        parameters: parameters.as_ptr(),
+        gradients: gradients.as_ptr(),
+        first_moments: first_moments.as_ptr(),
+        second_moments: second_moments.as_ptr(),
+        steps: steps.as_ptr(),
+        count,
+    };
+    // SAFETY: every list has `count` pointers to tensors that outlive the call.
+    checked(unsafe { pg_fused_adam(&raw, constants) })
+}
+
+/// Whether convolutions and matrix products of GPUs may use TF32, from here on in this process.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn allow_tf32(allowed: bool) -> Result<()> {
+    // SAFETY: no pointers.
+    checked(unsafe { pg_allow_tf32(allowed) })
+}
+
+/// Whether operations without a deterministic form are refused, from here on in this process.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn set_deterministic(only: bool) -> Result<()> {
+    // SAFETY: no pointers.
+    checked(unsafe { pg_deterministic(only) })
+}
+
+/// Gives a GPU's cached memory back to its driver; nothing without one.
+///
+/// # Errors
+/// When the device is lost.
+pub fn empty_cache() -> Result<()> {
+    // SAFETY: no pointers.
+    checked(unsafe { pg_empty_cache() })
+}
+
+fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
+    tensor.map_or(ptr::null(), Tensor::as_ptr)
+}
+
+fn made(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {
+    let mut output = ptr::null_mut();
+    checked(call(&mut output))?;
+    // SAFETY: without a message the call has put a new tensor there, which nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(output) })
+}
+
+fn checked(message: *mut c_char) -> Result<()> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a message is a C string of its own, freed once, here.
+    let reason = unsafe {
+        let reason = CStr::from_ptr(message).to_string_lossy().into_owned();
+        pg_free_message(message);
+        reason
+    };
+    Err(ModelError::Torch { reason: first_line(&reason) })
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn random(size: &[i64]) -> Tensor {
+        Tensor::randn(size, (Kind::Float, Device::Cpu))
+    }
+
+    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn packed_convolutions_are_convolutions() {
+        let (x, weight, bias) = (random(&[2, 5, 9, 7]), random(&[6, 5, 3, 3]), random(&[6]));
+        let plain = x.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1);
+        let packed = pack_convolution(&weight, [1, 5, 9, 7]).unwrap();
+        for (activation, expected) in [
+            (Activation::None, plain.shallow_clone()),
+            (Activation::Relu, plain.relu()),
+            (Activation::Tanh, plain.tanh()),
+        ] {
+            let found = convolution(&x, &packed, Some(&bias), activation).unwrap();
+            assert!(largest_difference(&found, &expected) < 1e-4, "{activation:?}");
+        }
+        let other = random(&[2, 6, 9, 7]);
+        let mut sum = other.copy();
+        convolution_into(&mut sum, &x, &packed, Some(&bias)).unwrap();
+        assert!(largest_difference(&sum, &(other + plain).relu()) < 1e-4);
+    }
+
+    #[test]
+    fn packed_up_convolutions_are_up_convolutions() {
+        let (x, weight, bias) = (random(&[2, 6, 5, 4]), random(&[6, 3, 3, 3]), random(&[3]));
+        let plain =
+            x.conv_transpose2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1, [1, 1]).relu();
+        let packed = pack_up_convolution(&weight, [1, 6, 5, 4]).unwrap();
+        let found = up_convolution(&x, &packed, Some(&bias), Activation::Relu).unwrap();
+        assert_eq!(found.size(), [2, 3, 10, 8]);
+        assert!(largest_difference(&found, &plain) < 1e-4);
+    }
+
+    #[test]
+    fn what_libtorch_refuses_is_a_message_of_one_line() {
+        let weight = pack_convolution(&random(&[6, 5, 3, 3]), [1, 5, 8, 8]).unwrap();
+        let error = convolution(&random(&[1, 4, 8, 8]), &weight, None, Activation::None);
+        let message = error.unwrap_err().to_string();
+        assert!(message.starts_with("libtorch: ") && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn autocast_ends_with_its_guard() {
+        let product = || random(&[4, 4]).matmul(&random(&[4, 4])).kind();
+        {
+            let _bf16 = Bf16Autocast::begin().unwrap();
+            assert_eq!(product(), Kind::BFloat16);
+        }
+        assert_eq!(product(), Kind::Float);
+    }
+
+    #[test]
+    fn fused_adam_follows_the_published_update() {
+        let parameter = Tensor::from_slice(&[1.0f32]);
+        let (first, second) = (Tensor::from_slice(&[0.0f32]), Tensor::from_slice(&[0.0f32]));
+        let step = Tensor::from(1.0f32);
+        let tensors = AdamTensors {
+            parameters: std::slice::from_ref(&parameter),
+            gradients: &[Tensor::from_slice(&[0.5f32])],
+            first_moments: std::slice::from_ref(&first),
+            second_moments: std::slice::from_ref(&second),
+            steps: std::slice::from_ref(&step),
+        };
+        let constants =
+            AdamConstants { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        fused_adam(&tensors, &constants).unwrap();
+        // The first step moves by the learning rate against the gradient's sign.
+        assert!((parameter.double_value(&[0]) - 0.9).abs() < 1e-6);
+        assert!((first.double_value(&[0]) - 0.05).abs() < 1e-7);
+    }
+}

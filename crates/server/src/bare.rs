@@ -1,0 +1,323 @@
+//! `protoguard-server bare`: the forward pass alone, for the ratios of served to bare.
+//!
+//! The same binary, the same configuration layers, the same factories and one thread a replica as
+//! in serving; no sockets, no queue. Batch sizes and outputs take turns within each repetition, so
+//! that a machine that slows down slows all of them down.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
+use protoguard_core::{
+    Clip, ClipShape, Frame, ModelCard, Outputs, Scorer, ScorerFactory, ScorerInput,
+};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::flags::Flags;
+use crate::models;
+
+/// The command line: serving, or one of the other things.
+#[derive(Debug, clap::Parser)]
+#[command(name = "protoguard-server", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measures the forward pass alone, under the same settings as serving, and prints JSON.
+    Bare(Box<BareFlags>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BareFlags {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Clips of a forward pass, one measurement each; powers of two up to max_batch_size where
+    /// absent.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    batch_sizes: Vec<u16>,
+    /// Forward passes of each size and kind; the median counts.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+    /// Forward passes of each size and kind before any is measured.
+    #[arg(long, default_value_t = 2)]
+    warm_up: u16,
+    /// Leaves out the forward pass with every picture.
+    #[arg(long)]
+    scores_only: bool,
+}
+
+/// What was measured, printed as JSON.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    version: String,
+    device: String,
+    precision: String,
+    side: usize,
+    workers: usize,
+    threads_per_worker: usize,
+    repetitions: u16,
+    /// Of scores alone, over all batch sizes.
+    best_clips_per_second: f64,
+    scores: Vec<Measured>,
+    /// Scores, predicted frame, RGB differences and error map.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    full: Vec<Measured>,
+}
+
+/// One batch size. All workers start together, and the slowest one counts.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Measured {
+    batch_size: usize,
+    median_ms: f64,
+    min_ms: f64,
+    max_ms: f64,
+    /// All workers together, at the median.
+    clips_per_second: f64,
+}
+
+/// One cell of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    batch_size: usize,
+    outputs: Outputs,
+}
+
+/// What one worker needed for one forward pass of one cell.
+struct Lap {
+    cell: usize,
+    /// None for a warm-up.
+    repetition: Option<usize>,
+    took: Duration,
+}
+
+/// Measures the first configured model; gives one line of JSON.
+///
+/// # Errors
+/// When it cannot be loaded or computed.
+pub(crate) fn run(config: &Config, bare: &BareFlags) -> anyhow::Result<String> {
+    let source = config.models.first().context("models is `[]`; one is expected")?;
+    let spec = models::load(source, &config.worker)?;
+    let card = spec.replicas.first().context("the model has no replica")?.card().clone();
+    let cells = cells(&batch_sizes(&bare.batch_sizes, config.service.batch.max_batch_size), bare);
+    let laps = run_workers(&spec.replicas, &cells, bare)?;
+    let report = report(&card, config, bare, &Measurements { cells, laps });
+    Ok(serde_json::to_string(&report)? + "\n")
+}
+
+struct Measurements {
+    cells: Vec<Cell>,
+    laps: Vec<Lap>,
+}
+
+fn batch_sizes(asked: &[u16], max_batch_size: usize) -> Vec<usize> {
+    if !asked.is_empty() {
+        return asked.iter().copied().map(usize::from).collect();
+    }
+    let powers = std::iter::successors(Some(1), |size| Some(size * 2));
+    let mut sizes: Vec<usize> = powers.take_while(|&size| size < max_batch_size).collect();
+    sizes.push(max_batch_size);
+    sizes
+}
+
+fn cells(batch_sizes: &[usize], bare: &BareFlags) -> Vec<Cell> {
+    let kinds =
+        if bare.scores_only { &[Outputs::NONE][..] } else { &[Outputs::NONE, Outputs::ALL] };
+    let of_kind =
+        |&outputs| batch_sizes.iter().map(move |&batch_size| Cell { batch_size, outputs });
+    kinds.iter().flat_map(of_kind).collect()
+}
+
+/// One thread a replica, as in serving.
+fn run_workers(
+    replicas: &[Arc<dyn ScorerFactory>],
+    cells: &[Cell],
+    bare: &BareFlags,
+) -> anyhow::Result<Vec<Lap>> {
+    let start = Barrier::new(replicas.len());
+    let (sender, laps) = mpsc::channel();
+    thread::scope(|scope| {
+        let workers: Vec<_> = replicas
+            .iter()
+            .map(|factory| {
+                let worker = Worker { start: &start, laps: sender.clone() };
+                scope.spawn(move || worker.run(factory.as_ref(), cells, bare))
+            })
+            .collect();
+        drop(sender);
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        Ok(laps.iter().collect())
+    })
+}
+
+struct Worker<'a> {
+    start: &'a Barrier,
+    laps: mpsc::Sender<Lap>,
+}
+
+impl Worker<'_> {
+    /// Every worker comes to the barrier as often as the others, whatever fails.
+    fn run(
+        &self,
+        factory: &dyn ScorerFactory,
+        cells: &[Cell],
+        bare: &BareFlags,
+    ) -> anyhow::Result<()> {
+        let mut scorer = factory.build().map_err(anyhow::Error::from);
+        let clip = textured(factory.card().shape)?;
+        let warm_ups = (0..bare.warm_up).map(|_| None);
+        for repetition in warm_ups.chain((0..usize::from(bare.repetitions)).map(Some)) {
+            for (cell, &Cell { batch_size, outputs }) in cells.iter().enumerate() {
+                let batch = vec![ScorerInput { clip: clip.clone(), outputs }; batch_size];
+                self.start.wait();
+                let took = scorer.as_mut().ok().map(|scorer| time(scorer.as_mut(), &batch));
+                match took {
+                    // The receiver outlives the scope.
+                    Some(Ok(took)) => drop(self.laps.send(Lap { cell, repetition, took })),
+                    Some(Err(error)) => scorer = Err(error),
+                    None => {}
+                }
+            }
+        }
+        scorer.map(drop)
+    }
+}
+
+fn time(scorer: &mut dyn Scorer, batch: &[ScorerInput]) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let scores = scorer.score(batch)?;
+    let took = started.elapsed();
+    ensure!(scores.len() == batch.len(), "{} scores for {} clips", scores.len(), batch.len());
+    Ok(took)
+}
+
+/// Frames that move and are nowhere flat; what they show does not change the time.
+fn textured(shape: ClipShape) -> anyhow::Result<Clip> {
+    let side = shape.side();
+    let frame = |index: usize| {
+        let value = |i: usize| ((i / 3 % side + index) * 11 + i / 3 / side * 7 + i % 3 * 60) as u8;
+        Frame::new(side, side, (0..shape.frame_bytes()).map(value).collect::<Vec<u8>>())
+    };
+    let frames: Result<Vec<Frame>, _> = (0..shape.frames()).map(frame).collect();
+    Ok(Clip::new(shape, frames?)?)
+}
+
+fn report(card: &ModelCard, config: &Config, bare: &BareFlags, found: &Measurements) -> Report {
+    let workers = config.worker.devices.len();
+    let scores = found.of_kind(Outputs::NONE, workers);
+    Report {
+        model: card.name.clone(),
+        version: card.version.clone(),
+        device: card.device.clone(),
+        precision: card.precision.clone(),
+        side: card.shape.side(),
+        workers,
+        threads_per_worker: config.worker.threads_per_worker,
+        repetitions: bare.repetitions,
+        best_clips_per_second: scores.iter().map(|m| m.clips_per_second).fold(0.0, f64::max),
+        scores,
+        full: found.of_kind(Outputs::ALL, workers),
+    }
+}
+
+impl Measurements {
+    fn of_kind(&self, outputs: Outputs, workers: usize) -> Vec<Measured> {
+        let cells = self.cells.iter().enumerate().filter(|(_, cell)| cell.outputs == outputs);
+        cells.map(|(index, cell)| self.measured(index, cell.batch_size, workers)).collect()
+    }
+
+    fn measured(&self, cell: usize, batch_size: usize, workers: usize) -> Measured {
+        let mut slowest: BTreeMap<usize, Duration> = BTreeMap::new();
+        for lap in self.laps.iter().filter(|lap| lap.cell == cell) {
+            if let Some(repetition) = lap.repetition {
+                let slot = slowest.entry(repetition).or_default();
+                *slot = lap.took.max(*slot);
+            }
+        }
+        let mut took: Vec<f64> = slowest.values().map(|took| took.as_secs_f64() * 1e3).collect();
+        took.sort_by(f64::total_cmp);
+        let median_ms = median(&took);
+        Measured {
+            batch_size,
+            median_ms,
+            min_ms: took.first().copied().unwrap_or_default(),
+            max_ms: took.last().copied().unwrap_or_default(),
+            clips_per_second: (batch_size * workers) as f64 * 1e3 / median_ms,
+        }
+    }
+}
+
+/// Of sorted values, at least one.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn bare(more: &[&str]) -> BareFlags {
+        let line = ["protoguard-server", "bare"].iter().chain(more);
+        match Cli::try_parse_from(line).unwrap().command {
+            Some(Command::Bare(bare)) => *bare,
+            None => panic!("bare was asked for"),
+        }
+    }
+
+    #[test]
+    fn serving_needs_no_command_and_bare_takes_the_same_flags() {
+        let cli = Cli::try_parse_from(["protoguard-server", "--model", "a"]).unwrap();
+        assert!(cli.command.is_none() && cli.flags.model == ["a"]);
+        let bare = bare(&["--model", "a", "--batch-sizes", "1,3", "--threads-per-worker", "2"]);
+        assert_eq!((bare.flags.model.len(), bare.flags.threads_per_worker), (1, Some(2)));
+        assert_eq!(batch_sizes(&bare.batch_sizes, 8), [1, 3]);
+        assert!(Cli::try_parse_from(["protoguard-server", "--model", "a", "bare"]).is_err());
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_and_the_configured_bound() {
+        assert_eq!(batch_sizes(&[], 8), [1, 2, 4, 8]);
+        assert_eq!(batch_sizes(&[], 6), [1, 2, 4, 6]);
+        assert_eq!(batch_sizes(&[], 1), [1]);
+        let cells = cells(&[1, 2], &bare(&["--scores-only"]));
+        assert_eq!(cells, [1, 2].map(|batch_size| Cell { batch_size, outputs: Outputs::NONE }));
+    }
+
+    #[test]
+    fn the_slowest_worker_of_a_repetition_counts_and_the_median_of_those() {
+        let lap = |repetition, ms| Lap { cell: 0, repetition, took: Duration::from_millis(ms) };
+        let laps = vec![
+            lap(None, 900),
+            lap(Some(0), 10),
+            lap(Some(0), 20),
+            lap(Some(1), 40),
+            lap(Some(1), 30),
+            lap(Some(2), 10),
+            lap(Some(2), 10),
+        ];
+        let cells = vec![Cell { batch_size: 4, outputs: Outputs::NONE }];
+        let measured = Measurements { cells, laps }.measured(0, 4, 2);
+        assert_eq!((measured.median_ms, measured.min_ms, measured.max_ms), (20.0, 10.0, 40.0));
+        // Two workers, four clips each, in 20 ms.
+        assert_eq!(measured.clips_per_second, 400.0);
+    }
+}

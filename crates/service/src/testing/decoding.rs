@@ -1,0 +1,19 @@
+use protoguard_core::{Clip, ClipShape};
+use protoguard_data::DecodeLimits;
+use protoguard_proto::{ClipSource, Violations};
+
+use crate::decode::DecodeTarget;
+
+/// What the service makes of a request's frames before they are queued.
+///
+/// # Errors
+/// As the service answers them: a wrong count, a size beyond the limits, bytes that are no frame.
+pub fn decode_clip(
+    source: &ClipSource,
+    shape: ClipShape,
+    limits: DecodeLimits,
+) -> Result<Clip, Violations> {
+    let target = DecodeTarget { shape, limits };
+    target.check_count(source)?;
+    target.clip(source)
+}

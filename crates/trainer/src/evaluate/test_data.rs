@@ -1,0 +1,91 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use protoguard_core::ClipShape;
+use protoguard_data::{DecodedVideo, GroundTruth, Half, Labels, Video};
+use sha2::{Digest, Sha256};
+
+use super::report::Subject;
+use crate::source::Source;
+
+/// Labelled test video, decoded.
+pub(super) struct TestData {
+    name: String,
+    labels: Labels,
+    truth: GroundTruth,
+    pub(super) videos: Vec<DecodedVideo>,
+}
+
+impl TestData {
+    /// Reads the test half and its labels, which are those of `labels` where it is given. Labels
+    /// that cannot fit are refused before anything is decoded, as far as lengths are known.
+    pub(super) fn read(
+        source: &Source,
+        labels: Option<&Path>,
+        shape: ClipShape,
+    ) -> anyhow::Result<Self> {
+        let videos = source.videos(Half::Testing)?;
+        let truth = match labels {
+            Some(path) => GroundTruth::file(path)?,
+            None => source.dataset.truth(Some(&videos))?,
+        };
+        let known: Option<Vec<usize>> = videos.iter().map(Video::known_frames).collect();
+        let early = known.map(|frames| truth.labels(&videos, &frames)).transpose()?;
+        let decoded = source.load(&videos, shape)?;
+        let labels = match early {
+            Some(labels) => labels,
+            None => {
+                let frames: Vec<usize> = decoded.iter().map(DecodedVideo::len).collect();
+                truth.labels(&videos, &frames)?
+            }
+        };
+        Ok(Self { name: source.name(), labels, truth, videos: decoded })
+    }
+
+    /// The labels of the frames that get a score.
+    pub(super) fn scored_labels(&self, shape: ClipShape) -> Vec<Vec<bool>> {
+        let behind = |labels: &Vec<bool>| labels[shape.past_frames()..].to_vec();
+        self.labels.videos().iter().map(behind).collect()
+    }
+
+    pub(super) fn subject(
+        &self,
+        model_version: &str,
+        scored: &[Vec<bool>],
+    ) -> anyhow::Result<Subject> {
+        Ok(Subject {
+            model_version: model_version.to_owned(),
+            data: self.name.clone(),
+            labels: self.truth.describe(),
+            labels_sha256: hash_of(self.truth.files())?,
+            videos: self.videos.len(),
+            frames: self.labels.frames(),
+            frames_scored: scored.iter().map(Vec::len).sum(),
+            abnormal: scored.iter().flatten().filter(|&&abnormal| abnormal).count(),
+        })
+    }
+}
+
+/// The hash of one file, or of the hashes of several in their order.
+fn hash_of(files: &[PathBuf]) -> anyhow::Result<String> {
+    let of_bytes = |bytes: &[u8]| -> String {
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut hashes = Vec::new();
+    for path in files {
+        let mut paths = vec![path.clone()];
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).with_context(|| format!("reading {path:?}"))?;
+            paths = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+            paths.sort();
+        }
+        for path in paths.iter().filter(|path| path.is_file()) {
+            let bytes = std::fs::read(path).with_context(|| format!("reading {path:?}"))?;
+            hashes.push(of_bytes(&bytes));
+        }
+    }
+    match hashes.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Ok(of_bytes(several.concat().as_bytes())),
+    }
+}

@@ -1,0 +1,129 @@
+//! Where a command's videos come from: a data set of any layout, and the frame cache.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use protoguard_core::ClipShape;
+use protoguard_data::{
+    CacheChoice, CacheError, Dataset, DatasetError, DecodeLimits, DecodedVideo, FrameCache, Half,
+    Layout, LoadOptions, Video, load,
+};
+
+use crate::progress;
+
+/// Flags of every command that reads videos.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArgs {
+    /// How the data lies on disk: ucsd, avenue, shanghaitech, converted or own [default: found by
+    /// looking]
+    #[arg(long)]
+    pub layout: Option<Layout>,
+    /// Folder for decoded frames, or off [default: protoguard/frames in the user's cache folder]
+    #[arg(long, value_name = "DIR|off", env = "PROTOGUARD_CACHE")]
+    pub cache: Option<CacheChoice>,
+    /// GiB that the frame cache may hold; the least recently used files go first
+    #[arg(long, value_name = "GIB", env = "PROTOGUARD_CACHE_GIB",
+        default_value_t = FrameCache::LIMIT_BYTES >> 30, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub cache_gib: u64,
+}
+
+impl SourceArgs {
+    /// The frame cache that was asked for. The user's own, where none was named, is done without
+    /// when its folder takes no files.
+    ///
+    /// # Errors
+    /// When a folder that was named takes no files.
+    pub fn open_cache(&self) -> Result<Option<FrameCache>, CacheError> {
+        let opened = self.cache.clone().unwrap_or_default().open(self.cache_gib << 30);
+        match opened {
+            Err(error) if self.cache.is_none() => {
+                tracing::warn!("{error}; frames are kept in memory");
+                Ok(None)
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// A data set and where its decoded frames are kept.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The data set.
+    pub dataset: Dataset,
+    cache: Option<FrameCache>,
+}
+
+impl Source {
+    /// The data set at `root` as the flags say.
+    ///
+    /// # Errors
+    /// When the folder holds no data set of the layout, or the cache cannot be used.
+    pub fn open(root: &Path, args: &SourceArgs) -> Result<Self, DatasetError> {
+        let dataset = Dataset::open(root, args.layout)?;
+        let cache = args.open_cache()?;
+        let (layout, folder) = (dataset.layout(), cache.as_ref().map(FrameCache::folder));
+        let cache_folder = folder.map_or("off".to_owned(), |folder| folder.display().to_string());
+        tracing::info!(%layout, cache = cache_folder, "reading {}", dataset.root().display());
+        Ok(Self { dataset, cache })
+    }
+
+    /// The data set at `root`, its layout found by looking, its frames kept in memory.
+    ///
+    /// # Errors
+    /// When the folder holds no data set of a known layout.
+    pub fn in_memory(root: &Path) -> Result<Self, DatasetError> {
+        Ok(Self { dataset: Dataset::open(root, None)?, cache: None })
+    }
+
+    /// The videos of a half, not yet decoded.
+    ///
+    /// # Errors
+    /// When the half is missing or empty.
+    pub fn videos(&self, half: Half) -> Result<Vec<Video>, DatasetError> {
+        self.dataset.videos(half)
+    }
+
+    /// Decodes whole videos, or finds them in the cache, with a progress bar.
+    ///
+    /// # Errors
+    /// When a frame cannot be decoded, a video is too short for a clip, or the cache cannot be
+    /// written.
+    pub fn load(
+        &self,
+        videos: &[Video],
+        shape: ClipShape,
+    ) -> Result<Vec<DecodedVideo>, DatasetError> {
+        let bar = bar_over(videos);
+        let options =
+            LoadOptions { shape, limits: DecodeLimits::files(), cache: self.cache.as_ref() };
+        let decoded = load(videos, &options, |done| bar.set_position(done as u64));
+        bar.finish_and_clear();
+        decoded
+    }
+
+    /// The data set's name, as a report writes it.
+    pub fn name(&self) -> String {
+        self.dataset.name()
+    }
+}
+
+/// How many frames video files have is not known before they are decoded: the bar then counts.
+fn bar_over(videos: &[Video]) -> ProgressBar {
+    let frames: Option<usize> = videos.iter().map(Video::known_frames).sum();
+    match frames {
+        Some(frames) => progress::bar(frames as u64, "decoding"),
+        None => {
+            let style = ProgressStyle::with_template("decoding     {spinner} {pos} frames {msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::no_length().with_style(style)
+        }
+    }
+}
+
+/// The last part of a path, as a report names it.
+pub fn name_of(path: &Path) -> String {
+    let full: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    full.file_name()
+        .map_or_else(|| full.display().to_string(), |name| name.to_string_lossy().into_owned())
+}

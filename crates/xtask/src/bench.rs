@@ -1,0 +1,43 @@
+//! `cargo xtask bench`: how fast and how steady the real programs are on this machine.
+//!
+//! The programs do the work and the measuring: `protoguard bench` loads, `protoguard-server bare`
+//! runs the forward pass alone. This module puts them together, so that both sides of a ratio come
+//! from one run, the same binaries, the same weights and the same machine.
+
+mod lab;
+mod loads;
+mod machine;
+mod results;
+mod scrape;
+mod service;
+mod soak;
+mod training;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The ratios E1 to E9 of the service, into benches/results/
+    Service(service::ServiceArgs),
+    /// A training step beside the same step in PyTorch, into benches/results/
+    Training(training::TrainingArgs),
+    /// Serve at 70 % load for a while with faults thrown in, and look for any harm
+    Soak(soak::SoakArgs),
+}
+
+/// Measures.
+///
+/// # Errors
+/// When a program fails, or this command is told to stop; children are ended first.
+pub(crate) fn run(workspace: &Workspace, command: &BenchCommand) -> Result<ExitCode> {
+    match command {
+        BenchCommand::Service(args) => service::run(workspace, args),
+        BenchCommand::Training(args) => training::run(workspace, args),
+        BenchCommand::Soak(args) => soak::run(workspace, args),
+    }
+}

@@ -1,0 +1,116 @@
+//! E1 to E4: what serving costs beside the forward pass.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::Bench;
+use crate::bench::loads::{Bare, LoadReport};
+use crate::bench::results::{Goal, Ratio};
+
+/// How long E4's server would wait for company.
+const TIMER_MS: f64 = 200.0;
+/// Clips that E3 and E4 send, one after the other.
+const LONE_CLIPS: &str = "60";
+
+/// E1, saturated rate ÷ best bare rate, and E2, served batching gain ÷ bare batching gain. The
+/// bare model is measured before and after the server, so that a machine that drifts shows.
+pub(super) fn measure(bench: &mut Bench<'_>, model: &Path) -> Result<Vec<Ratio>> {
+    eprintln!("\n== E1, E2: saturated against bare");
+    let arguments = bench.server_arguments();
+    let before = bench.lab.bare(model, &arguments)?;
+    let served = bench.lab.serve(model, &arguments)?;
+    let saturated = bench.saturate_server(&served)?;
+    drop(served);
+    let unbatched = unbatched(bench, model)?;
+    let after = bench.lab.bare(model, &bench.server_arguments())?;
+
+    let best = f64::midpoint(before.best_clips_per_second, after.best_clips_per_second);
+    let lone = f64::midpoint(before.lone()?.clips_per_second, after.lone()?.clips_per_second);
+    let rate = saturated.clips_per_second;
+    let bare = json!({ "before": before, "after": after });
+    let details = json!({ "served": rate, "stable": saturated.stable, "bare": bare,
+        "mean_batch_size": saturated.mean_batch_size });
+    let gains = json!({ "served": rate, "served_unbatched": unbatched.clips_per_second,
+        "bare_best": best, "bare_unbatched": lone });
+    bench.saturated = Some(saturated);
+    Ok(vec![
+        Ratio {
+            key: "E1",
+            what: "saturated clips/s over loopback gRPC ÷ best bare forward",
+            unit: "",
+            goal: Goal::AtLeast(0.95),
+            value: rate / best,
+            method: "closed loop with twice as many callers as clips of a full batch, against the \
+                     mean of the best bare rates before and after",
+            details,
+        },
+        Ratio {
+            key: "E2",
+            what: "served batching gain ÷ bare batching gain",
+            unit: "",
+            goal: Goal::AtLeast(0.95),
+            value: (rate / unbatched.clips_per_second) / (best / lone),
+            method: "saturated rate with and without batches, against the best bare rate and that \
+                     of single clips",
+            details: gains,
+        },
+    ])
+}
+
+/// The saturated rate of a server that batches nothing.
+fn unbatched(bench: &Bench<'_>, model: &Path) -> Result<LoadReport> {
+    let workers = bench.args.workers.to_string();
+    let served =
+        bench.lab.serve(model, &["--max-batch-size", "1", "--workers-per-device", &workers])?;
+    let clients = (2 * bench.args.workers).max(2).to_string();
+    bench.lab.load(&served, &bench.load_arguments(&["--clients", &clients]))
+}
+
+/// E3: what a lone caller of a raw clip of 256 pixels waits beyond the forward pass.
+pub(super) fn lone_request(bench: &Bench<'_>, model: &Path) -> Result<Ratio> {
+    eprintln!("\n== E3: a lone caller");
+    let bare = || {
+        bench.lab.bare(model, &[&bench.server_arguments()[..], &["--batch-sizes", "1"]].concat())
+    };
+    let before = bare()?;
+    let served = bench.lab.serve(model, &bench.server_arguments())?;
+    let lone = ["--clients", "1", "--payload", "raw", "--side", "256"];
+    let report = bench.lab.load(&served, &bench.load_arguments(&lone))?;
+    drop(served);
+    let after = bare()?;
+    let median = |bare: &Bare| bare.lone().map(|batch| batch.median_ms);
+    let forward = f64::midpoint(median(&before)?, median(&after)?);
+    Ok(Ratio {
+        key: "E3",
+        what: "p50 at one client − p50 bare forward, raw clip of 256 × 256 pixels",
+        unit: "ms",
+        goal: Goal::AtMost(2.0),
+        value: report.latency()?.p50 - forward,
+        method: "closed loop of one caller, against the mean of the bare medians before and after",
+        details: json!({ "served_p50_ms": report.latency()?.p50, "stable": report.stable,
+            "bare_before_ms": median(&before)?, "bare_after_ms": median(&after)? }),
+    })
+}
+
+/// E4: the server's own queue time of lone requests, where it may wait for company.
+pub(super) fn no_timer(bench: &Bench<'_>, model: &Path) -> Result<Ratio> {
+    eprintln!("\n== E4: no timer for a lone request");
+    let timer = format!("{TIMER_MS:.0}");
+    let timer = ["--max-batch-delay-ms", &timer];
+    let served = bench.lab.serve(model, &[&bench.server_arguments()[..], &timer].concat())?;
+    let report = bench.lab.load(&served, &["--clients", "1", "--requests", LONE_CLIPS])?;
+    let queue = report.queue().context("E4 needs the server's timings")?;
+    Ok(Ratio {
+        key: "E4",
+        what: "longest queue time of a lone request while max_batch_delay is 200 ms",
+        unit: "ms",
+        // A timer would show as 200; a busy machine may hold up a thread for some milliseconds.
+        goal: Goal::AtMost(TIMER_MS / 4.0),
+        value: queue.max,
+        method: "the queue time that the server reports for 60 clips sent one after the other",
+        details: json!({ "queue_p50_ms": queue.p50, "queue_p99_ms": queue.p99,
+            "queue_max_ms": queue.max }),
+    })
+}

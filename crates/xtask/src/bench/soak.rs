@@ -1,0 +1,213 @@
+//! `cargo xtask bench soak`: 70 % load for a while, with faults thrown in.
+//!
+//! One open loop of good requests runs from beginning to end and must see nothing of what is done
+//! beside it: every request has exactly one answer, and that is its scores.
+
+mod faults;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use faults::{Fault, Faults};
+use serde_json::json;
+
+use super::lab::{Lab, NetworkSize, read_json};
+use super::loads::LoadReport;
+use super::service::reloads::Reloader;
+use crate::process::{Running, resident_bytes};
+use crate::workspace::Workspace;
+
+/// Resident memory at the end ÷ that after the first quarter, which a flat server stays below.
+const FLAT: f64 = 1.05;
+const STOP: Duration = Duration::from_secs(60);
+
+/// Flags of `bench soak`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SoakArgs {
+    /// How long
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Side of the model in pixels
+    #[arg(long, default_value_t = 64)]
+    side: u32,
+    /// Channels of its first level
+    #[arg(long, default_value_t = 16)]
+    base_width: u32,
+    /// Share of the saturated rate
+    #[arg(long, default_value_t = 0.7)]
+    load: f64,
+    /// Seeds the order and times of the faults
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// Soaks, and prints one line of JSON.
+///
+/// # Errors
+/// When a program fails. Harm that was found is the exit code's to tell.
+pub(crate) fn run(workspace: &Workspace, args: &SoakArgs) -> Result<ExitCode> {
+    let lab = Lab::open(workspace)?;
+    let size = NetworkSize { side: args.side, base_width: args.base_width };
+    let candidates = [lab.train("soak-1", size, 1)?, lab.train("soak-2", size, 2)?];
+    let live = lab.at("live.safetensors");
+    fs::copy(&candidates[0], &live)?;
+    let served = lab.serve(&live, &[])?;
+    eprintln!("\n== the rate that the server saturates at");
+    let saturated = lab.load(&served, &["--clients", "16", "--window-ms", "2000"])?;
+    let rate = args.load * saturated.clips_per_second;
+    eprintln!("\n== {} minutes at {rate:.1} clips/s with faults", args.minutes);
+    let reloader = Reloader::new(&served, live, candidates);
+    let faults = Faults { lab: &lab, served: &served, reloader };
+    let soaked = soak(args, faults, rate)?;
+    let mut served = served;
+    let stopped = served.server.stop(STOP)?;
+    let log = served.server.log();
+    let panicked = log.matches("panicked at").count();
+    let harm = soaked.harm(panicked, stopped.success());
+    println!("{}", soaked.line(args, rate, &harm));
+    Ok(if harm.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was seen.
+struct Soaked {
+    report: LoadReport,
+    faults: BTreeMap<&'static str, u32>,
+    complaints: Vec<String>,
+    /// Bytes, in the order they were looked at.
+    resident: Vec<u64>,
+}
+
+fn soak(args: &SoakArgs, mut faults: Faults<'_>, rate: f64) -> Result<Soaked> {
+    let windows = (args.minutes * 60.0 / 5.0).ceil().max(1.0).to_string();
+    let rate = rate.to_string();
+    let out = faults.lab.at("soak.json");
+    let load = ["--rate", &rate, "--warm-up-ms", "0", "--window-ms", "5000"];
+    // As many must agree as there are: the load runs to the end.
+    let load = [&load[..], &["--max-windows", &windows, "--stable-windows", &windows]].concat();
+    let running = faults.lab.begin_load(faults.served, &out, &load)?;
+    let mut soaked = Soaked {
+        report: LoadReport::default(),
+        faults: BTreeMap::new(),
+        complaints: Vec::new(),
+        resident: Vec::new(),
+    };
+    let (until, mut running) = (Duration::from_secs_f64(args.minutes * 60.0), running);
+    soaked.inject(args, &mut faults, until)?;
+    ensure!(wait(&mut running)?, "the load failed");
+    soaked.report = read_json(&out)?;
+    Ok(soaked)
+}
+
+fn wait(load: &mut Running) -> Result<bool> {
+    Ok(load.wait()?.status.success())
+}
+
+impl Soaked {
+    /// A fault every second or so.
+    fn inject(&mut self, args: &SoakArgs, faults: &mut Faults<'_>, until: Duration) -> Result<()> {
+        let mut random = fastrand::Rng::with_seed(args.seed);
+        let started = Instant::now();
+        while started.elapsed() < until {
+            let fault = Fault::ALL[random.usize(..Fault::ALL.len())];
+            if let Err(error) = faults.inject(fault) {
+                eprintln!("{}: {error:#}", fault.name());
+                self.complaints.push(format!("{}: {error:#}", fault.name()));
+            }
+            *self.faults.entry(fault.name()).or_default() += 1;
+            self.resident.push(resident_bytes(faults.served.server.pid()));
+            std::thread::sleep(Duration::from_millis(random.u64(100..1500)));
+        }
+        Ok(())
+    }
+
+    /// Median resident memory of the last quarter ÷ that of the second.
+    fn growth(&self) -> f64 {
+        let quarter = (self.resident.len() / 4).max(1);
+        let last = median(&self.resident[self.resident.len().saturating_sub(quarter)..]);
+        let second = median(self.resident.get(quarter..2 * quarter).unwrap_or(&self.resident));
+        last / second
+    }
+
+    /// Everything that should not have happened, in words.
+    fn harm(&self, panicked: usize, stopped_well: bool) -> Vec<String> {
+        let mut harm = self.complaints.clone();
+        let LoadReport { sent, answered, .. } = self.report;
+        if sent != answered {
+            harm.push(format!("{sent} requests were sent and {answered} answered"));
+        }
+        let failed = self.report.other_than(&["OK"]);
+        if failed > 0 {
+            let failures = &self.report.failures;
+            harm.push(format!("{failed} good requests failed: {failures:?}"));
+        }
+        if self.growth() > FLAT {
+            harm.push(format!("resident memory grew by a factor of {:.3}", self.growth()));
+        }
+        if panicked > 0 {
+            harm.push(format!("{panicked} panics are in the server's log"));
+        }
+        if !stopped_well {
+            harm.push("the server did not end with 0".to_owned());
+        }
+        harm
+    }
+
+    fn line(&self, args: &SoakArgs, rate: f64, harm: &[String]) -> String {
+        let latency = self.report.latency_ms;
+        json!({
+            "passed": harm.is_empty(),
+            "minutes": args.minutes,
+            "rate": rate,
+            "sent": self.report.sent,
+            "answered": self.report.answered,
+            "codes": self.report.codes,
+            "p50_ms": latency.map(|latency| latency.p50),
+            "p99_ms": latency.map(|latency| latency.p99),
+            "faults": self.faults,
+            "resident_growth": self.growth(),
+            "harm": harm,
+        })
+        .to_string()
+    }
+}
+
+fn median(values: &[u64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).map_or(f64::NAN, |&value| value as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soaked(resident: Vec<u64>, codes: &[(&str, u64)]) -> Soaked {
+        let codes: BTreeMap<String, u64> =
+            codes.iter().map(|&(code, count)| (code.to_owned(), count)).collect();
+        let sent = codes.values().sum();
+        let report = LoadReport { codes, sent, answered: sent, ..LoadReport::default() };
+        Soaked { report, faults: [].into(), complaints: Vec::new(), resident }
+    }
+
+    #[test]
+    fn warming_up_is_no_growth_and_a_leak_is() {
+        let flat = soaked(vec![10, 50, 100, 100, 101, 99, 100, 102], &[("OK", 5)]);
+        assert_eq!(flat.harm(0, true), Vec::<String>::new());
+        let leak = soaked((0..100).map(|i| 100 + i).collect(), &[("OK", 5)]);
+        assert!(leak.harm(0, true)[0].starts_with("resident memory grew"));
+    }
+
+    #[test]
+    fn every_harm_is_named() {
+        let mut soaked = soaked(vec![1; 8], &[("OK", 5), ("INTERNAL", 2)]);
+        soaked.report.sent += 1;
+        let harm = soaked.harm(3, false).join("; ");
+        for word in ["8 requests were sent and 7 answered", "2 good requests failed", "3 panics"] {
+            assert!(harm.contains(word), "{harm}");
+        }
+        assert!(harm.ends_with("did not end with 0"), "{harm}");
+    }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask fuzz`: broken input for every reader, for as long as one likes.
+//!
+//! What comes from the network is fuzzed with libFuzzer. Its coverage counters are a pass of LLVM
+//! that the stable compiler knows by `-Cpasses`, so no other toolchain is needed; the addresses
+//! are not sanitised, which safe code does without. What comes from files is mutated by the tests
+//! of the crates that read it, with libtorch as it was built already.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use crate::setup;
+use crate::workspace::Workspace;
+
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// As cargo-fuzz sets them. `fuzzing` makes readers of pictures skip checksums, which no mutation
+/// would pass.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
+                        -Cllvm-args=-sanitizer-coverage-level=4 \
+                        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                        -Cllvm-args=-sanitizer-coverage-pc-table \
+                        -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Seconds that a test of a broken reader mutates; `protoguard_fuzz::SECONDS_VARIABLE`.
+const SECONDS_VARIABLE: &str = "PROTOGUARD_FUZZ_SECONDS";
+
+/// Flags of `fuzz`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FuzzArgs {
+    /// Readers to fuzz, one after the other [default: all]
+    #[arg(value_enum)]
+    targets: Vec<Target>,
+    /// Seconds for each
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+}
+
+/// A reader of bytes that others made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Messages to clips, with coverage
+    Request,
+    /// Pictures to frames, with coverage
+    Image,
+    /// Broken requests to a served service, over a socket
+    Service,
+    /// Files to checkpoints
+    Checkpoint,
+    /// Files to configurations of the trainer
+    TrainerConfig,
+    /// Files to configurations of the server
+    ServerConfig,
+}
+
+/// How a target is run.
+enum Run {
+    /// A program of libFuzzer.
+    Program(&'static str),
+    /// A test that mutates for the time that a variable gives it.
+    Test { package: &'static str, arguments: &'static [&'static str] },
+}
+
+impl Target {
+    /// What `cargo xtask ci` runs beside the tests, which mutate a little each time.
+    pub(crate) const WITH_COVERAGE: [Self; 2] = [Self::Request, Self::Image];
+
+    fn run(self) -> Run {
+        let test = |package| Run::Test { package, arguments: &["--test", "mutated"] };
+        match self {
+            Self::Request => Run::Program("request"),
+            Self::Image => Run::Program("image"),
+            Self::Service => test("protoguard-service"),
+            Self::Checkpoint => test("protoguard-model"),
+            Self::TrainerConfig => test("protoguard-trainer"),
+            Self::ServerConfig => Run::Test {
+                package: "protoguard-server",
+                arguments: &["--bin", "protoguard-server", "config::mutated"],
+            },
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Fuzzes.
+///
+/// # Errors
+/// When a reader panics, hangs or takes too much memory; the input is named above.
+pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
+    let all = Target::value_variants();
+    let targets = if args.targets.is_empty() { all } else { &args.targets };
+    if targets.iter().any(|target| matches!(target.run(), Run::Test { .. })) {
+        setup::run(workspace, None)?;
+    }
+    targets.iter().try_for_each(|&target| fuzz(workspace, target, args.seconds))
+}
+
+/// Fuzzes one reader.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn fuzz(workspace: &Workspace, target: Target, seconds: u32) -> Result<()> {
+    let name = target.name();
+    eprintln!("\n== fuzzing {name} for {seconds} s");
+    let mut command = match target.run() {
+        Run::Program(program) => Guided::build(workspace)?.command(program, seconds)?,
+        Run::Test { package, arguments } => {
+            let mut cargo = workspace.cargo(&["test", "--quiet", "--package", package]);
+            cargo.args(arguments).env(SECONDS_VARIABLE, seconds.to_string());
+            cargo
+        }
+    };
+    let status = command.status().with_context(|| format!("{name} cannot be started"))?;
+    ensure!(status.success(), "{name}: {status}; the offending input is named above");
+    Ok(())
+}
+
+/// Programs with coverage counters.
+struct Guided {
+    folder: PathBuf,
+}
+
+impl Guided {
+    /// Builds them, in a folder of their own: the flags differ from everyone else's.
+    fn build(workspace: &Workspace) -> Result<Self> {
+        let folder = workspace.root().join("target/fuzz");
+        let mut cargo = workspace.cargo(&["build", "--quiet", "--package", "protoguard-fuzz"]);
+        // A target that is named keeps the flags from build scripts and macros.
+        cargo.args(["--features", "targets", "--bins", "--target", TRIPLE]).arg("--target-dir");
+        let status = cargo.arg(&folder).env("RUSTFLAGS", COVERAGE).status()?;
+        ensure!(status.success(), "the fuzz targets do not build");
+        let guided = Self { folder };
+        let seeds = guided.program("fuzz-seeds").arg(guided.folder.join("seeds")).status()?;
+        ensure!(seeds.success(), "the seeds cannot be written");
+        Ok(guided)
+    }
+
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.folder.join(TRIPLE).join("debug").join(name))
+    }
+
+    /// The corpus grows from run to run; inputs that break something are kept beside it.
+    fn command(&self, target: &str, seconds: u32) -> Result<Command> {
+        let [corpus, broken] = ["corpus", "broken"].map(|name| self.folder.join(name).join(target));
+        for folder in [&corpus, &broken] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("{} cannot be made", folder.display()))?;
+        }
+        let mut command = self.program(&format!("fuzz-{target}"));
+        command.arg(corpus).arg(self.folder.join("seeds").join(target));
+        command.arg(format!("-artifact_prefix={}/", broken.display()));
+        command.arg(format!("-max_total_time={seconds}"));
+        command.args([
+            "-timeout=10",
+            "-rss_limit_mb=1024",
+            "-max_len=20000",
+            "-print_final_stats=1",
+        ]);
+        Ok(command)
+    }
+}
