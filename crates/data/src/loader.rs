@@ -26,9 +26,11 @@ pub struct LoaderConfig {
 
 /// Where a clip begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
-    video: usize,
-    start: usize,
+pub struct Position {
+    /// Index of its video.
+    pub video: usize,
+    /// Index of its oldest frame in that video.
+    pub start: usize,
 }
 
 /// Every clip of the training videos, once an epoch, in an order that depends only on the seed
@@ -112,6 +114,12 @@ impl EpochBatches {
     /// [`EpochBatches::skip_batches`].
     pub fn position(&self) -> usize {
         self.next
+    }
+
+    /// Where the clips of a batch come from, to name them when they make trouble; empty past the
+    /// last batch.
+    pub fn positions(&self, batch: usize) -> &[Position] {
+        self.order.chunks_exact(self.config.batch_size.max(1)).nth(batch).unwrap_or(&[])
     }
 
     fn total(&self) -> usize {

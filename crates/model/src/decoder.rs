@@ -2,7 +2,7 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use crate::Result;
-use crate::layer::{Layer, Mode, Pair};
+use crate::layer::{Layer, Mode, Pair, at_least_f32};
 use crate::plan::{DecoderPlan, StagePlan};
 
 /// Either decoder: a pair at the bottleneck, three times up-convolution and pair, and a last
@@ -48,7 +48,7 @@ impl Decoder {
             let up = stage.up.forward(&x, mode)?;
             x = stage.pair.forward(&Tensor::f_cat(&[skip, &up], 1)?, mode)?;
         }
-        Ok(self.last.forward(&x, mode)?.f_tanh()?)
+        Ok(at_least_f32(&self.last.forward(&x, mode)?)?.f_tanh()?)
     }
 
     /// The RGB difference `[B, 3t, S, S]`. The last layer is linear: tanh cannot reach ±2.

@@ -50,6 +50,19 @@ impl MemoryHealth {
     }
 }
 
+/// What a [`HealthMeter`] has gathered, as plain numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthSums {
+    /// Queries by item.
+    counts: Vec<f64>,
+    /// Sums over clips of both traces.
+    traces: Vec<f64>,
+    /// Of the last batch.
+    pairwise_cosine: f64,
+    clips: usize,
+}
+
 /// Gathers the health of many batches on the device, with one synchronisation when it is read.
 #[derive(Debug, Default)]
 pub struct HealthMeter {
@@ -96,6 +109,37 @@ impl HealthMeter {
             });
             Ok(())
         })
+    }
+
+    /// What was gathered so far, for a run that is to go on later; synchronises the device.
+    ///
+    /// # Errors
+    /// When the device failed in the meantime.
+    pub fn sums(&self) -> Result<Option<HealthSums>> {
+        let Some(sums) = &self.sums else { return Ok(None) };
+        let values = |x: &Tensor| Ok::<_, crate::ModelError>(Vec::<f64>::try_from(x)?);
+        Ok(Some(HealthSums {
+            counts: values(&sums.counts)?,
+            traces: values(&sums.traces)?,
+            pairwise_cosine: f64::try_from(&sums.pairwise_cosine)?,
+            clips: sums.clips,
+        }))
+    }
+
+    /// A meter that goes on from `sums`.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn from_sums(sums: Option<&HealthSums>, device: tch::Device) -> Result<Self> {
+        let Some(sums) = sums else { return Ok(Self::new()) };
+        let tensor = |values: &[f64]| Tensor::f_from_slice(values)?.f_to_device(device);
+        let sums = Sums {
+            counts: tensor(&sums.counts)?,
+            traces: tensor(&sums.traces)?,
+            pairwise_cosine: tensor(&[sums.pairwise_cosine])?.f_squeeze()?,
+            clips: sums.clips,
+        };
+        Ok(Self { sums: Some(sums) })
     }
 
     /// The health over everything observed, or nothing before the first batch.

@@ -50,11 +50,12 @@ impl Layer {
 
     /// `[B, inputs, h, w]` → `[B, outputs, h, w]`, or twice the side for an up-convolution.
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let bias = Some(&self.bias);
+        // A copy in reduced precision; the gradient comes back to the master in its own kind.
+        let (weight, bias) = (in_kind_of(&self.weight, x)?, in_kind_of(&self.bias, x)?);
         let x = if self.up {
-            x.f_conv_transpose2d(&self.weight, bias, [2, 2], [1, 1], [1, 1], 1, [1, 1])?
+            x.f_conv_transpose2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1, [1, 1])?
         } else {
-            x.f_conv2d(&self.weight, bias, [1, 1], [1, 1], [1, 1], 1)?
+            x.f_conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)?
         };
         let Some(norm) = &self.norm else { return Ok(x) };
         Ok(norm.forward(&x, mode)?.f_relu_()?)
@@ -103,6 +104,13 @@ impl Pair {
         let [first, second] = &self.0;
         second.forward(&first.forward(x, mode)?, mode)
     }
+}
+
+fn in_kind_of(variable: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if variable.kind() == x.kind() {
+        return Ok(variable.shallow_clone());
+    }
+    Ok(variable.f_to_kind(x.kind())?)
 }
 
 /// Memory arithmetic is never below f32, even where the convolutions are.

@@ -50,7 +50,7 @@ pub use device::{DeviceError, DeviceSpec};
 pub use encoder::Encoding;
 pub use error::{ModelError, Result};
 pub use graph::InferenceGraph;
-pub use health::{HealthMeter, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
+pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use native::{

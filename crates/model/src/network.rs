@@ -12,6 +12,7 @@ use crate::encoder::{Encoder, Encoding};
 use crate::layer::Mode;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
 use crate::plan::{MEMORY_ITEMS, NetworkPlan};
+use crate::precision::Precision;
 
 /// The model of one thread on one device.
 ///
@@ -25,6 +26,7 @@ pub struct Network {
     memory: Option<Memory>,
     prediction: Decoder,
     motion: Option<Decoder>,
+    training_precision: Precision,
 }
 
 /// A tensor and the path of the variable that it is. The tensor shares the variable's storage.
@@ -93,6 +95,7 @@ impl Network {
             motion: plan.motion.as_ref().map(|plan| Decoder::new(&root, plan)).transpose()?,
             config: config.clone(),
             variables,
+            training_precision: Precision::F32,
         })
     }
 
@@ -124,6 +127,14 @@ impl Network {
     /// Casts every variable; the memory computes in at least f32 whatever the kind.
     pub fn set_kind(&mut self, kind: Kind) {
         self.variables.set_kind(kind);
+    }
+
+    /// Chooses what [`Network::forward_training`] computes in; f32 at first. With bf16,
+    /// convolutions, their activations and gradients are bf16, from copies of the weights made in
+    /// every step; the weights, BatchNorm's statistics, the memory and losses stay f32, so that a
+    /// step too small for bf16's 8 bits is not lost.
+    pub fn set_training_precision(&mut self, precision: Precision) {
+        self.training_precision = precision;
     }
 
     /// What the optimiser trains, ordered by name.
@@ -162,7 +173,8 @@ impl Network {
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
-        let Encoding { z, skips } = self.encoder.forward(&batch.input, Mode::Training)?;
+        let input = self.training_input(&batch.input)?;
+        let Encoding { z, skips } = self.encoder.forward(&input, Mode::Training)?;
         let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
         let z_hat = match &memory {
             Some(pass) => pass.z_hat(&z)?,
@@ -175,6 +187,14 @@ impl Network {
             .map(|motion| motion.generate_difference(&z_hat, Mode::Training))
             .transpose()?;
         Ok(TrainingPass { prediction, difference, z, memory })
+    }
+
+    /// Layers compute in the kind of what they are given, so that the first decides.
+    fn training_input(&self, input: &Tensor) -> Result<Tensor> {
+        match self.training_precision.on(self.device()) {
+            Precision::Bf16 => Ok(input.f_to_kind(Kind::BFloat16)?),
+            _ => Ok(input.shallow_clone()),
+        }
     }
 
     /// Stores the memory that `pass` formed, once the optimiser has stepped. With

@@ -1,13 +1,58 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use protoguard_core::normalise::FrameScore;
+use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{Calibration, CalibrationError, ClipShape, Scorer};
-use protoguard_data::DecodedVideo;
+use protoguard_data::{DecodedVideo, Half};
+use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
 
-use crate::progress;
+use crate::cli::CalibrateArgs;
 use crate::scoring::{ScoringError, ScoringOptions, score_video};
+use crate::source::{Source, name_of};
+use crate::{output, progress};
+
+/// The `calibrate` command: adds, or replaces, the calibration of a scene, measured on normal
+/// video of its camera. Weights stay as they are; the checkpoint gets a new hash.
+///
+/// # Errors
+/// When the checkpoint or the data cannot be read, the scene has no name, or the file cannot be
+/// written.
+pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
+    output::check(&args.out, args.overwrite)?;
+    anyhow::ensure!(!args.scene.is_empty(), "--scene is empty; a name is needed");
+    let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
+    let shape = checkpoint.content().model.shape;
+    let source = Source::open(&args.data, &args.source)?;
+    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
+    videos.iter_mut().for_each(|video| video.scene = Some(args.scene.clone()));
+    let options = ScorerOptions {
+        name: name_of(&args.checkpoint),
+        device: args.device.parse()?,
+        threads: (args.threads > 0).then_some(args.threads),
+        libtorch: args.libtorch.clone(),
+        precision: Precision::F32,
+    };
+    let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
+    let gamma = checkpoint.content().calibrations.first().map_or(GAMMA, |c| c.normaliser.gamma);
+    let found = calibrate(&mut scorer, &videos, shape, gamma)?;
+    let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
+    let of_scene = |calibration: &Calibration| calibration.scene.as_ref() == Some(&args.scene);
+    content.calibrations.retain(|calibration| !of_scene(calibration));
+    content.calibrations.extend(found.into_iter().filter(of_scene));
+    let checkpoint = Checkpoint::new(content)?;
+    checkpoint.write(&args.out)?;
+    let frames: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
+    tracing::info!(
+        version = checkpoint.version(),
+        scene = args.scene,
+        frames,
+        "wrote {}",
+        args.out.display()
+    );
+    Ok(())
+}
 
 /// Why no calibration could be made.
 #[derive(Debug, thiserror::Error)]

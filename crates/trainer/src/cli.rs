@@ -23,6 +23,19 @@ pub struct Cli {
 pub enum Command {
     /// Train a model on normal video and write a checkpoint.
     Train(TrainArgs),
+    /// Print the effective configuration, with where every value comes from
+    Config(ConfigArgs),
+    /// Show what a checkpoint says of itself
+    Show(ShowArgs),
+    /// Write a checkpoint for serving: without optimiser state, smaller where asked
+    Export(ExportArgs),
+    /// Calibrate a checkpoint on normal video of another camera, without training
+    Calibrate(CalibrateArgs),
+    /// Measure a training step on drawn scenes
+    #[command(hide = true)]
+    Step(StepArgs),
+    /// Train and measure a grid of configurations, and print a table
+    Ablate(AblateArgs),
     /// Measure a checkpoint on labelled test video, beside the copy-frame baseline.
     Evaluate(EvaluateArgs),
     /// Report what a data set holds: videos, sizes, labels, and everything odd.
@@ -52,12 +65,35 @@ pub struct TrainArgs {
     /// Set any key, such as --set loss.within=mean (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Go on with an unfinished run, from the state beside --out
+    #[arg(long)]
+    pub resume: bool,
+    /// JSON lines of the run, - for standard output [default: --out with .log.jsonl after it]
+    #[arg(long, value_name = "FILE")]
+    pub log_out: Option<PathBuf>,
+    /// Folder for TensorBoard's event files
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Print the effective configuration and stop
     #[arg(long)]
     pub print_config: bool,
     /// Folder of libtorch_cuda.so, for cuda devices
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub libtorch: Option<PathBuf>,
+    /// Short names of the keys that are set most.
+    #[command(flatten)]
+    pub short: ShortFlags,
+}
+
+/// Flags of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// TOML file with the tables model, loss and training
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Set any key, such as --set loss.within=mean (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Short names of the keys that are set most.
     #[command(flatten)]
     pub short: ShortFlags,
@@ -121,6 +157,135 @@ impl ShortFlags {
         .flatten()
         .collect()
     }
+}
+
+/// Flags of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Checkpoint to look at
+    pub checkpoint: PathBuf,
+    /// As JSON, with everything but the tensors
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Checkpoint to export
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// File to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Store the weights of convolutions in 16 bits; they are computed with as before
+    #[arg(long)]
+    pub f16: bool,
+    /// Leave the motion branch out: scores stay, RGB-difference maps go
+    #[arg(long)]
+    pub without_motion: bool,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Flags of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Checkpoint to start from
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// Normal video that the model was not trained on, of any layout: see --layout
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Name of the camera's scene, as requests will give it
+    #[arg(long)]
+    pub scene: String,
+    /// File to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Clips a forward pass
+    #[arg(long, default_value_t = 8)]
+    pub batch_size: usize,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// CPU threads, 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder of libtorch_cuda.so, for cuda devices
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub libtorch: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Flags of `step`.
+#[derive(Debug, Args)]
+pub struct StepArgs {
+    /// Height and width of frames
+    #[arg(long, default_value_t = 256)]
+    pub side: usize,
+    /// Frames that predict the next
+    #[arg(long, default_value_t = 4)]
+    pub past_frames: usize,
+    /// Channels of the first level
+    #[arg(long, default_value_t = 64)]
+    pub base_width: usize,
+    /// Clips a step
+    #[arg(long, default_value_t = 4)]
+    pub batch_size: usize,
+    /// auto, f32 or bf16
+    #[arg(long, default_value = "f32")]
+    pub precision: Precision,
+    /// CPU threads, 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// First steps, on one batch, whose losses are printed
+    #[arg(long, default_value_t = 2)]
+    pub check: usize,
+    /// Steps after them that are timed
+    #[arg(long, default_value_t = 3)]
+    pub steps: usize,
+    /// Write weights and clips of the checked steps for another implementation
+    #[arg(long, value_name = "FILE")]
+    pub case: Option<PathBuf>,
+    /// Measure evaluate's loop beside the forward pass alone, too
+    #[arg(long)]
+    pub evaluate: bool,
+}
+
+/// Flags of `ablate`.
+#[derive(Debug, Args)]
+pub struct AblateArgs {
+    /// TOML file of the grid
+    #[arg(long)]
+    pub grid: PathBuf,
+    /// Data set with normal training video and labelled test video, of any layout: see --layout
+    #[arg(long, required_unless_present = "list")]
+    pub data: Option<PathBuf>,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Labels as .npy [default: those in the data set folder]
+    #[arg(long)]
+    pub labels: Option<PathBuf>,
+    /// Folder for the runs and the table
+    #[arg(long, required_unless_present = "list")]
+    pub out: Option<PathBuf>,
+    /// Run this cell alone, counted from 0
+    #[arg(long, env = "JOB_COMPLETION_INDEX")]
+    pub index: Option<usize>,
+    /// List the cells and stop
+    #[arg(long)]
+    pub list: bool,
+    /// Folder of libtorch_cuda.so, for cuda devices
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub libtorch: Option<PathBuf>,
 }
 
 /// Flags of `evaluate`.

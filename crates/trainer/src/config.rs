@@ -3,12 +3,17 @@
 //! The structs are the manual: every key of the TOML file is a field here or in
 //! [`protoguard_model::ModelConfig`] and [`protoguard_model::LossConfig`].
 
+mod origin;
+
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
 use protoguard_core::normalise::GAMMA;
-use protoguard_model::{LossConfig, ModelConfig};
+use protoguard_model::{LossConfig, ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use origin::leaves;
+pub use origin::{Effective, Origin, run};
 
 /// Prefix of environment variables, such as `PROTOGUARD_TRAINER__TRAINING__EPOCHS=10`.
 pub const ENVIRONMENT_PREFIX: &str = "PROTOGUARD_TRAINER";
@@ -31,8 +36,11 @@ pub struct TrainerConfig {
 pub struct TrainingConfig {
     /// Passes over the training clips. 60 suits Ped2 and Avenue, 10 ShanghaiTech.
     pub epochs: u64,
-    /// Clips a step; the last partial batch of an epoch is dropped.
+    /// Clips a forward pass; the last partial batch of an epoch is dropped.
     pub batch_size: usize,
+    /// Forward passes whose gradients are averaged into one step of the optimiser. BatchNorm's
+    /// statistics and the memory follow every pass, which they see one at a time.
+    pub accumulate: usize,
     /// Adam's learning rate in the first epoch; it falls to 0 along a cosine.
     pub learning_rate: f64,
     /// Seeds the weights and the order of clips.
@@ -45,6 +53,20 @@ pub struct TrainingConfig {
     pub device: String,
     /// CPU threads of the forward and backward pass; 0 for as many as there are cores.
     pub threads: usize,
+    /// What convolutions compute in: `f32`, `bf16`, or `auto` for bf16 where the processor
+    /// multiplies it natively and on GPUs. Weights, memory, losses and statistics are f32 always.
+    pub precision: Precision,
+    /// Whether GPUs may multiply f32 with 10 bits of mantissa (TF32).
+    pub tf32: bool,
+    /// Whether operations that give other sums each time are refused. The CPU's need no refusing:
+    /// with a fixed number of threads a seed decides every bit there.
+    pub deterministic: bool,
+    /// Steps between two saves of the state that `--resume` goes on from; 0 for none by steps.
+    pub save_steps: u64,
+    /// Minutes between two saves; 0 for none by time.
+    pub save_minutes: f64,
+    /// Steps between two records in the log.
+    pub log_steps: u64,
 }
 
 impl Default for TrainingConfig {
@@ -52,12 +74,19 @@ impl Default for TrainingConfig {
         Self {
             epochs: 60,
             batch_size: 4,
+            accumulate: 1,
             learning_rate: 2e-4,
             seed: 0,
             held_out: 0.1,
             gamma: GAMMA,
             device: "cpu".to_owned(),
             threads: 0,
+            precision: Precision::F32,
+            tf32: false,
+            deterministic: false,
+            save_steps: 0,
+            save_minutes: 10.0,
+            log_steps: 10,
         }
     }
 }
@@ -100,6 +129,34 @@ pub struct Layers<'a> {
     pub flags: Vec<Override>,
 }
 
+impl Layers<'_> {
+    fn build(&self) -> Result<Config, ConfigError> {
+        // The defaults are a layer, so that a key of a table may be set without its neighbours.
+        let defaults = Config::try_from(&TrainerConfig::default())?;
+        let mut builder = Config::builder().add_source(defaults);
+        if let Some(path) = self.file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__");
+        builder = builder.add_source(environment.separator("__").try_parsing(true));
+        for pair in self.set {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| ConfigError::Set { found: pair.clone() })?;
+            builder = builder.set_override(key.trim(), parse_value(value.trim()))?;
+        }
+        for flag in &self.flags {
+            builder = builder.set_override(flag.key, flag.value.clone())?;
+        }
+        Ok(builder.build()?)
+    }
+
+    fn flag_keys(&self) -> Vec<&str> {
+        let set =
+            self.set.iter().filter_map(|pair| pair.split_once('=')).map(|(key, _)| key.trim());
+        set.chain(self.flags.iter().map(|flag| flag.key)).collect()
+    }
+}
+
 /// One key set by a flag.
 #[derive(Clone, Debug)]
 pub struct Override {
@@ -115,22 +172,11 @@ impl TrainerConfig {
     /// # Errors
     /// When a layer cannot be read, a key is unknown, or a value is out of range.
     pub fn load(layers: &Layers<'_>) -> Result<Self, ConfigError> {
-        // The defaults are a layer, so that a key of a table may be set without its neighbours.
-        let mut builder = Config::builder().add_source(Config::try_from(&Self::default())?);
-        if let Some(path) = layers.file {
-            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
-        }
-        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX).prefix_separator("__");
-        builder = builder.add_source(environment.separator("__").try_parsing(true));
-        for pair in layers.set {
-            let (key, value) =
-                pair.split_once('=').ok_or_else(|| ConfigError::Set { found: pair.clone() })?;
-            builder = builder.set_override(key.trim(), parse_value(value.trim()))?;
-        }
-        for flag in &layers.flags {
-            builder = builder.set_override(flag.key, flag.value.clone())?;
-        }
-        let config: Self = builder.build()?.try_deserialize()?;
+        Self::from_layers(&layers.build()?)
+    }
+
+    fn from_layers(sources: &Config) -> Result<Self, ConfigError> {
+        let config: Self = sources.clone().try_deserialize()?;
         config.validate()?;
         Ok(config)
     }
@@ -155,6 +201,16 @@ impl TrainerConfig {
             "at least 1 is needed",
         )?;
         check(rate > 0.0 && rate <= 1.0, "learning_rate", &rate, "accepted: above 0, at most 1")?;
+        check(
+            training.accumulate >= 1,
+            "accumulate",
+            &training.accumulate,
+            "at least 1 is needed",
+        )?;
+        check(training.log_steps >= 1, "log_steps", &training.log_steps, "at least 1 is needed")?;
+        let minutes = training.save_minutes;
+        let in_range = minutes.is_finite() && minutes >= 0.0;
+        check(in_range, "save_minutes", &minutes, "accepted: 0 or more")?;
         let share = training.held_out;
         check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
         check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")

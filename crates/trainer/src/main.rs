@@ -1,4 +1,4 @@
-//! `protoguard-trainer`: train, evaluate, inspect, synth.
+//! `protoguard-trainer`: its commands are in [`protoguard_trainer::cli`].
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

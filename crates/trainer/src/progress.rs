@@ -1,11 +1,84 @@
 //! Bars on a terminal, nothing elsewhere: a log is no place for one.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 /// A bar of `length` steps that shows the time left and a message of the caller's.
 pub fn bar(length: u64, title: &str) -> ProgressBar {
-    let template = format!("{title:<12} [{{bar:30}}] {{pos}}/{{len}} {{eta}} left {{msg}}");
+    styled(length, &format!("{title:<12} [{{bar:30}}] {{pos}}/{{len}} {{eta}} left {{msg}}"))
+}
+
+/// The bar of a training run, whose time left is not in proportion to its steps: see [`Pace`].
+pub(crate) fn training_bar(length: u64) -> ProgressBar {
+    styled(length, "training     [{bar:30}] {pos}/{len} {msg}")
+}
+
+fn styled(length: u64, template: &str) -> ProgressBar {
     let style =
-        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style.progress_chars("=> "))
+}
+
+/// How long the rest of a run takes: its steps, the held-out clips after every epoch, and the
+/// calibration over the same clips at the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace {
+    steps: u64,
+    step_seconds: f64,
+    held_out_seconds: Option<f64>,
+    /// Before the first pass over the held-out clips, what it costs in steps.
+    held_out_steps: f64,
+}
+
+impl Pace {
+    /// Steps that are too few to judge by: the first ones also warm up.
+    const FEW: u64 = 3;
+    /// Share of the newest step in the mean.
+    const NEWEST: f64 = 0.05;
+
+    /// Knows nothing yet; a pass over the held-out clips is taken to cost so many steps.
+    pub(crate) fn new(held_out_steps: f64) -> Self {
+        Self { held_out_steps, ..Self::default() }
+    }
+
+    /// Takes a step's time into account; old ones fade.
+    pub(crate) fn step(&mut self, seconds: f64) {
+        self.steps += 1;
+        let share = if self.steps <= Self::FEW { 1.0 } else { Self::NEWEST };
+        self.step_seconds += share * (seconds - self.step_seconds);
+    }
+
+    /// Takes a pass over the held-out clips into account.
+    pub(crate) fn held_out(&mut self, seconds: f64) {
+        self.held_out_seconds = Some(seconds);
+    }
+
+    /// What is left in words, or that it is too early to say.
+    pub(crate) fn left(&self, steps: u64, epochs: u64) -> String {
+        if self.steps < Self::FEW {
+            return "estimating".to_owned();
+        }
+        let held_out = self.held_out_seconds.unwrap_or(self.held_out_steps * self.step_seconds);
+        let seconds = steps as f64 * self.step_seconds + (epochs + 1) as f64 * held_out;
+        format!("about {} left", HumanDuration(Duration::from_secs_f64(seconds.max(0.0))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_counts_what_comes_after_the_steps() {
+        let mut pace = Pace::new(10.0);
+        pace.step(9.0);
+        assert_eq!(pace.left(100, 1), "estimating");
+        pace.step(2.0);
+        pace.step(2.0);
+        // 100 steps of 2 s, and twice 10 steps' worth of held-out clips.
+        assert_eq!(pace.left(100, 1), "about 4 minutes left");
+        pace.held_out(1700.0);
+        assert_eq!(pace.left(100, 1), "about 1 hour left");
+    }
 }

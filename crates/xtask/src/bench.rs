@@ -11,6 +11,7 @@ mod results;
 mod scrape;
 mod service;
 mod soak;
+mod training;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ use crate::workspace::Workspace;
 pub(crate) enum BenchCommand {
     /// The ratios E1 to E9 of the service, into benches/results/
     Service(service::ServiceArgs),
+    /// A training step beside the same step in PyTorch, into benches/results/
+    Training(training::TrainingArgs),
     /// Serve at 70 % load for a while with faults thrown in, and look for any harm
     Soak(soak::SoakArgs),
 }
@@ -34,6 +37,7 @@ pub(crate) enum BenchCommand {
 pub(crate) fn run(workspace: &Workspace, command: &BenchCommand) -> Result<ExitCode> {
     match command {
         BenchCommand::Service(args) => service::run(workspace, args),
+        BenchCommand::Training(args) => training::run(workspace, args),
         BenchCommand::Soak(args) => soak::run(workspace, args),
     }
 }

@@ -14,6 +14,7 @@
 //! without passing the checks.
 
 mod array;
+mod array_file;
 mod error;
 mod golden;
 mod hash;
@@ -22,12 +23,13 @@ mod read;
 mod validate;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use protoguard_core::Calibration;
 
 pub use array::{Array, Dtype};
+pub use array_file::ArrayFile;
 pub use error::CheckpointError;
 pub use golden::Golden;
 pub use metadata::{GoldenScores, Preprocessing, SCALING, TrainingRecord};
@@ -98,7 +100,9 @@ impl Checkpoint {
     /// # Errors
     /// When the file system refuses; what lay at `path` is then as before.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        write::write(self, path.as_ref())
+        let text = self.content.metadata_json()?;
+        let metadata = envelope(METADATA_KEY, &self.hash, &text)?;
+        write::write(path.as_ref(), metadata, &self.content.named_arrays())
     }
 
     /// What it is made of.
@@ -151,6 +155,30 @@ impl CheckpointContent {
         let golden = golden.map(|g| (GOLDEN_CLIP.to_owned(), Cow::Owned(g.to_array())));
         tensors.chain(optimizer).map(borrow).chain(golden).collect()
     }
+}
+
+/// The entry of a file's header: its format, its hash and its content.
+fn envelope(
+    key: &str,
+    hash: &str,
+    content: &str,
+) -> Result<HashMap<String, String>, CheckpointError> {
+    let content: serde_json::Value = serde_json::from_str(content).map_err(metadata_error)?;
+    let envelope = serde_json::json!({
+        "format_version": FORMAT_VERSION,
+        "content_hash": hash,
+        "content": content,
+    });
+    Ok(HashMap::from([(key.to_owned(), envelope.to_string())]))
+}
+
+/// Ends the name of a file that is still being written.
+pub const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Begins the name under which the file at `path` is written before it is renamed. A program that
+/// was killed in between leaves such a file behind.
+pub fn temporary_prefix(path: &Path) -> String {
+    format!(".{}-", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn metadata_error(error: serde_json::Error) -> CheckpointError {

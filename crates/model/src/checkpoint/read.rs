@@ -25,25 +25,38 @@ struct Envelope {
     content: serde_json::Value,
 }
 
+/// A file whose header and lengths are sound; its hash is not yet checked.
+pub(super) struct Unproven {
+    pub(super) content_hash: String,
+    pub(super) content: serde_json::Value,
+    pub(super) arrays: BTreeMap<String, Array>,
+}
+
 pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let Unproven { content_hash, content, arrays } = read_arrays_of(path, METADATA_KEY)?;
+    let text = content.to_string();
+    let metadata: Metadata = serde_json::from_value(content).map_err(metadata_error)?;
+    let content = assemble(metadata, arrays)?;
+    validate::validate(&content)?;
+    let found = hash::of(&text, &content.named_arrays());
+    if found != content_hash {
+        return Err(CheckpointError::Hash { found, expected: content_hash });
+    }
+    Ok(Checkpoint { content, hash: found })
+}
+
+/// Everything in a file of ours under `key`, which tells its kind.
+pub(super) fn read_arrays_of(path: &Path, key: &str) -> Result<Unproven, CheckpointError> {
     let bytes = read_file(path)?;
     let not_a_checkpoint = |reason: String| not_a_checkpoint(path, reason);
     let (_, header) =
         SafeTensors::read_metadata(&bytes).map_err(|error| not_a_checkpoint(error.to_string()))?;
-    let envelope = read_envelope(&header).ok_or_else(|| {
-        not_a_checkpoint(format!("its header has no {METADATA_KEY:?} metadata"))
-    })??;
+    let envelope = read_envelope(&header, key)
+        .ok_or_else(|| not_a_checkpoint(format!("its header has no {key:?} metadata")))??;
     let tensors =
         SafeTensors::deserialize(&bytes).map_err(|error| not_a_checkpoint(error.to_string()))?;
-    let text = envelope.content.to_string();
-    let metadata: Metadata = serde_json::from_value(envelope.content).map_err(metadata_error)?;
-    let content = assemble(metadata, read_arrays(&tensors)?)?;
-    validate::validate(&content)?;
-    let found = hash::of(&text, &content.named_arrays());
-    if found != envelope.content_hash {
-        return Err(CheckpointError::Hash { found, expected: envelope.content_hash });
-    }
-    Ok(Checkpoint { content, hash: found })
+    let Envelope { content_hash, content } = envelope;
+    Ok(Unproven { content_hash, content, arrays: read_arrays(&tensors)? })
 }
 
 fn not_a_checkpoint(path: &Path, reason: String) -> CheckpointError {
@@ -90,8 +103,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
 }
 
 /// Nothing where the header has none of ours.
-fn read_envelope(header: &Header) -> Option<Result<Envelope, CheckpointError>> {
-    let text = header.metadata().as_ref()?.get(METADATA_KEY)?;
+fn read_envelope(header: &Header, key: &str) -> Option<Result<Envelope, CheckpointError>> {
+    let text = header.metadata().as_ref()?.get(key)?;
     let parse = || {
         let value: serde_json::Value = serde_json::from_str(text).map_err(metadata_error)?;
         let found = value.get("format_version").and_then(serde_json::Value::as_u64);

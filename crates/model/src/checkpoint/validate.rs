@@ -52,11 +52,12 @@ fn check_names(
 }
 
 fn check_array(name: &str, array: &Array) -> Result<(), CheckpointError> {
-    if array.dtype() != Dtype::F32 {
+    // Halves are widened where they are loaded: an export may store them.
+    if !matches!(array.dtype(), Dtype::F32 | Dtype::F16) {
         return Err(CheckpointError::Dtype {
             name: name.to_owned(),
             found: array.dtype().to_string(),
-            expected: "F32",
+            expected: "F32 or F16",
         });
     }
     check_finite(name, array)

@@ -1,15 +1,14 @@
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use safetensors::tensor::View;
-use serde_json::json;
 
+use super::CheckpointError;
 use super::array::Array;
-use super::{Checkpoint, CheckpointError, FORMAT_VERSION, METADATA_KEY, metadata_error};
 
 struct ArrayView<'a>(&'a Array);
 
@@ -28,28 +27,20 @@ impl View for ArrayView<'_> {
     }
 }
 
-pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
-    let bytes = serialize(checkpoint)?;
+/// Writes arrays and one entry of JSON, whole or not at all.
+pub(super) fn write(
+    path: &Path,
+    metadata: HashMap<String, String>,
+    arrays: &BTreeMap<String, Cow<'_, Array>>,
+) -> Result<(), CheckpointError> {
+    let views = arrays.iter().map(|(name, array)| (name.as_str(), ArrayView(array)));
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| CheckpointError::Metadata { reason: error.to_string() })?;
     persist(&bytes, path).map_err(|error| CheckpointError::Io {
         path: path.to_owned(),
         action: "written",
         reason: error.to_string(),
     })
-}
-
-fn serialize(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
-    let content: serde_json::Value =
-        serde_json::from_str(&checkpoint.content.metadata_json()?).map_err(metadata_error)?;
-    let envelope = json!({
-        "format_version": FORMAT_VERSION,
-        "content_hash": checkpoint.hash,
-        "content": content,
-    });
-    let arrays = checkpoint.content.named_arrays();
-    let views = arrays.iter().map(|(name, array)| (name.as_str(), ArrayView(array)));
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), envelope.to_string())]);
-    safetensors::serialize(views, Some(metadata))
-        .map_err(|error| CheckpointError::Metadata { reason: error.to_string() })
 }
 
 /// A dropped temporary file removes itself, so that a failure leaves nothing behind.
@@ -60,8 +51,8 @@ fn persist(bytes: &[u8], path: &Path) -> io::Result<()> {
     };
     // The mode is further limited by the umask, as that of any other new file.
     let mut file = tempfile::Builder::new()
-        .prefix(".checkpoint-")
-        .suffix(".tmp")
+        .prefix(&super::temporary_prefix(path))
+        .suffix(super::TEMPORARY_SUFFIX)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
     file.write_all(bytes)?;

@@ -1,3 +1,4 @@
+use protoguard_model::{AdamConstants, AdamTensors, ModelError, fused_adam};
 use tch::{Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.
@@ -52,24 +53,40 @@ impl Adam {
         }
     }
 
-    /// Moves every parameter that has a gradient, with bias-corrected moments.
-    pub fn step(&mut self, learning_rate: f64) {
+    /// Moves every parameter that has a gradient, with bias-corrected moments, in one pass over
+    /// memory.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn step(&mut self, learning_rate: f64) -> Result<(), ModelError> {
         self.steps += 1;
-        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
-        no_grad(|| {
-            for slot in &mut self.slots {
-                let gradient = slot.parameter.grad();
-                if gradient.defined() {
-                    slot.advance(&gradient, learning_rate / correction1, correction2);
-                }
-            }
-        });
+        let moving = || self.slots.iter().filter(|slot| slot.parameter.grad().defined());
+        let list = |of: fn(&Slot) -> Tensor| moving().map(of).collect::<Vec<_>>();
+        let parameters = list(|slot| slot.parameter.shallow_clone());
+        let count = Tensor::from(self.steps as f32);
+        let tensors = AdamTensors {
+            gradients: &list(|slot| slot.parameter.grad()),
+            first_moments: &list(|slot| slot.first_moment.shallow_clone()),
+            second_moments: &list(|slot| slot.second_moment.shallow_clone()),
+            steps: &parameters.iter().map(|_| count.shallow_clone()).collect::<Vec<_>>(),
+            parameters: &parameters,
+        };
+        let constants =
+            AdamConstants { learning_rate, beta1: BETA1, beta2: BETA2, epsilon: EPSILON };
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        no_grad(|| fused_adam(&tensors, &constants))
     }
 
     /// Steps taken so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Goes on as if `steps` had been taken; the moments are set through [`Adam::state`].
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
     }
 
     /// The moments, named for a checkpoint.
@@ -87,16 +104,6 @@ impl Adam {
                 ]
             })
             .collect()
-    }
-}
-
-impl Slot {
-    fn advance(&mut self, gradient: &Tensor, step_size: f64, correction2: f64) {
-        let _ = self.first_moment.lerp_(gradient, 1.0 - BETA1);
-        let square = gradient.square() * (1.0 - BETA2);
-        let _ = self.second_moment.g_mul_scalar_(BETA2).g_add_(&square);
-        let denominator = (&self.second_moment / correction2).sqrt() + EPSILON;
-        let _ = self.parameter.g_sub_(&(&self.first_moment * step_size / denominator));
     }
 }
 
@@ -127,7 +134,7 @@ mod tests {
         for gradient in gradients {
             adam.zero_grad();
             (&x * gradient).sum(Kind::Double).backward();
-            adam.step(0.1);
+            adam.step(0.1).unwrap();
         }
         let expected = reference(1.0, &gradients, 0.1);
         assert!((x.double_value(&[0]) - expected).abs() < 1e-12);
@@ -139,7 +146,7 @@ mod tests {
     fn a_parameter_without_gradient_stays() {
         let x = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let mut adam = Adam::new([("x".to_owned(), x.shallow_clone())]);
-        adam.step(0.1);
+        adam.step(0.1).unwrap();
         assert_eq!(x.double_value(&[1]), 1.0);
     }
 }

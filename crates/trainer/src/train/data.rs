@@ -36,6 +36,24 @@ impl TrainingData {
         Ok(Self { name: source.name(), training: split.training, held_out: split.held_out })
     }
 
+    /// Checks that there is enough for one step and for a calibration.
+    ///
+    /// # Errors
+    /// When there is not, with what would be enough.
+    pub fn check_size(&self, shape: ClipShape, clips_a_step: usize) -> anyhow::Result<()> {
+        let clips: usize = self.training.iter().map(|video| video.clip_count(shape)).sum();
+        anyhow::ensure!(
+            clips >= clips_a_step,
+            "training videos give {clips} clips; at least training.batch_size times training.accumulate = {clips_a_step} are needed"
+        );
+        anyhow::ensure!(
+            self.held_out.iter().any(|video| video.clip_count(shape) > 0),
+            "no training video is long enough to hold out its end for calibration; at least {} frames are needed",
+            2 * shape.frames()
+        );
+        Ok(())
+    }
+
     /// Clips of both parts.
     pub fn describe(&self, shape: ClipShape) -> String {
         let clips =

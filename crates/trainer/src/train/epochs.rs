@@ -1,126 +1,327 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use protoguard_core::{Clip, ClipShape};
-use protoguard_data::{ClipLoader, DatasetError, LoaderConfig, clips_in_order};
-use protoguard_model::{HealthMeter, ModelError};
+use protoguard_core::Clip;
+use protoguard_data::{ClipLoader, EpochBatches, LoaderConfig, clips_in_order};
+use protoguard_model::HealthMeter;
 
 use super::data::TrainingData;
+use super::failure::TrainError;
+use super::interrupt::Interrupt;
+use super::saver::Saver;
 use super::schedule::CosineSchedule;
+use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, Learner, LossMeter, StepError};
-use crate::config::TrainingConfig;
-use crate::progress;
+use crate::config::TrainerConfig;
+use crate::log::{Record, RunLog, RunRecord, StepRecord, resident_mib};
+use crate::progress::{self, Pace};
 
 /// Batches that the loader prepares while one is being learnt from.
 const PREFETCH: usize = 4;
+/// Clips of a forward pass over held-out video.
+const HELD_OUT_BATCH: usize = 8;
+/// Held-out clips that are shown after every epoch.
+const SHOWN: usize = 4;
+/// A held-out clip costs a forward pass of one decoder, a third of a training clip or less.
+const HELD_OUT_COST: f64 = 0.25;
 
 /// The loop over epochs.
 #[derive(Debug)]
 pub struct Epochs<'a> {
-    config: &'a TrainingConfig,
+    config: &'a TrainerConfig,
     data: &'a TrainingData,
+    record: &'a DataRecord,
+    keeping: Keeping<'a>,
     loader: ClipLoader,
-    shape: ClipShape,
     bar: ProgressBar,
+    pace: Pace,
 }
 
-/// What ended a run early.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// A step failed.
-    #[error("epoch {epoch}, step {step}: {source}")]
-    Step {
-        /// Counted from 1.
-        epoch: u64,
-        /// Counted from 1 in the epoch.
-        step: usize,
-        /// What happened.
-        source: StepError,
-    },
-    /// Decoded frames can no longer be read.
-    #[error(transparent)]
-    Data(#[from] DatasetError),
-    /// The held-out clips could not be predicted.
-    #[error("epoch {epoch}, held-out clips: {source}")]
-    HeldOut {
-        /// Counted from 1.
-        epoch: u64,
-        /// What happened.
-        source: ModelError,
-    },
+/// What outlives the loop: the state on disk, the log, and the wish to stop.
+#[derive(Debug)]
+pub struct Keeping<'a> {
+    /// Keeps the state.
+    pub saver: &'a mut Saver,
+    /// Takes the records.
+    pub log: &'a mut RunLog,
+    /// Asked between two steps.
+    pub interrupt: &'a Interrupt,
+}
+
+/// The time of some steps, for the log.
+#[derive(Debug, Default)]
+struct Clock {
+    steps: u64,
+    seconds: f64,
+    waiting: f64,
 }
 
 impl<'a> Epochs<'a> {
-    /// A run over `data` by the recipe.
-    pub fn new(config: &'a TrainingConfig, data: &'a TrainingData, shape: ClipShape) -> Self {
+    /// A run over `data` by the configuration.
+    pub fn new(
+        config: &'a TrainerConfig,
+        data: &'a TrainingData,
+        record: &'a DataRecord,
+        keeping: Keeping<'a>,
+    ) -> Self {
+        let training = &config.training;
         let loader_config = LoaderConfig {
-            shape,
-            batch_size: config.batch_size,
-            seed: config.seed,
-            prefetch: PREFETCH,
+            shape: config.model.shape,
+            batch_size: training.batch_size,
+            seed: training.seed,
+            prefetch: PREFETCH.max(2 * training.accumulate),
         };
         let loader = ClipLoader::new(data.training.clone(), loader_config);
-        let steps = config.epochs * loader.batches_per_epoch() as u64;
-        Self { config, data, loader, shape, bar: progress::bar(steps, "training") }
+        let steps = steps_per_epoch(&loader, training.accumulate);
+        let held_out: usize =
+            data.held_out.iter().map(|video| video.clip_count(config.model.shape)).sum();
+        let clips = (training.batch_size * training.accumulate) as f64;
+        let pace = Pace::new(HELD_OUT_COST * held_out as f64 / clips);
+        let bar = progress::training_bar(training.epochs * steps);
+        Self { config, data, record, keeping, loader, bar, pace }
     }
 
-    /// Runs every epoch and returns their records.
+    /// Steps an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(&self.loader, self.config.training.accumulate)
+    }
+
+    /// Tells the log what is about to run.
+    pub fn begin(&mut self, record: RunRecord<'_>) {
+        self.keeping.log.write(record.from_step, &Record::Run(record));
+    }
+
+    /// Runs every epoch that is left and saves the state after the last.
     ///
     /// # Errors
-    /// When a step fails or a loss is not finite.
-    pub fn run(&self, learner: &mut Learner) -> Result<Vec<EpochRecord>, TrainError> {
-        let schedule =
-            CosineSchedule { learning_rate: self.config.learning_rate, epochs: self.config.epochs };
-        let mut history = Vec::new();
-        for epoch in 0..self.config.epochs {
-            let record = self.epoch(learner, epoch, schedule.at(epoch))?;
-            self.bar.suspend(|| log(&record, self.config.epochs));
-            history.push(record);
+    /// When a step fails, a loss is not finite, or the process is told to stop; the state of that
+    /// moment is saved in the last case.
+    pub fn run(
+        &mut self,
+        learner: &mut Learner,
+        position: &mut Position,
+    ) -> Result<(), TrainError> {
+        self.bar.set_position(position.total_steps);
+        while position.epoch < self.config.training.epochs {
+            let health = self.steps(learner, position)?;
+            let record = self.finish_epoch(learner, position, &health)?;
+            self.bar.suspend(|| log(&record, self.config.training.epochs));
+            position.history.push(record);
         }
         self.bar.finish_and_clear();
-        Ok(history)
+        self.save(learner, position);
+        Ok(())
     }
 
-    fn epoch(
-        &self,
+    /// The steps that are left of the epoch, and the memory over all of it.
+    fn steps(
+        &mut self,
         learner: &mut Learner,
-        epoch: u64,
-        rate: f64,
-    ) -> Result<EpochRecord, TrainError> {
-        let started = Instant::now();
-        let mut losses = LossMeter::default();
-        let mut health = HealthMeter::new();
-        for (index, clips) in self.loader.epoch(epoch).enumerate() {
-            let found = learner
-                .step(&clips?, rate, &mut health)
-                .map_err(|source| TrainError::Step { epoch: epoch + 1, step: index + 1, source })?;
-            losses.add(&found);
-            self.bar.inc(1);
-            self.bar.set_message(format!("loss {:.3}", found.total));
+        position: &mut Position,
+    ) -> Result<HealthMeter, TrainError> {
+        let accumulate = self.config.training.accumulate;
+        let done = position.step as usize * accumulate;
+        let mut batches = self.loader.epoch(position.epoch).skip_batches(done);
+        let mut health =
+            HealthMeter::from_sums(position.health.as_ref(), learner.network().device())
+                .map_err(|source| TrainError::HeldOut { epoch: position.epoch + 1, source })?;
+        let mut clock = Clock::default();
+        while position.step < self.steps_per_epoch() {
+            let started = Instant::now();
+            let first = batches.position();
+            let step = batches.by_ref().take(accumulate).collect::<Result<Vec<_>, _>>()?;
+            let waiting = started.elapsed().as_secs_f64();
+            if step.len() < accumulate {
+                return Err(TrainError::Loader { epoch: position.epoch + 1, batch: first + 1 });
+            }
+            let rate = self.rate(position.epoch);
+            let losses = learner
+                .step(&step, rate, &mut health)
+                .map_err(|error| self.failure(error, position, (&batches, first)))?;
+            position.advance(&losses);
+            clock.add(started.elapsed().as_secs_f64(), waiting);
+            self.pace.step(started.elapsed().as_secs_f64());
+            position.spend(started.elapsed().as_secs_f64());
+            self.after_step(position, &mut clock);
+            self.keep(learner, position, &health)?;
         }
-        let failed = |source| TrainError::HeldOut { epoch: epoch + 1, source };
-        Ok(EpochRecord {
-            epoch: epoch + 1,
-            learning_rate: rate,
-            training: losses.mean(),
-            held_out_psnr_db: self.held_out_psnr_db(learner, epoch)?,
-            memory: health.read().map_err(failed)?,
-            seconds: started.elapsed().as_secs_f64(),
+        Ok(health)
+    }
+
+    fn rate(&self, epoch: u64) -> f64 {
+        let training = &self.config.training;
+        CosineSchedule { learning_rate: training.learning_rate, epochs: training.epochs }.at(epoch)
+    }
+
+    /// Shows and logs what is due.
+    fn after_step(&mut self, position: &mut Position, clock: &mut Clock) {
+        let training = &self.config.training;
+        let left = training.epochs * self.steps_per_epoch() - position.total_steps;
+        let time_left = self.pace.left(left, training.epochs - position.epoch);
+        self.bar.set_position(position.total_steps);
+        let loss = position.window.mean().losses.total;
+        self.bar.set_message(format!("loss {loss:.3}, {time_left}"));
+        if !position.total_steps.is_multiple_of(training.log_steps) {
+            return;
+        }
+        let steps = clock.steps.max(1) as f64;
+        let record = StepRecord {
+            step: position.total_steps,
+            epoch: position.epoch + 1,
+            losses: position.window.mean().losses,
+            learning_rate: self.rate(position.epoch),
+            seconds: clock.seconds / steps,
+            waiting_seconds: clock.waiting / steps,
+            resident_mib: resident_mib(),
+        };
+        self.keeping.log.write(position.total_steps, &Record::Step(record));
+        position.window = LossMeter::default();
+        *clock = Clock::default();
+    }
+
+    /// Saves the state where it is time, and leaves where that is wished.
+    fn keep(
+        &mut self,
+        learner: &Learner,
+        position: &mut Position,
+        health: &HealthMeter,
+    ) -> Result<(), TrainError> {
+        let stop = self.keeping.interrupt.signal();
+        if stop.is_none() && !self.keeping.saver.is_due(position.total_steps) {
+            return Ok(());
+        }
+        position.health = health
+            .sums()
+            .map_err(|source| TrainError::HeldOut { epoch: position.epoch + 1, source })?;
+        let saved = self.save(learner, position);
+        let Some(signal) = stop else { return Ok(()) };
+        self.bar.finish_and_clear();
+        let state = self.keeping.saver.kept().map(ToOwned::to_owned);
+        Err(if saved {
+            TrainError::Interrupted { signal, step: position.total_steps, state }
+        } else {
+            TrainError::NotSaved { signal, state }
         })
     }
 
-    fn held_out_psnr_db(&self, learner: &Learner, epoch: u64) -> Result<f64, TrainError> {
-        let failed = |source| TrainError::HeldOut { epoch: epoch + 1, source };
-        let placed = clips_in_order(&self.data.held_out, self.shape);
-        let mut clips = placed.map(|placed| placed.map(|placed| placed.clip)).peekable();
+    /// A state that cannot be saved is no reason to lose the run: the last one stays.
+    fn save(&mut self, learner: &Learner, position: &mut Position) -> bool {
+        let started = Instant::now();
+        let step = position.total_steps;
+        position.log_bytes = self.keeping.log.bytes();
+        self.keeping.log.write(step, &Record::Saving { step });
+        let state = TrainingState {
+            config: self.config.clone(),
+            data: self.record.clone(),
+            position: position.clone(),
+        };
+        match self.keeping.saver.save(&state, learner) {
+            Ok(()) => {
+                let seconds = started.elapsed().as_secs_f64();
+                self.keeping.log.write(step, &Record::Saved { step, seconds });
+                true
+            }
+            Err(error) => {
+                let kept = self.keeping.saver.kept().map(|path| path.display().to_string());
+                let kept = kept.unwrap_or_else(|| "none".to_owned());
+                let message = format!("step {step}: {error}; the last good state is {kept}");
+                self.bar.suspend(|| tracing::error!("{message}"));
+                self.keeping.log.write(step, &Record::Warning { message: &message });
+                false
+            }
+        }
+    }
+
+    /// Looks at the held-out clips and closes the epoch.
+    fn finish_epoch(
+        &mut self,
+        learner: &Learner,
+        position: &mut Position,
+        health: &HealthMeter,
+    ) -> Result<EpochRecord, TrainError> {
+        let started = Instant::now();
+        let epoch = position.epoch + 1;
+        let failed = |source| TrainError::HeldOut { epoch, source };
+        let held_out_psnr_db = self.held_out_psnr_db(learner, position, health)?;
+        self.pace.held_out(started.elapsed().as_secs_f64());
+        position.spend(started.elapsed().as_secs_f64());
+        let record = EpochRecord {
+            epoch,
+            learning_rate: self.rate(position.epoch),
+            training: position.losses.mean(),
+            held_out_psnr_db,
+            memory: health.read().map_err(failed)?,
+            seconds: position.epoch_seconds,
+        };
+        self.keeping.log.epoch(position.total_steps, &record);
+        let shape = self.config.model.shape;
+        let first = self.data.held_out.iter().filter_map(|v| v.clip_at(shape, 0).transpose());
+        let shown = first.take(SHOWN).collect::<Result<Vec<Clip>, _>>()?;
+        self.keeping.log.show(position.total_steps, learner.network(), &shown);
+        position.next_epoch();
+        Ok(record)
+    }
+
+    fn held_out_psnr_db(
+        &mut self,
+        learner: &Learner,
+        position: &mut Position,
+        health: &HealthMeter,
+    ) -> Result<f64, TrainError> {
+        let data = self.data;
+        let clips = clips_in_order(&data.held_out, self.config.model.shape);
+        let mut clips = clips.map(|placed| placed.map(|placed| placed.clip)).peekable();
         let (mut sum, mut count) = (0.0, 0usize);
         while clips.peek().is_some() {
-            let batch: Vec<Clip> = clips.by_ref().take(8).collect::<Result<_, _>>()?;
-            sum += learner.held_out_psnr_db(&batch).map_err(failed)?.iter().sum::<f64>();
+            let batch = clips.by_ref().take(HELD_OUT_BATCH).collect::<Result<Vec<_>, _>>()?;
+            let found = learner.held_out_psnr_db(&batch);
+            let epoch = position.epoch + 1;
+            sum +=
+                found.map_err(|source| TrainError::HeldOut { epoch, source })?.iter().sum::<f64>();
             count += batch.len();
+            if self.keeping.interrupt.signal().is_some() {
+                self.keep(learner, position, health)?;
+            }
         }
         Ok(sum / count.max(1) as f64)
     }
+
+    /// Names the clips of a batch whose loss is not finite.
+    fn failure(
+        &self,
+        error: StepError,
+        position: &Position,
+        (batches, first): (&EpochBatches, usize),
+    ) -> TrainError {
+        let (epoch, step) = (position.epoch + 1, position.step + 1);
+        let StepError::NotFinite { losses, batch } = error else {
+            return TrainError::Step { epoch, step, source: error };
+        };
+        let last = self.config.model.shape.past_frames();
+        let clips: Vec<String> = batches
+            .positions(first + batch)
+            .iter()
+            .map(|at| {
+                let name = &self.data.training[at.video].name;
+                format!("{name} frames {}-{}", at.start, at.start + last)
+            })
+            .collect();
+        let state = self.keeping.saver.kept().map(ToOwned::to_owned);
+        TrainError::NotFinite { epoch, step, losses, clips, state }
+    }
+}
+
+impl Clock {
+    fn add(&mut self, seconds: f64, waiting: f64) {
+        self.steps += 1;
+        self.seconds += seconds;
+        self.waiting += waiting;
+    }
+}
+
+/// What does not fill a step at the end of an epoch is dropped.
+fn steps_per_epoch(loader: &ClipLoader, accumulate: usize) -> u64 {
+    (loader.batches_per_epoch() / accumulate.max(1)) as u64
 }
 
 fn log(record: &EpochRecord, epochs: u64) {
@@ -137,7 +338,4 @@ fn log(record: &EpochRecord, epochs: u64) {
         "epoch {}/{epochs}",
         record.epoch
     );
-    if let Some(warning) = record.memory.as_ref().and_then(|memory| memory.warning()) {
-        tracing::warn!("{warning}");
-    }
 }

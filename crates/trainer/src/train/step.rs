@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
+
 use protoguard_core::{Clip, PsnrDb};
+use protoguard_model::checkpoint::Array;
 use protoguard_model::{
-    Batch, HealthMeter, LossConfig, MemoryHealth, ModelError, NamedTensor, Network, StepLosses,
-    losses, scores,
+    Batch, CheckpointError, HealthMeter, LossConfig, MemoryHealth, ModelError, NamedTensor,
+    Network, StepLosses, TrainingPass, from_array, losses, scores, to_array,
 };
 use serde::{Deserialize, Serialize};
 
-use super::adam::Adam;
+use super::adam::{Adam, NamedState};
 
 /// A network in training: its weights, its optimiser and what to minimise.
 #[derive(Debug)]
@@ -36,9 +39,20 @@ pub enum StepError {
         total = losses.total, prediction = losses.prediction
     )]
     NotFinite {
-        /// The losses of the step.
+        /// The losses of the batch.
         losses: StepLosses,
+        /// Which of the step's batches it is, from 0.
+        batch: usize,
     },
+}
+
+impl StepError {
+    fn in_batch(self, batch: usize) -> Self {
+        match self {
+            Self::NotFinite { losses, .. } => Self::NotFinite { losses, batch },
+            other => other,
+        }
+    }
 }
 
 impl Learner {
@@ -49,31 +63,112 @@ impl Learner {
         Self { network, adam, loss }
     }
 
-    /// One step on a batch: forward, losses, backward, Adam, and the memory's update after it.
+    /// One step of the optimiser on the mean gradient of some batches. Each goes forward and
+    /// backward in turn, and the memory's update follows the last.
     ///
     /// # Errors
-    /// When libtorch refuses or a loss is not finite; the weights are then as before the step.
+    /// When libtorch refuses or a loss is not finite; no weight has moved then.
     pub fn step(
         &mut self,
-        clips: &[Clip],
+        batches: &[Vec<Clip>],
         learning_rate: f64,
         health: &mut HealthMeter,
     ) -> Result<StepLosses, StepError> {
+        self.adam.zero_grad();
+        let mut losses = LossMeter::default();
+        let mut last = None;
+        for (index, clips) in batches.iter().enumerate() {
+            let pass = self
+                .accumulate(clips, batches.len(), &mut losses)
+                .map_err(|failure| failure.in_batch(index))?;
+            if let Some(memory) = &pass.memory {
+                health.observe(memory)?;
+            }
+            // After the last, items that are parameters have moved once more: see below.
+            if index + 1 < batches.len() {
+                self.network.commit_memory(&pass)?;
+            }
+            last = Some(pass);
+        }
+        self.adam.step(learning_rate)?;
+        if let Some(pass) = &last {
+            self.network.commit_memory(pass)?;
+        }
+        Ok(losses.mean().losses)
+    }
+
+    /// Adds a batch's share of the gradient.
+    fn accumulate(
+        &self,
+        clips: &[Clip],
+        of: usize,
+        losses: &mut LossMeter,
+    ) -> Result<TrainingPass, StepError> {
         let batch = Batch::from_clips(clips, self.network.device())?;
         let pass = self.network.forward_training(&batch)?;
         let terms = losses::compute(&self.loss, &batch, &pass)?;
         let read = terms.read()?;
         if !read.total.is_finite() {
-            return Err(StepError::NotFinite { losses: read });
+            return Err(StepError::NotFinite { losses: read, batch: 0 });
         }
-        self.adam.zero_grad();
-        terms.total.f_backward().map_err(ModelError::from)?;
-        self.adam.step(learning_rate);
-        self.network.commit_memory(&pass)?;
-        if let Some(memory) = &pass.memory {
-            health.observe(memory)?;
+        losses.add(&read);
+        let share = if of == 1 { terms.total } else { terms.total / of as f64 };
+        share.f_backward().map_err(ModelError::from)?;
+        Ok(pass)
+    }
+
+    /// The network, for looking at what it makes.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Every tensor that the learner will need to go on, by name.
+    ///
+    /// # Errors
+    /// When the device failed in the meantime.
+    pub fn to_arrays(&self) -> Result<BTreeMap<String, Array>, ModelError> {
+        self.tensors().map(|NamedState { name, tensor }| Ok((name, to_array(&tensor)?))).collect()
+    }
+
+    /// Goes on from what [`Learner::to_arrays`] gave after `steps` steps.
+    ///
+    /// # Errors
+    /// When an array is missing or of another shape.
+    pub fn load_arrays(
+        &mut self,
+        arrays: &BTreeMap<String, Array>,
+        steps: u64,
+    ) -> Result<(), ModelError> {
+        for NamedState { name, mut tensor } in self.tensors() {
+            let expected: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
+            let Some(array) = arrays.get(&name) else {
+                return Err(CheckpointError::MissingTensor { name, expected }.into());
+            };
+            if array.shape() != expected {
+                let found = array.shape().to_vec();
+                return Err(CheckpointError::Shape { name, found, expected }.into());
+            }
+            let value = from_array(array)?;
+            tch::no_grad(|| tensor.f_copy_(&value))?;
         }
-        Ok(read)
+        self.adam.set_steps(steps);
+        Ok(())
+    }
+
+    /// Steps that the optimiser has taken.
+    pub fn steps(&self) -> u64 {
+        self.adam.steps()
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = NamedState> {
+        let network = self.network.tensors().into_iter();
+        let network =
+            network.map(|(name, tensor)| NamedState { name: format!("network.{name}"), tensor });
+        let optimizer = self.adam.state().into_iter();
+        network.chain(optimizer.map(|NamedState { name, tensor }| NamedState {
+            name: format!("optimizer.{name}"),
+            tensor,
+        }))
     }
 
     /// PSNR in dB of each clip's prediction by the frozen network, for clips that no weight is
@@ -95,8 +190,9 @@ impl Learner {
     }
 }
 
-/// Sums the losses of an epoch.
-#[derive(Debug, Default)]
+/// Sums the losses of some steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LossMeter {
     sum: StepLosses,
     steps: u64,
@@ -114,6 +210,11 @@ impl LossMeter {
             discriminative: plus(self.sum.discriminative, losses.discriminative),
         };
         self.steps += 1;
+    }
+
+    /// Whether nothing was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.steps == 0
     }
 
     /// The means so far; zeros before the first step.

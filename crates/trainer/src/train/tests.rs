@@ -5,7 +5,8 @@ use protoguard_data::synth::{SynthConfig, write_dataset};
 use protoguard_model::{Checkpoint, DeviceSpec, Network};
 
 use super::*;
-use crate::config::TrainerConfig;
+use crate::config::{Layers, TrainerConfig};
+use crate::log::RunLog;
 
 fn config(epochs: u64) -> TrainerConfig {
     let mut config = TrainerConfig::default();
@@ -38,17 +39,168 @@ struct Trained {
     history: Vec<EpochRecord>,
 }
 
+/// The parts of a run that belong to the process or to the file system.
+struct Bench {
+    folder: tempfile::TempDir,
+    data: TrainingData,
+    record: DataRecord,
+    log: RunLog,
+    interrupt: Interrupt,
+}
+
+impl Bench {
+    fn new(config: &TrainerConfig, scenes: &tempfile::TempDir) -> Self {
+        let shape = config.model.shape;
+        let data = TrainingData::read(&scenes.path().join("scenes"), shape, 0.2).unwrap();
+        set_threads(config.training.threads);
+        let record = DataRecord::of(&data).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (log, interrupt) = (RunLog::default(), Interrupt::default());
+        Self { folder, data, record, log, interrupt }
+    }
+
+    fn learner(config: &TrainerConfig) -> Learner {
+        tch::manual_seed(config.training.seed as i64);
+        let mut network = Network::new(&config.network(), tch::Device::Cpu).unwrap();
+        network.set_training_precision(config.training.precision.on(tch::Device::Cpu));
+        Learner::new(network, config.loss.clone())
+    }
+
+    fn run(
+        &mut self,
+        config: &TrainerConfig,
+        learner: &mut Learner,
+        position: &mut Position,
+    ) -> Result<Saver, TrainError> {
+        let out = self.folder.path().join("model");
+        let mut saver = Saver::open(&out, &config.training).unwrap();
+        let keeping = Keeping { saver: &mut saver, log: &mut self.log, interrupt: &self.interrupt };
+        let mut epochs = Epochs::new(config, &self.data, &self.record, keeping);
+        epochs.run(learner, position)?;
+        Ok(saver)
+    }
+}
+
 fn train(config: &TrainerConfig, folder: &tempfile::TempDir) -> Trained {
-    let shape = config.model.shape;
-    let data = TrainingData::read(&folder.path().join("scenes"), shape, 0.2).unwrap();
-    set_threads(config.training.threads);
-    tch::manual_seed(config.training.seed as i64);
-    let network = Network::new(&config.network(), tch::Device::Cpu).unwrap();
-    let mut learner = Learner::new(network, config.loss.clone());
-    let history = Epochs::new(&config.training, &data, shape).run(&mut learner).unwrap();
-    let finished =
-        Finished { config, data: &data, history: &history, seconds: 1.0, device: DeviceSpec::Cpu };
-    Trained { checkpoint: checkpoint(learner, &finished).unwrap(), history }
+    let mut bench = Bench::new(config, folder);
+    let mut learner = Bench::learner(config);
+    let mut position = Position::start();
+    bench.run(config, &mut learner, &mut position).unwrap();
+    let finished = Finished {
+        config,
+        data: &bench.data,
+        history: &position.history,
+        seconds: 1.0,
+        device: DeviceSpec::Cpu,
+    };
+    Trained { checkpoint: checkpoint(learner, &finished).unwrap(), history: position.history }
+}
+
+/// What of a history does not depend on the clock.
+fn timeless(history: &[EpochRecord]) -> Vec<EpochRecord> {
+    history.iter().map(|record| EpochRecord { seconds: 0.0, ..record.clone() }).collect()
+}
+
+#[test]
+fn a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not() {
+    let folder = scenes(3);
+    let mut config = config(2);
+    config.training.accumulate = 2;
+    config.training.batch_size = 4;
+    let whole = train(&config, &folder);
+
+    let mut bench = Bench::new(&config, &folder);
+    let state = TrainingState::path_for(&bench.folder.path().join("model"));
+    let mut learner = Bench::learner(&config);
+    let mut position = Position::start();
+    let mut steps = Vec::new();
+    // A signal that is there before the first step stops after it: five steps are an epoch, and
+    // the sixth time it stops among the held-out clips.
+    for _ in 0..6 {
+        bench.interrupt = Interrupt::received(signal_hook::consts::SIGTERM);
+        let error = bench.run(&config, &mut learner, &mut position).unwrap_err();
+        let TrainError::Interrupted { signal, step, .. } = error else { panic!("{error}") };
+        assert_eq!((signal.exit_code(), signal.to_string().as_str()), (143, "SIGTERM"));
+        steps.push(step);
+        // Another process would have other weights before it reads the state.
+        learner = Bench::learner(&TrainerConfig {
+            training: crate::config::TrainingConfig { seed: 99, ..config.training.clone() },
+            ..config.clone()
+        });
+        let now = (&config, &bench.record);
+        position = TrainingState::resume(&state, now, &mut learner).unwrap();
+    }
+    assert_eq!(steps, [1, 2, 3, 4, 5, 5]);
+    bench.interrupt = Interrupt::default();
+    bench.run(&config, &mut learner, &mut position).unwrap();
+    let ended = learner.to_arrays().unwrap();
+    for (name, array) in &whole.checkpoint.content().tensors {
+        assert_eq!(&ended[&format!("network.{name}")], array, "{name}");
+    }
+    assert_eq!(timeless(&position.history), timeless(&whole.history));
+}
+
+#[test]
+fn bf16_learns_the_same_curve() {
+    let folder = scenes(4);
+    let mut config = config(2);
+    let f32 = train(&config, &folder).history;
+    config.training.precision = protoguard_model::Precision::Bf16;
+    let bf16 = train(&config, &folder).history;
+    for (exact, reduced) in f32.iter().zip(&bf16) {
+        let (exact, reduced) = (&exact.training.losses, &reduced.training.losses);
+        let departure = (reduced.prediction / exact.prediction - 1.0).abs();
+        assert!(departure < 0.02, "{} against {}", reduced.prediction, exact.prediction);
+        assert_ne!(exact, reduced, "bf16 computes something else");
+    }
+}
+
+#[test]
+fn accumulated_batches_have_the_gradient_of_their_mean() {
+    let folder = scenes(5);
+    let mut config = config(1);
+    // Without BatchNorm's and the memory's view of a batch in the loss, two halves are the whole;
+    // with them, the same two batches twice are one.
+    config.training.batch_size = 4;
+    let bench = Bench::new(&config, &folder);
+    let clips: Vec<_> = (0..4)
+        .filter_map(|at| bench.data.training[0].clip_at(config.model.shape, at).unwrap())
+        .collect();
+    let step = |batches: &[Vec<protoguard_core::Clip>]| {
+        let mut config = config.clone();
+        config.model.memory.as_mut().unwrap().gradient = protoguard_model::MemoryGradient::Param;
+        let mut learner = Bench::learner(&config);
+        let mut health = protoguard_model::HealthMeter::new();
+        let losses = learner.step(batches, 1e-3, &mut health).unwrap();
+        (losses, learner.to_arrays().unwrap())
+    };
+    let once = step(&[clips.clone()]);
+    let twice = step(&[clips.clone(), clips]);
+    assert!((once.0.total - twice.0.total).abs() < 1e-6 * once.0.total);
+    let weight = "network.prediction.last.weight";
+    let values = |arrays: &std::collections::BTreeMap<String, _>| -> Vec<f32> {
+        let array: &protoguard_model::checkpoint::Array = &arrays[weight];
+        array.to_f32().unwrap()
+    };
+    for (once, twice) in values(&once.1).iter().zip(values(&twice.1)) {
+        assert!((once - twice).abs() < 1e-5, "{once} against {twice}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_its_clips() {
+    let folder = scenes(6);
+    let mut config = config(1);
+    config.training.save_steps = 1;
+    let mut bench = Bench::new(&config, &folder);
+    let mut learner = Bench::learner(&config);
+    let name = "prediction.last.weight";
+    let mut weight = learner.network().tensors().remove(name).unwrap();
+    let _ = tch::no_grad(|| weight.fill_(f64::NAN));
+    let error = bench.run(&config, &mut learner, &mut Position::start()).unwrap_err().to_string();
+    assert!(error.starts_with("epoch 1, step 1: loss is not finite (total NaN"), "{error}");
+    assert!(error.contains("no state was saved before"), "{error}");
+    assert_eq!(error.matches(" frames ").count(), 8, "one place for each clip: {error}");
 }
 
 #[test]

@@ -89,6 +89,25 @@ impl Lab {
         Ok(checkpoint)
     }
 
+    /// The trainer.
+    pub(super) fn trainer(&self) -> Command {
+        self.programs.trainer()
+    }
+
+    /// Runs a program to its end and reads the JSON that it prints.
+    ///
+    /// # Errors
+    /// When it fails or prints something else.
+    pub(super) fn measured<T: serde::de::DeserializeOwned>(
+        &self,
+        mut command: Command,
+    ) -> Result<T> {
+        let out = self.at("measured.json");
+        command.stdout(File::create(&out).context("the lab's folder is gone")?);
+        self.children.run(&mut command)?;
+        read_json(&out)
+    }
+
     /// Measures the forward pass alone.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ impl Results {
 }
 
 /// Writes a file that appears complete or not at all.
-fn write_whole(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<()> {
     let unusable = || format!("{} cannot be written", path.display());
     let folder = path.parent().with_context(unusable)?;
     fs::create_dir_all(folder).with_context(unusable)?;

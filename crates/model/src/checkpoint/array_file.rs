@@ -1,0 +1,91 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::array::Array;
+use super::{CheckpointError, envelope, hash, read, write};
+
+/// Arrays and JSON that are no checkpoint, in the same kind of file and as safely written: the
+/// state of a run that is to go on, for instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayFile {
+    /// What the arrays mean.
+    pub content: serde_json::Value,
+    /// The arrays by name.
+    pub arrays: BTreeMap<String, Array>,
+}
+
+impl ArrayFile {
+    /// Reads a file of the kind that `key` names and checks its hash.
+    ///
+    /// # Errors
+    /// When it cannot be read, is of another kind or is damaged.
+    pub fn read(path: &Path, key: &str) -> Result<Self, CheckpointError> {
+        let read::Unproven { content_hash, content, arrays } = read::read_arrays_of(path, key)?;
+        let file = Self { content, arrays };
+        let found = hash::of(&file.content.to_string(), &file.borrowed());
+        if found != content_hash {
+            return Err(CheckpointError::Hash { found, expected: content_hash });
+        }
+        Ok(file)
+    }
+
+    /// Writes the file whole or not at all, as [`super::Checkpoint::write`] does.
+    ///
+    /// # Errors
+    /// When an array holds a NaN or an infinity, or the file system refuses; what lay at `path`
+    /// is then as before.
+    pub fn write(&self, path: &Path, key: &str) -> Result<(), CheckpointError> {
+        for (name, array) in &self.arrays {
+            if let Some(index) = array.first_not_finite() {
+                return Err(CheckpointError::NotFinite { name: name.clone(), index });
+            }
+        }
+        let (text, arrays) = (self.content.to_string(), self.borrowed());
+        write::write(path, envelope(key, &hash::of(&text, &arrays), &text)?, &arrays)
+    }
+
+    fn borrowed(&self) -> BTreeMap<String, Cow<'_, Array>> {
+        self.arrays.iter().map(|(name, array)| (name.clone(), Cow::Borrowed(array))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> ArrayFile {
+        let array = Array::from_f32(vec![2], &[1.0, 2.0]).unwrap();
+        let content = serde_json::json!({ "loss": 0.1 + 0.2, "epoch": 3 });
+        ArrayFile { content, arrays: BTreeMap::from([("weight".to_owned(), array)]) }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        file().write(&path, "kind").unwrap();
+        assert_eq!(ArrayFile::read(&path, "kind").unwrap(), file());
+        let error = ArrayFile::read(&path, "other").unwrap_err().to_string();
+        assert!(error.contains("no \"other\" metadata"), "{error}");
+    }
+
+    #[test]
+    fn damage_and_nan_are_found_and_the_old_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        file().write(&path, "kind").unwrap();
+        let mut broken = file();
+        let nan = Array::from_f32(vec![1], &[f32::NAN]).unwrap();
+        broken.arrays.insert("weight".to_owned(), nan);
+        let error = broken.write(&path, "kind").unwrap_err();
+        assert!(matches!(error, CheckpointError::NotFinite { .. }), "{error}");
+        assert_eq!(ArrayFile::read(&path, "kind").unwrap(), file());
+
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = ArrayFile::read(&path, "kind").unwrap_err();
+        assert!(matches!(error, CheckpointError::Hash { .. }), "{error}");
+    }
+}

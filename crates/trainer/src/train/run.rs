@@ -1,0 +1,237 @@
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use protoguard_model::{Checkpoint, DeviceSpec, Network, allow_tf32, set_deterministic};
+
+use super::data::TrainingData;
+use super::epochs::{Epochs, Keeping};
+use super::finish::{Finished, checkpoint};
+use super::interrupt::Interrupt;
+use super::saver::{Saver, SaverError};
+use super::set_threads;
+use super::state::{DataRecord, Position, TrainingState, check_config};
+use super::step::Learner;
+use crate::cli::TrainArgs;
+use crate::config::{Effective, Layers, TrainerConfig};
+use crate::log::{self, Board, JsonLines, Record, RunLog, RunRecord};
+use crate::output;
+use crate::source::{Source, SourceArgs};
+
+/// One run: what to learn from and by which recipe, and where everything goes.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The effective configuration.
+    pub config: TrainerConfig,
+    /// Folder of the data set.
+    pub data: PathBuf,
+    /// How it is read.
+    pub source: SourceArgs,
+    /// The checkpoint to write.
+    pub out: PathBuf,
+    /// Replace what is there.
+    pub overwrite: bool,
+    /// Go on from the state beside `out`, where there is one.
+    pub resume: bool,
+    /// The JSON lines; beside the checkpoint where absent, standard output where `-`.
+    pub log_out: Option<PathBuf>,
+    /// Folder for TensorBoard.
+    pub tensorboard: Option<PathBuf>,
+    /// Folder of `libtorch_cuda.so`, for CUDA devices.
+    pub libtorch: Option<PathBuf>,
+}
+
+/// Trains as the arguments say and writes the checkpoint.
+///
+/// # Errors
+/// When the configuration, the data or the place for the checkpoint is no good, a loss is not
+/// finite, the process is told to stop, or the checkpoint cannot be written. Nothing half-written
+/// is left.
+pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    let layers =
+        Layers { file: args.config.as_deref(), set: &args.set, flags: args.short.overrides() };
+    let config = Effective::load(&layers)?.config;
+    if args.print_config {
+        return print_config(&config);
+    }
+    train(&Request {
+        config,
+        data: args.data.clone(),
+        source: args.source.clone(),
+        out: args.out.clone(),
+        overwrite: args.overwrite,
+        resume: args.resume,
+        log_out: args.log_out.clone(),
+        tensorboard: args.tensorboard.clone(),
+        libtorch: args.libtorch.clone(),
+    })
+}
+
+/// Runs a request to its end.
+///
+/// # Errors
+/// As [`run`].
+pub fn train(request: &Request) -> anyhow::Result<()> {
+    let config = &request.config;
+    let mut saver = match prepare(request)? {
+        Some(saver) => saver,
+        None => return already_finished(request),
+    };
+    let started = Instant::now();
+    let spec: DeviceSpec = config.training.device.parse().context("training.device")?;
+    let device = spec.open(request.libtorch.as_deref())?;
+    set_threads(config.training.threads);
+    allow_tf32(config.training.tf32)?;
+    set_deterministic(config.training.deterministic)?;
+    let shape = config.model.shape;
+    let source = Source::open(&request.data, &request.source)?;
+    let data = TrainingData::load(&source, shape, config.training.held_out)?;
+    data.check_size(shape, config.training.batch_size * config.training.accumulate)?;
+    tracing::info!("{}", data.describe(shape));
+
+    tch::manual_seed(i64::try_from(config.training.seed).context("training.seed")?);
+    let mut network = Network::new(&config.network(), device)?;
+    let precision = config.training.precision.on(device);
+    network.set_training_precision(precision);
+    Saver::check_space(&request.out, &network)?;
+    let mut learner = Learner::new(network, config.loss.clone());
+    let record = DataRecord::of(&data)?;
+    let mut position = start(request, &saver, &record, &mut learner)?;
+    let mut log = open_log(request, &position)?;
+    let interrupt = Interrupt::watch().context("signals cannot be caught")?;
+
+    let keeping = Keeping { saver: &mut saver, log: &mut log, interrupt };
+    let mut epochs = Epochs::new(config, &data, &record, keeping);
+    let described = data.describe(shape);
+    epochs.begin(RunRecord {
+        version: env!("CARGO_PKG_VERSION"),
+        config,
+        data: &described,
+        device: spec.to_string(),
+        precision: precision.to_string(),
+        threads: tch::get_num_threads(),
+        steps_per_epoch: epochs.steps_per_epoch(),
+        from_step: position.total_steps,
+    });
+    let setup_seconds = started.elapsed().as_secs_f64();
+    let outcome = epochs.run(&mut learner, &mut position);
+    if let Err(error) = outcome {
+        let detail = error.to_string();
+        log.write(position.total_steps, &Record::End { outcome: "stopped", detail: &detail });
+        return Err(error.into());
+    }
+    let calibrating = Instant::now();
+    let finished = Finished {
+        config,
+        data: &data,
+        history: &position.history,
+        seconds: setup_seconds + position.seconds + calibrating.elapsed().as_secs_f64(),
+        device: spec,
+    };
+    let checkpoint = checkpoint(learner, &finished)?;
+    write(request, &checkpoint, saver)?;
+    let version = checkpoint.version();
+    log.write(position.total_steps, &Record::End { outcome: "finished", detail: version });
+    let seconds = finished.seconds + calibrating.elapsed().as_secs_f64();
+    tracing::info!(version, seconds, "wrote {}", request.out.display());
+    Ok(())
+}
+
+/// Takes the place of the run, or nothing where `--resume` finds it finished.
+fn prepare(request: &Request) -> anyhow::Result<Option<Saver>> {
+    let state = TrainingState::path_for(&request.out);
+    if request.resume && !state.exists() && request.out.exists() {
+        return Ok(None);
+    }
+    if state.exists() && !request.resume && !request.overwrite {
+        return Err(SaverError::Unfinished { path: state }.into());
+    }
+    // A run that was killed between its last two acts has both files.
+    let replace = request.overwrite || (request.resume && state.exists());
+    output::check(&request.out, replace)?;
+    if let Some(path) = request.log_file().filter(|_| request.log_out.is_some()) {
+        output::check(&path, replace)?;
+    }
+    let mut saver = Saver::open(&request.out, &request.config.training)?;
+    if request.overwrite && !request.resume {
+        saver.discard().with_context(|| format!("removing {state:?}"))?;
+    }
+    Ok(Some(saver))
+}
+
+fn already_finished(request: &Request) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::read(&request.out)?;
+    let then: TrainerConfig = serde_json::from_value(checkpoint.content().training.config.clone())
+        .with_context(|| format!("configuration in {:?}", request.out))?;
+    check_config(&request.config, &then)?;
+    tracing::info!(version = checkpoint.version(), "{} is finished", request.out.display());
+    Ok(())
+}
+
+fn start(
+    request: &Request,
+    saver: &Saver,
+    record: &DataRecord,
+    learner: &mut Learner,
+) -> anyhow::Result<Position> {
+    let Some(state) = saver.kept().filter(|_| request.resume) else {
+        return Ok(Position::start());
+    };
+    let position = TrainingState::resume(state, (&request.config, record), learner)?;
+    tracing::info!(
+        epoch = position.epoch + 1,
+        step = position.step,
+        "going on from {}",
+        state.display()
+    );
+    Ok(position)
+}
+
+fn open_log(request: &Request, position: &Position) -> anyhow::Result<RunLog> {
+    let lines = match (request.log_file(), position.log_bytes) {
+        (None, _) => JsonLines::stdout(),
+        (Some(path), Some(bytes)) if request.resume => {
+            JsonLines::resume(&path, bytes).with_context(|| format!("opening {path:?}"))?
+        }
+        (Some(path), _) => {
+            JsonLines::create(&path).with_context(|| format!("creating {path:?}"))?
+        }
+    };
+    let board = request
+        .tensorboard
+        .as_ref()
+        .map(|folder| {
+            Board::create(folder, position.total_steps)
+                .with_context(|| format!("creating an event file in {folder:?}"))
+        })
+        .transpose()?;
+    Ok(RunLog::new(Some(lines), board))
+}
+
+fn write(request: &Request, checkpoint: &Checkpoint, saver: Saver) -> anyhow::Result<()> {
+    checkpoint.write(&request.out).with_context(|| {
+        let kept = saver.kept().map_or_else(String::new, |state| {
+            format!("; {state:?} holds the trained weights, and --resume tries again")
+        });
+        format!("writing {:?}{kept}", request.out)
+    })?;
+    saver.finish().context("removing the state of the finished run")
+}
+
+impl Request {
+    fn log_file(&self) -> Option<PathBuf> {
+        match &self.log_out {
+            Some(path) if path == Path::new("-") => None,
+            Some(path) => Some(path.clone()),
+            None => Some(log::path_for(&self.out)),
+        }
+    }
+}
+
+fn print_config(config: &TrainerConfig) -> anyhow::Result<()> {
+    #[allow(clippy::print_stdout, reason = "what the caller asked for")]
+    {
+        print!("{}", toml::to_string(config)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! A training step of ours beside the same step in eager PyTorch: same weights, clips, losses,
+//! optimiser and libtorch, on the same machine in the same run.
+//!
+//! Both sides first take the same steps and must find the same losses. Then every variant is timed
+//! in turn, round after round, so that whatever else the machine does hits all of them; medians
+//! count. PyTorch is as fast as its best of both memory layouts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::lab::Lab;
+use super::machine::{Machine, today};
+use super::results::write_whole;
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+
+/// Flags of `bench training`.
+#[derive(Clone, Debug, clap::Args, Serialize)]
+pub(crate) struct TrainingArgs {
+    /// Height and width of frames
+    #[arg(long, default_value_t = 256)]
+    side: u32,
+    /// Channels of the first level
+    #[arg(long, default_value_t = 64)]
+    base_width: u32,
+    /// Clips a step
+    #[arg(long, default_value_t = 4)]
+    batch_size: u32,
+    /// Rounds over all variants
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Timed steps of a variant in a round
+    #[arg(long, default_value_t = 2)]
+    steps: u32,
+    /// Steps of a small network over which resident memory is watched
+    #[arg(long, default_value_t = 1000)]
+    memory_steps: u32,
+    /// Folder for the results [default: benches/results in the workspace]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What one process measured, ours or PyTorch's.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Measured {
+    losses: Vec<[f64; 4]>,
+    seconds: Vec<f64>,
+    #[serde(default)]
+    waiting: Vec<f64>,
+    peak_mib: f64,
+    growth_mib_per_1000_steps: Option<f64>,
+    evaluate_vs_bare: Option<f64>,
+}
+
+/// What is timed, in the order of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Variant {
+    OursF32,
+    PytorchF32,
+    PytorchF32ChannelsLast,
+    OursBf16,
+    PytorchBf16ChannelsLast,
+}
+
+const VARIANTS: [Variant; 5] = [
+    Variant::OursF32,
+    Variant::PytorchF32,
+    Variant::PytorchF32ChannelsLast,
+    Variant::OursBf16,
+    Variant::PytorchBf16ChannelsLast,
+];
+
+/// Relative departure of losses that two implementations in f32 may have after a step.
+const LOSS_TOLERANCE: f64 = 1e-3;
+/// The same in bf16, which has 8 bits of mantissa.
+const BF16_TOLERANCE: f64 = 2e-2;
+
+const PEERS: Tools = Tools {
+    name: "peers",
+    requirements: "benches/peers/requirements.txt",
+    with_dependencies: true,
+};
+
+/// Measures, writes the results and prints one line of JSON.
+///
+/// # Errors
+/// When a program fails or both sides disagree; a missed goal is a result, not an error.
+pub(crate) fn run(workspace: &Workspace, args: &TrainingArgs) -> Result<ExitCode> {
+    let lab = Lab::open(workspace)?;
+    let peers = PEERS.install(workspace)?;
+    let script = workspace.root().join("benches/peers/training_step.py");
+    let bench = Bench { lab: &lab, args, python: peers.join("bin/python"), script };
+    let mut runs: BTreeMap<Variant, Vec<Measured>> = BTreeMap::new();
+    for round in 0..args.rounds {
+        for variant in VARIANTS {
+            eprintln!("== round {} of {}: {variant:?}", round + 1, args.rounds);
+            runs.entry(variant).or_default().push(bench.measure(variant)?);
+        }
+        check_losses(&runs)?;
+    }
+    let results = Results {
+        date: today()?,
+        machine: Machine::describe(workspace),
+        settings: serde_json::to_value(args)?,
+        line: Line::of(&runs, &bench.memory()?)?,
+        runs,
+    };
+    let default = workspace.root().join("benches/results");
+    results.write(args.out.as_deref().unwrap_or(&default))?;
+    eprintln!("\n{}", results.markdown());
+    println!("{}", serde_json::to_string(&results.line)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Bench<'a> {
+    lab: &'a Lab,
+    args: &'a TrainingArgs,
+    python: PathBuf,
+    script: PathBuf,
+}
+
+impl Bench<'_> {
+    fn case(&self) -> PathBuf {
+        self.lab.at("case.safetensors")
+    }
+
+    fn measure(&self, variant: Variant) -> Result<Measured> {
+        let steps = self.args.steps.to_string();
+        let mut command = match variant {
+            Variant::OursF32 | Variant::OursBf16 => self.ours(),
+            _ => {
+                let mut python = Command::new(&self.python);
+                python.arg(&self.script).arg(self.case());
+                python
+            }
+        };
+        command.args(["--check", "2", "--steps", &steps]);
+        match variant {
+            Variant::OursF32 => command.arg("--case").arg(self.case()),
+            Variant::OursBf16 => command.args(["--precision", "bf16"]),
+            Variant::PytorchF32 => &mut command,
+            Variant::PytorchF32ChannelsLast => command.arg("--channels-last"),
+            Variant::PytorchBf16ChannelsLast => {
+                command.args(["--channels-last", "--precision", "bf16"])
+            }
+        };
+        self.lab.measured(command)
+    }
+
+    fn ours(&self) -> Command {
+        let mut command = self.lab.trainer();
+        command.arg("step").args(["--side", &self.args.side.to_string()]);
+        command.args(["--base-width", &self.args.base_width.to_string()]);
+        command.args(["--batch-size", &self.args.batch_size.to_string()]);
+        command
+    }
+
+    /// A small network over many steps: growth of memory does not depend on the size, and
+    /// `evaluate`'s overhead shows more where a forward pass is short.
+    fn memory(&self) -> Result<Measured> {
+        eprintln!("== resident memory over {} steps, and evaluate", self.args.memory_steps);
+        let mut command = self.lab.trainer();
+        command.args(["step", "--side", "128", "--base-width", "24", "--check", "0"]);
+        command.args(["--steps", &self.args.memory_steps.to_string(), "--evaluate"]);
+        self.lab.measured(command)
+    }
+}
+
+/// Both sides must compute the same before their times are compared.
+fn check_losses(runs: &BTreeMap<Variant, Vec<Measured>>) -> Result<()> {
+    let expected = &last(runs, Variant::OursF32)?.losses;
+    for (variant, measured) in runs {
+        let bf16 = matches!(variant, Variant::OursBf16 | Variant::PytorchBf16ChannelsLast);
+        let tolerance = if bf16 { BF16_TOLERANCE } else { LOSS_TOLERANCE };
+        let found = &measured.last().context("every variant was measured")?.losses;
+        for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let departure = (found[0] / expected[0] - 1.0).abs();
+            ensure!(
+                departure <= tolerance,
+                "{variant:?} finds the losses {found:?} in step {}; ours in f32 are {expected:?}",
+                step + 1
+            );
+        }
+    }
+    Ok(())
+}
+
+fn last(runs: &BTreeMap<Variant, Vec<Measured>>, variant: Variant) -> Result<&Measured> {
+    runs.get(&variant).and_then(|runs| runs.last()).context("every variant was measured")
+}
+
+/// The line that the command ends with.
+#[derive(Clone, Debug, Serialize)]
+struct Line {
+    step_f32_vs_pytorch: f64,
+    step_bf16_vs_f32: f64,
+    loader_share: f64,
+    peak_mib: f64,
+    peak_mib_pytorch: f64,
+    evaluate_vs_bare: Option<f64>,
+    growth_mib_per_1000_steps: Option<f64>,
+}
+
+impl Line {
+    fn of(runs: &BTreeMap<Variant, Vec<Measured>>, small: &Measured) -> Result<Self> {
+        let median = |variant: Variant, of: fn(&Measured) -> &[f64]| {
+            let runs = runs.get(&variant).into_iter().flatten();
+            median(runs.flat_map(of).copied().collect()).context("every variant was timed")
+        };
+        let seconds = |variant| median(variant, |measured| &measured.seconds);
+        let peak = |variant: Variant| {
+            let runs = runs.get(&variant).into_iter().flatten();
+            runs.map(|measured| measured.peak_mib).fold(f64::NAN, f64::max)
+        };
+        let ours = seconds(Variant::OursF32)?;
+        let plain = seconds(Variant::PytorchF32)?;
+        let channels_last = seconds(Variant::PytorchF32ChannelsLast)?;
+        Ok(Self {
+            step_f32_vs_pytorch: ours / plain.min(channels_last),
+            step_bf16_vs_f32: ours / seconds(Variant::OursBf16)?,
+            loader_share: median(Variant::OursF32, |measured| &measured.waiting)? / ours,
+            peak_mib: peak(Variant::OursF32),
+            peak_mib_pytorch: peak(Variant::PytorchF32).min(peak(Variant::PytorchF32ChannelsLast)),
+            evaluate_vs_bare: small.evaluate_vs_bare,
+            growth_mib_per_1000_steps: small.growth_mib_per_1000_steps,
+        })
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Results {
+    date: String,
+    machine: Machine,
+    settings: Value,
+    line: Line,
+    runs: BTreeMap<Variant, Vec<Measured>>,
+}
+
+impl Results {
+    fn markdown(&self) -> String {
+        let mut text = format!(
+            "# Training step, {}\n\n{}.\n\nSettings: `{}`.\n\n",
+            self.date,
+            self.machine.line(),
+            self.settings
+        );
+        let line = &self.line;
+        let goals = [
+            ("step in f32 ÷ PyTorch's", "≤ 1.0", Some(line.step_f32_vs_pytorch)),
+            ("f32 ÷ bf16", "≥ 1.8", Some(line.step_bf16_vs_f32)),
+            ("waiting for the loader ÷ step", "< 0.03", Some(line.loader_share)),
+            ("peak memory, MiB", "≤ PyTorch's", Some(line.peak_mib)),
+            ("PyTorch's peak memory, MiB", "", Some(line.peak_mib_pytorch)),
+            ("evaluate ÷ bare forward", "≥ 0.95", line.evaluate_vs_bare),
+            ("growth, MiB in 1000 steps", "< 1", line.growth_mib_per_1000_steps),
+        ];
+        text.push_str("| what | goal | measured |\n|---|---|---|\n");
+        for (what, goal, value) in goals {
+            let value = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
+            let _ = writeln!(text, "| {what} | {goal} | {value} |");
+        }
+        text.push_str("\nMedian seconds of a step:\n\n| variant | seconds |\n|---|---|\n");
+        for (variant, runs) in &self.runs {
+            let seconds = median(runs.iter().flat_map(|run| run.seconds.clone()).collect());
+            let _ = writeln!(text, "| {} | {:.3} |", json!(variant), seconds.unwrap_or(f64::NAN));
+        }
+        text
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let stem = format!("training-{}", self.date);
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        write_whole(&folder.join(format!("{stem}.json")), &json)?;
+        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(total: f64, seconds: &[f64]) -> Measured {
+        Measured {
+            losses: vec![[total, 0.0, 0.0, 0.0]],
+            seconds: seconds.to_vec(),
+            waiting: vec![0.1; seconds.len()],
+            peak_mib: 100.0,
+            growth_mib_per_1000_steps: None,
+            evaluate_vs_bare: Some(0.98),
+        }
+    }
+
+    fn runs(bf16_total: f64) -> BTreeMap<Variant, Vec<Measured>> {
+        BTreeMap::from([
+            (Variant::OursF32, vec![measured(10.0, &[4.0, 9.0]), measured(10.0, &[5.0])]),
+            (Variant::PytorchF32, vec![measured(10.005, &[8.0])]),
+            (Variant::PytorchF32ChannelsLast, vec![measured(10.0, &[6.0])]),
+            (Variant::OursBf16, vec![measured(bf16_total, &[2.5])]),
+            (Variant::PytorchBf16ChannelsLast, vec![measured(10.1, &[3.0])]),
+        ])
+    }
+
+    #[test]
+    fn ratios_are_of_medians_against_the_faster_layout() {
+        let line = Line::of(&runs(10.1), &measured(0.0, &[])).unwrap();
+        assert!((line.step_f32_vs_pytorch - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!((line.step_bf16_vs_f32, line.loader_share), (2.0, 0.02));
+        assert_eq!(line.evaluate_vs_bare, Some(0.98));
+    }
+
+    #[test]
+    fn disagreement_ends_the_comparison() {
+        check_losses(&runs(10.1)).unwrap();
+        let error = check_losses(&runs(11.0)).unwrap_err().to_string();
+        assert!(error.starts_with("OursBf16 finds the losses"), "{error}");
+    }
+}
