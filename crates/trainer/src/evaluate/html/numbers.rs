@@ -63,7 +63,7 @@ fn full_table(report: &EvalReport) -> Markup {
             table {
                 thead {
                     tr {
-                        th { "scaled" } th { "signal" } th { "micro AUC" } th { "macro AUC" }
+                        th { "scaled" } th.text { "signal" } th { "micro AUC" } th { "macro AUC" }
                         th { "videos" } th { "AP" } th { "EER" }
                     }
                 }
