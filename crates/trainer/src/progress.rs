@@ -20,6 +20,14 @@ fn styled(length: u64, template: &str) -> ProgressBar {
     ProgressBar::new(length).with_style(style.progress_chars("=> "))
 }
 
+/// A count of things done, for work whose length is not known.
+pub fn count(title: &str, things: &str) -> ProgressBar {
+    let template = format!("{title:<12} {{spinner}} {{pos}} {things}");
+    let style = ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length().with_style(style)
+}
+
 /// How long the rest of a run takes: its steps, the held-out clips after every epoch, and the
 /// calibration over the same clips at the end.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use protoguard_core::ClipShape;
 use protoguard_data::{
     CacheChoice, CacheError, Dataset, DatasetError, DecodeLimits, DecodedVideo, FrameCache, Half,
@@ -113,11 +113,7 @@ fn bar_over(videos: &[Video]) -> ProgressBar {
     let frames: Option<usize> = videos.iter().map(Video::known_frames).sum();
     match frames {
         Some(frames) => progress::bar(frames as u64, "decoding"),
-        None => {
-            let style = ProgressStyle::with_template("decoding     {spinner} {pos} frames {msg}");
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-            ProgressBar::no_length().with_style(style)
-        }
+        None => progress::count("decoding", "frames"),
     }
 }
 

@@ -16,9 +16,9 @@
 //! needed. The copy of a full-size clip from the page cache costs a fraction of a millisecond on
 //! the loader's own thread.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,6 +100,8 @@ impl FrameWriter {
         let failed = |source| CacheError::Write { path: path.clone(), source };
         let file = self.file.as_file();
         file.write_all_at(&self.header.to_bytes(), 0).map_err(failed)?;
+        // Frames of a shared folder are made by one user and read by others.
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         let file = self.file.persist(&path).map_err(|error| failed(error.error))?;
         let frames = self.header.frames as usize;

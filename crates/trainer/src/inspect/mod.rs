@@ -29,7 +29,7 @@ pub enum InspectError {
 /// When the folder holds no data set, or, after the report, when it names problems.
 pub fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let dataset = Dataset::open(&args.data, args.layout)?;
-    let bar = progress::bar(0, "inspecting");
+    let bar = progress::count("inspecting", "videos");
     let options = SurveyOptions { decode: args.decode };
     let survey = Survey::of(&dataset, options, |done| bar.set_position(done as u64));
     bar.finish_and_clear();

@@ -15,7 +15,7 @@ const MOST_POINTS: usize = 500;
 
 /// Side of the square in which the ROC is drawn, and the room around it for its labels.
 const SQUARE: f64 = 300.0;
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 58.0;
 const TOP: f64 = 10.0;
 
 /// The ROC of every signal, scaled by video.
@@ -83,7 +83,7 @@ fn roc_picture(curves: &[Roc]) -> Markup {
                 path class=(class(curve.signal)) d=(curve.path) {}
             }
             text.axis x=(x(0.5)) y=(y(0.0) + 36.0) text-anchor="middle" { "false alarms, share of normal frames" }
-            text.axis transform=(format!("translate(11 {}) rotate(-90)", y(0.5))) text-anchor="middle" {
+            text.axis transform=(format!("translate(13 {}) rotate(-90)", y(0.5))) text-anchor="middle" {
                 "found, share of abnormal frames"
             }
         }

@@ -1,9 +1,12 @@
 //! The tables.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 use protoguard_core::normalise::Grouping;
 
 use super::SIGNALS;
+use crate::evaluate::normalised::Signal;
 use crate::evaluate::report::{ByClass, EvalReport, SignalMetrics};
 
 /// Four digits, or a dash.
@@ -56,37 +59,47 @@ fn micro_table(report: &EvalReport) -> Markup {
     }
 }
 
+/// One block of rows a grouping: five columns fit a phone.
 fn full_table(report: &EvalReport) -> Markup {
-    let two_class = |found: &SignalMetrics| found.macro_auc.map_or(0, |mean| mean.videos);
     html! {
         div.scroll {
             table {
                 thead {
                     tr {
-                        th { "scaled" } th { "signal" } th { "micro AUC" } th { "macro AUC" }
-                        th { "videos" } th { "AP" } th { "EER" }
+                        th { "signal" } th { "micro AUC" } th { "macro AUC" } th { "AP" } th { "EER" }
                     }
                 }
                 @for (&grouping, signals) in &report.metrics {
                     tbody {
+                        tr { th.block colspan="5" { (name(grouping)) (two_class(signals)) } }
                         @for (signal, title) in SIGNALS {
-                            @if let Some(found) = signals.get(&signal) {
-                                tr {
-                                    th { (name(grouping)) }
-                                    td.text { (title) }
-                                    td { (number(Some(found.auc))) }
-                                    td { (number(found.macro_auc.map(|mean| mean.auc))) }
-                                    td { (two_class(found)) }
-                                    td { (number(Some(found.average_precision))) }
-                                    td { (number(Some(found.equal_error_rate))) }
-                                }
-                            }
+                            @if let Some(found) = signals.get(&signal) { (metrics_row(title, found)) }
                         }
                     }
                 }
             }
         }
     }
+}
+
+fn metrics_row(title: &str, found: &SignalMetrics) -> Markup {
+    html! {
+        tr {
+            th { (title) }
+            td { (number(Some(found.auc))) }
+            td { (number(found.macro_auc.map(|mean| mean.auc))) }
+            td { (number(Some(found.average_precision))) }
+            td { (number(Some(found.equal_error_rate))) }
+        }
+    }
+}
+
+/// How many videos the macro AUC is over.
+fn two_class(signals: &BTreeMap<Signal, SignalMetrics>) -> String {
+    let mean = signals.values().find_map(|found| found.macro_auc);
+    mean.map_or(String::new(), |mean| {
+        format!(", macro over {} videos of both classes", mean.videos)
+    })
 }
 
 fn thresholds(report: &EvalReport) -> Markup {
