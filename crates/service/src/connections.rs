@@ -158,10 +158,11 @@ impl<S: Answers> Connection<S> {
         }
         let silence = self.serving.config.first_word_timeout;
         let Some(tls) = self.serving.credentials.tls() else {
-            let stop = self.stop.clone();
+            let (stop, mut byte) = (self.stop.clone(), [0]);
             // A connection that says nothing costs a task and no more, and that not for ever.
-            match stop.run_until_cancelled(timeout(silence, stream.readable())).await {
-                Some(Ok(Ok(()))) => self.serve(stream).await,
+            let first_byte = timeout(silence, stream.peek(&mut byte));
+            match stop.run_until_cancelled(first_byte).await {
+                Some(Ok(Ok(1))) => self.serve(stream).await,
                 _ => debug!(connection = self.peer.connection, "connection said nothing"),
             }
             return;

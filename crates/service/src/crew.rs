@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::ServeError;
-use crate::batcher::{BatchSender, Event};
+use crate::batcher::{BatchSender, Event, Restart};
 use crate::metrics::ModelMetrics;
 use crate::watchdog::Pulse;
 use crate::worker::{SafeSize, Worker};
@@ -43,6 +43,11 @@ impl Crew {
 
     pub(crate) fn pulses(&self) -> Vec<Arc<Pulse>> {
         self.posts.iter().map(|post| Arc::clone(&post.pulse)).collect()
+    }
+
+    /// How the batcher starts a worker again.
+    pub(crate) fn restart(self) -> Restart {
+        Box::new(move |worker| self.start_worker(worker))
     }
 
     /// Starts the thread of one worker, which builds its replica and takes batches.

@@ -133,9 +133,8 @@ impl Model {
         let admission = Admission::new(config.admission);
         let (events, inbox) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(ModelState::Loading);
-        let closed = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let crew = Crew {
+        let (closed, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (crew, workers) = Crew {
             model: slot.to_string(),
             factories: spec.replicas,
             events: events.clone(),
@@ -143,29 +142,24 @@ impl Model {
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             posts: Vec::new(),
-        };
-        let (crew, workers) = crew.start()?;
+        }
+        .start()?;
         if let Some(limit) = config.watchdog {
             let (model, health) = (slot.to_string(), around.health.clone());
             let (pulses, closed) = (crew.pulses(), closed.clone());
             tasks.spawn(Watchdog { model, limit, pulses, health, closed }.run());
         }
-        tasks.spawn(
-            Batcher {
-                model: slot.to_string(),
-                dispatcher: Dispatcher::new(config.batch, workers.len()),
-                restarts: Restarts::new(
-                    workers.len(),
-                    Box::new(move |worker| crew.start_worker(worker)),
-                ),
-                workers,
-                events: inbox,
-                admission: Arc::clone(&admission),
-                state: state_sender,
-                closed: closed.clone(),
-            }
-            .run(),
-        );
+        let batcher = Batcher {
+            model: slot.to_string(),
+            dispatcher: Dispatcher::new(config.batch, workers.len()),
+            restarts: Restarts::new(workers.len(), crew.restart()),
+            workers,
+            events: inbox,
+            admission: Arc::clone(&admission),
+            state: state_sender,
+            closed: closed.clone(),
+        };
+        tasks.spawn(batcher.run());
         Ok(Self { slot, card, admission, events, state, closed, tasks, metrics })
     }
 

@@ -3,13 +3,16 @@
 //! [`RawConfig`] is what those say, and refuses keys that it does not know; [`Config`] is what
 //! the server runs on, every value checked. Nothing behind this module sees a raw value.
 
+mod edges;
 #[cfg(test)]
 mod mutated;
+mod names;
 mod raw;
 mod valid;
 
+pub(crate) use names::is_model_name;
 pub(crate) use raw::RawConfig;
-pub(crate) use valid::{Config, LogConfig, LogFormat, ModelFile, WorkerConfig, is_model_name};
+pub(crate) use valid::{Config, LogConfig, LogFormat, ModelFile, WorkerConfig};
 
 /// A configuration that cannot be used. The message names the key, its value and what would be
 /// accepted.

@@ -5,8 +5,9 @@
 mod batching;
 mod bench;
 mod clocks;
+mod connections;
+mod credentials;
 mod deadlines;
-mod edges;
 mod errors;
 mod failures;
 mod lifecycle;

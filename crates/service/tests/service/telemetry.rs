@@ -154,7 +154,7 @@ async fn a_scrape_every_50_ms_disturbs_nobody() {
                 ticks.tick().await;
                 let page = served.probe("/metrics").await;
                 assert_eq!(page.code, 200);
-                assert!(page.text.contains("protoguard_requests_total"), "{}", page.text);
+                assert!(page.text.contains("protoguard_batch_size_count"), "{}", page.text);
                 pages += 1;
             }
         }
