@@ -11,8 +11,8 @@ use crate::bench::results::{Goal, Ratio};
 
 /// How long E4's server would wait for company.
 const TIMER_MS: f64 = 200.0;
-/// Clips that E3 and E4 send, one after the other.
-const LONE_CLIPS: &str = "60";
+/// Clips that E4 sends, one after the other.
+const LONE_CLIPS: &str = "200";
 
 /// Both sides of E1 and E2.
 struct Rates {
@@ -119,12 +119,12 @@ pub(super) fn no_timer(bench: &Bench<'_>, model: &Path) -> Result<Ratio> {
     let queue = report.queue().context("E4 needs the server's timings")?;
     Ok(Ratio {
         key: "E4",
-        what: "longest queue time of a lone request while max_batch_delay is 200 ms",
+        what: "p99 of the queue time of lone requests while max_batch_delay is 200 ms",
         unit: "ms",
-        // A timer would show as 200; a busy machine may hold up a thread for some milliseconds.
+        // A timer would show as 200 in all of them; a busy machine may hold up one or two.
         goal: Goal::AtMost(TIMER_MS / 4.0),
-        value: queue.max,
-        method: "the queue time that the server reports for 60 clips sent one after the other",
+        value: queue.p99,
+        method: "the queue time that the server reports for 200 clips sent one after the other",
         details: json!({ "queue_p50_ms": queue.p50, "queue_p99_ms": queue.p99,
             "queue_max_ms": queue.max }),
     })
