@@ -59,3 +59,29 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<config::ConfigError>() || error.is::<output::OutputError>();
     if usage || unfinished || other_run { 2 } else { 1 }
 }
+
+/// An error and its causes. Most messages already end in their cause's words, which are then not
+/// repeated.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_data::DatasetError;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let io = std::io::Error::other("no such luck");
+        let error = DatasetError::Io { path: "there".into(), source: io };
+        let error = anyhow::Error::from(error).context("reading frames");
+        let line = super::one_line(&error);
+        assert_eq!(line, "reading frames: cannot read \"there\": no such luck");
+    }
+}

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "the one line that a failed command answers")]
             {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", protoguard_trainer::one_line(&error));
             }
             ExitCode::from(protoguard_trainer::exit_code(&error))
         }
