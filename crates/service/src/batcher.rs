@@ -17,7 +17,7 @@ use crate::{ServeError, ServiceError, Unavailable};
 /// Everything that can change what the batcher does next.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Enqueue(Job),
+    Enqueue(Box<Job>),
     /// A caller went away or ran out of time, or an admitted clip never came: the queue may hold
     /// jobs that nobody needs, and nothing may be arriving any more.
     GivenUp,
@@ -129,7 +129,7 @@ impl Batcher {
     fn take_in(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Enqueue(job) => self.enqueue(job, now),
+            Event::Enqueue(job) => self.enqueue(*job, now),
             Event::GivenUp => self.sweep(now),
             Event::WorkerReady(worker) => {
                 self.dispatcher.ready(worker);

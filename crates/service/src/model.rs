@@ -234,7 +234,7 @@ impl Model {
         };
         // Counted out first, so that the batcher never waits for the clip that it is given.
         drop(arrival);
-        let job = Job { input: clip.input, ticket };
+        let job = Box::new(Job { input: clip.input, ticket });
         given_up.step = Step::Queued;
         self.events.send(Event::Enqueue(job)).map_err(|_| gone())?;
         let answer = answer.await.map_err(|_| gone())?;

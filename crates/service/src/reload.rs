@@ -37,7 +37,7 @@ struct Shared {
     source: Arc<dyn ModelSource>,
     registry: Arc<Registry>,
     around: Surroundings,
-    /// Told when a model that took a place is lost.
+    /// Told when a model is lost.
     lost: mpsc::UnboundedSender<ServeError>,
     /// What was tried last in every place, whether or not it succeeded.
     tried: Mutex<BTreeMap<Slot, FileStamp>>,
@@ -106,6 +106,11 @@ impl Reloader {
     pub(crate) async fn started_with(&self, found: &[FoundModel]) {
         let stamps = found.iter().map(|found| (found.slot.clone(), found.stamp));
         self.shared.tried.lock().await.extend(stamps);
+    }
+
+    /// Tells the service if the model is lost.
+    pub(crate) fn watch_loss(&self, model: &Model) {
+        self.shared.watch_loss(model);
     }
 
     /// Loads what has changed since it was last tried, and gives up what is gone.
@@ -243,6 +248,17 @@ impl Shared {
         }
     }
 
+    /// Tells the service if the model is lost; one that is closed is lost no more.
+    fn watch_loss(&self, model: &Model) {
+        let (lost, told) = (model.lost(), self.lost.clone());
+        tokio::spawn(async move {
+            if let Some(error) = lost.await {
+                // The service has ended already where nobody listens.
+                let _ = told.send(error);
+            }
+        });
+    }
+
     async fn replace(&self, slot: &Slot) -> Result<Reloaded, ReloadError> {
         let (source, place) = (Arc::clone(&self.source), slot.clone());
         let spec = match tokio::task::spawn_blocking(move || source.load(&place)).await {
@@ -261,14 +277,7 @@ impl Shared {
         let fresh = Model::start(slot.clone(), spec, &self.around)?;
         timeout(BUILD_PATIENCE, fresh.ready()).await.map_err(|_| ReloadError::Slow)??;
         let version = fresh.card().version.clone();
-        let lost = fresh.lost();
-        let told = self.lost.clone();
-        tokio::spawn(async move {
-            if let Some(error) = lost.await {
-                // The service has ended already where nobody listens.
-                let _ = told.send(error);
-            }
-        });
+        self.watch_loss(&fresh);
         self.registry.put(fresh, self.around.config.drain.timeout);
         let previous_version = old.map(|old| old.card().version.clone());
         Ok(Reloaded { slot: slot.clone(), version, previous_version })

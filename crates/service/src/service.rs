@@ -172,15 +172,11 @@ impl Service {
         self.around.health.change(|condition| condition.phase = Phase::Serving).await;
         self.ready.send_replace(true);
         info!(models = models.len(), "serving");
-        // One that is replaced is closed, and lost no more.
-        let mut watches: JoinSet<_> = models.iter().map(|model| model.lost()).collect();
+        models.iter().for_each(|model| self.reloader.watch_loss(model));
         drop(models);
-        loop {
-            tokio::select! {
-                Some(Ok(Some(lost))) = watches.join_next() => return lost,
-                Some(lost) = self.lost.recv() => return lost,
-                else => return std::future::pending().await,
-            }
+        match self.lost.recv().await {
+            Some(lost) => lost,
+            None => std::future::pending().await,
         }
     }
 

@@ -80,7 +80,7 @@ impl Bench {
             metrics: ModelMetrics::new(&self.metrics, "hall"),
         };
         let input = ScorerInput { clip, outputs: Outputs::NONE };
-        self.tell(Event::Enqueue(Job { input, ticket }));
+        self.tell(Event::Enqueue(Box::new(Job { input, ticket })));
         answer
     }
 

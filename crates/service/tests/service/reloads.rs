@@ -193,6 +193,27 @@ async fn versions_and_aliases_are_names_of_models() {
     served.stop().await;
 }
 
+#[tokio::test]
+async fn a_loss_is_noticed_after_others_were_replaced_and_in_what_replaced_them() {
+    for lossy in ["door", "hall"] {
+        let lost = move |name: &str| {
+            let fails = name == lossy;
+            FakeFactory::new(name).on_score(move |_| match fails {
+                true => Err(ScorerError::DeviceLost { reason: "gone".to_owned() }),
+                false => Ok(()),
+            })
+        };
+        let shelf = Shelf::of(vec![lost("door").spec(1), lost("hall").spec(1)]);
+        let served = open(&shelf, config()).await;
+        shelf.put(&slot("hall"), Ok(lost("hall").spec(1)));
+        assert!(reload(&served, "hall").await.is_ok());
+        until(|| served.metric(r#"protoguard_workers_alive{model="hall"}"#) == 1.0).await;
+        assert_eq!(answering(&served, lossy).await.unwrap_err().code(), Code::Unavailable);
+        let error = bounded(served.ended).await.unwrap().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("model `{lossy}` is lost")), "{error}");
+    }
+}
+
 /// E7 in small: the trainer publishes, good and bad, and no caller notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_reloads_under_load_fail_no_request() {
