@@ -1,4 +1,4 @@
-use tch::nn::{Init, Path};
+use tch::nn::{Init, Path, f_init};
 use tch::{Kind, Tensor};
 
 use crate::Result;
@@ -42,7 +42,11 @@ impl Layer {
         let path = &block / plan.name;
         Ok(Self {
             up: plan.up,
-            weight: path.f_var("weight", &shape, uniform)?,
+            weight: path.add(
+                "weight",
+                channels_last(&f_init(uniform, &shape, path.device(), path.kind())?)?,
+                true,
+            ),
             bias: path.f_var("bias", &[outputs], uniform)?,
             norm: plan.norm.map(|name| BatchNorm::new(&(&block / name), outputs)).transpose()?,
         })
@@ -104,6 +108,12 @@ impl Pair {
         let [first, second] = &self.0;
         second.forward(&first.forward(x, mode)?, mode)
     }
+}
+
+/// The same values with channels last in storage, as batches and activations are: the CPU's
+/// convolutions would otherwise lay them out anew in every pass, forward and backward.
+fn channels_last(weight: &Tensor) -> Result<Tensor> {
+    Ok(weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 fn in_kind_of(variable: &Tensor, x: &Tensor) -> Result<Tensor> {

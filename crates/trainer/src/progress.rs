@@ -86,7 +86,7 @@ mod tests {
         pace.step(2.0);
         // 100 steps of 2 s, and twice 10 steps' worth of held-out clips.
         assert_eq!(pace.left(100, 1), "about 4 minutes left");
-        pace.held_out(1700.0);
-        assert_eq!(pace.left(100, 1), "about 1 hour left");
+        pace.held_out(3500.0);
+        assert_eq!(pace.left(100, 1), "about 2 hours left");
     }
 }
