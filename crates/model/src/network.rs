@@ -134,7 +134,12 @@ impl Network {
     /// every step; the weights, BatchNorm's statistics, the memory and losses stay f32, so that a
     /// step too small for bf16's 8 bits is not lost.
     pub fn set_training_precision(&mut self, precision: Precision) {
-        self.training_precision = precision;
+        self.training_precision = precision.on(self.device());
+    }
+
+    /// What [`Network::forward_training`] computes in: f32 or bf16.
+    pub fn training_precision(&self) -> Precision {
+        self.training_precision
     }
 
     /// What the optimiser trains, ordered by name.
@@ -191,7 +196,7 @@ impl Network {
 
     /// Layers compute in the kind of what they are given, so that the first decides.
     fn training_input(&self, input: &Tensor) -> Result<Tensor> {
-        match self.training_precision.on(self.device()) {
+        match self.training_precision {
             Precision::Bf16 => Ok(input.f_to_kind(Kind::BFloat16)?),
             _ => Ok(input.shallow_clone()),
         }

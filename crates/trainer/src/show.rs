@@ -53,61 +53,64 @@ pub struct Summary<'a>(pub &'a Checkpoint);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in self.network().into_iter().chain(self.training()) {
+            writeln!(f, "{:<18} {}", row.name, row.value)?;
+        }
+        Ok(())
+    }
+}
+
+struct SummaryRow {
+    name: String,
+    value: String,
+}
+
+fn row(name: &str, value: impl Into<String>) -> SummaryRow {
+    SummaryRow { name: name.to_owned(), value: value.into() }
+}
+
+impl Summary<'_> {
+    /// What it is.
+    fn network(&self) -> Vec<SummaryRow> {
         let content = self.0.content();
-        let (model, training) = (&content.model, &content.training);
-        let mut line = |name: &str, value: String| writeln!(f, "{name:<18} {value}");
-        line("version", self.0.version().to_owned())?;
-        line("content hash", self.0.content_hash().to_owned())?;
-        let shape = model.shape;
-        line(
-            "clip",
-            format!("{} past frames of {side}x{side}", shape.past_frames(), side = shape.side()),
-        )?;
-        let memory =
-            model.memory.as_ref().map_or("none".to_owned(), |m| format!("{} items", m.items));
-        line(
-            "network",
-            format!(
-                "base width {}, memory {memory}, motion branch {}",
-                model.base_width,
-                on(model.motion_branch)
-            ),
-        )?;
+        let model = &content.model;
+        let (past, side) = (model.shape.past_frames(), model.shape.side());
+        let memory = model.memory.as_ref();
+        let memory = memory.map_or("none".to_owned(), |m| format!("{} items", m.items));
+        let (width, motion) = (model.base_width, on(model.motion_branch));
         let mib = weight_bytes(content) as f64 / f64::from(1 << 20);
-        line(
-            "weights",
-            format!("{} parameters, {}, {mib:.1} MiB", parameters(self.0), weights(self.0)),
-        )?;
-        line(
-            "optimiser state",
-            if content.optimizer.is_empty() { "no" } else { "yes" }.to_owned(),
-        )?;
-        line("resizer", content.preprocessing.resizer.clone())?;
-        line("trained on", training.data.clone())?;
-        line("epochs, seed", format!("{}, {}", training.epochs, training.seed))?;
-        for (name, value) in &training.metrics {
-            line(name, format!("{value:.4}"))?;
-        }
-        if let Some(health) = &training.memory_health {
-            line(
-                "memory",
-                format!(
-                    "{} items in use, perplexity {:.1}",
-                    health.items_in_use, health.perplexity
-                ),
-            )?;
-        }
-        for (name, version) in &training.versions {
-            line(name, version.clone())?;
-        }
-        for calibration in &content.calibrations {
-            line("calibration", describe(calibration))?;
-        }
-        let golden = content.golden.as_ref().map(|golden| golden.scores());
-        line(
-            "golden clip",
-            golden.map_or("none".to_owned(), |scores| format!("{:.3} dB", scores.psnr.0)),
-        )
+        let (count, kind) = (parameters(self.0), weights(self.0));
+        let moments = if content.optimizer.is_empty() { "no" } else { "yes" };
+        vec![
+            row("version", self.0.version()),
+            row("content hash", self.0.content_hash()),
+            row("clip", format!("{past} past frames of {side}x{side}")),
+            row("network", format!("base width {width}, memory {memory}, motion branch {motion}")),
+            row("weights", format!("{count} parameters, {kind}, {mib:.1} MiB")),
+            row("optimiser state", moments),
+            row("resizer", &content.preprocessing.resizer),
+        ]
+    }
+
+    /// How it came to be, and how it judges.
+    fn training(&self) -> Vec<SummaryRow> {
+        let content = self.0.content();
+        let training = &content.training;
+        let mut rows = vec![
+            row("trained on", &training.data),
+            row("epochs, seed", format!("{}, {}", training.epochs, training.seed)),
+        ];
+        rows.extend(training.metrics.iter().map(|(name, value)| row(name, format!("{value:.4}"))));
+        rows.extend(training.memory_health.iter().map(|health| {
+            let (items, perplexity) = (health.items_in_use, health.perplexity);
+            row("memory", format!("{items} items in use, perplexity {perplexity:.1}"))
+        }));
+        rows.extend(training.versions.iter().map(|(name, version)| row(name, version)));
+        rows.extend(content.calibrations.iter().map(|c| row("calibration", describe(c))));
+        let golden = content.golden.as_ref().map(|golden| golden.scores().psnr.0);
+        let golden = golden.map_or("none".to_owned(), |psnr| format!("{psnr:.3} dB"));
+        rows.push(row("golden clip", golden));
+        rows
     }
 }
 

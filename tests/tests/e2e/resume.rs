@@ -16,6 +16,11 @@ use crate::trained::trained;
 /// 150 clips in steps of 8, twice over.
 const STEPS: u64 = 36;
 
+/// Large enough that the writing of a state can be hit.
+const ONE_THREAD: &str = "--threads 1 --base-width 16 --epochs 2 --batch-size 8";
+/// Small: threads that share a busy processor wait for each other.
+const TWO_THREADS: &str = "--threads 2 --base-width 4 --epochs 1 --batch-size 16";
+
 /// A run into a folder of its own.
 struct Run {
     data: PathBuf,
@@ -31,9 +36,9 @@ struct Part {
 }
 
 impl Run {
-    async fn new(more: &[&'static str]) -> Self {
+    async fn new(more: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { data: trained().await.data.clone(), folder, more: more.to_vec() }
+        Self { data: trained().await.data.clone(), folder, more: more.split(' ').collect() }
     }
 
     fn out(&self) -> PathBuf {
@@ -141,14 +146,13 @@ fn random_steps(seed: u64) -> [u64; 2] {
 
 #[tokio::test]
 async fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
-    let one_thread = ["--threads", "1"];
-    let whole = Run::new(&one_thread).await;
+    let whole = Run::new(ONE_THREAD).await;
     let undisturbed = whole.part(&[], |_| false, kill).await;
     assert_eq!(undisturbed.code, Some(0), "{}", undisturbed.stderr);
     let expected = losses([&undisturbed]);
     assert_eq!(expected.len() as u64, STEPS);
 
-    let run = Run::new(&one_thread).await;
+    let run = Run::new(ONE_THREAD).await;
     let [first, second] = random_steps(20_211);
     let mut parts = Vec::new();
     parts.push(run.part(&[], |record| step(record) == Some(first), kill).await);
@@ -187,10 +191,9 @@ async fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
 
 #[tokio::test]
 async fn sigterm_saves_and_leaves_and_several_threads_agree_to_a_millionth() {
-    let two_threads = ["--threads", "2"];
-    let whole = Run::new(&two_threads).await;
+    let whole = Run::new(TWO_THREADS).await;
     let undisturbed = whole.part(&[], |_| false, kill).await;
-    let run = Run::new(&two_threads).await;
+    let run = Run::new(TWO_THREADS).await;
     let stop = async |id: u32, _: &Path| signal(id, "TERM").await;
     let stopped = run.part(&[], |record| step(record) == Some(5), stop).await;
     assert_eq!(stopped.code, Some(143), "{}", stopped.stderr);
@@ -210,7 +213,7 @@ async fn sigterm_saves_and_leaves_and_several_threads_agree_to_a_millionth() {
 
 #[tokio::test]
 async fn another_configuration_is_refused_by_its_field() {
-    let run = Run::new(&["--threads", "1"]).await;
+    let run = Run::new(ONE_THREAD).await;
     let first = run.part(&[], |record| step(record) == Some(4), kill).await;
     assert_eq!(first.code, None);
     let bare = Finished::of(run.command(&[])).await;
@@ -223,7 +226,7 @@ async fn another_configuration_is_refused_by_its_field() {
 
 #[tokio::test]
 async fn a_full_disk_leaves_nothing_half_written() {
-    let run = Run::new(&["--threads", "1"]).await;
+    let run = Run::new(ONE_THREAD).await;
     // Files may not grow past 2 MB: neither the state nor the checkpoint fits.
     let trainer = run.command(&[]);
     let mut limited = Command::new("sh");

@@ -33,7 +33,7 @@ pub enum Record<'a> {
     },
     /// The process leaves the run.
     End {
-        /// `finished`, `interrupted` or `failed`.
+        /// `finished` or `stopped`.
         outcome: &'a str,
         /// The checkpoint's version, where one was written, or why not.
         detail: &'a str,

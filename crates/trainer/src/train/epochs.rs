@@ -7,13 +7,12 @@ use protoguard_model::HealthMeter;
 
 use super::data::TrainingData;
 use super::failure::TrainError;
-use super::interrupt::Interrupt;
-use super::saver::Saver;
+use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
 use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, Learner, LossMeter, StepError};
 use crate::config::TrainerConfig;
-use crate::log::{Record, RunLog, RunRecord, StepRecord, resident_mib};
+use crate::log::{Record, RunRecord, StepRecord, resident_mib};
 use crate::progress::{self, Pace};
 
 /// Batches that the loader prepares while one is being learnt from.
@@ -35,17 +34,6 @@ pub struct Epochs<'a> {
     loader: ClipLoader,
     bar: ProgressBar,
     pace: Pace,
-}
-
-/// What outlives the loop: the state on disk, the log, and the wish to stop.
-#[derive(Debug)]
-pub struct Keeping<'a> {
-    /// Keeps the state.
-    pub saver: &'a mut Saver,
-    /// Takes the records.
-    pub log: &'a mut RunLog,
-    /// Asked between two steps.
-    pub interrupt: &'a Interrupt,
 }
 
 /// The time of some steps, for the log.
@@ -204,32 +192,14 @@ impl<'a> Epochs<'a> {
         })
     }
 
-    /// A state that cannot be saved is no reason to lose the run: the last one stays.
     fn save(&mut self, learner: &Learner, position: &mut Position) -> bool {
-        let started = Instant::now();
-        let step = position.total_steps;
         position.log_bytes = self.keeping.log.bytes();
-        self.keeping.log.write(step, &Record::Saving { step });
         let state = TrainingState {
             config: self.config.clone(),
             data: self.record.clone(),
             position: position.clone(),
         };
-        match self.keeping.saver.save(&state, learner) {
-            Ok(()) => {
-                let seconds = started.elapsed().as_secs_f64();
-                self.keeping.log.write(step, &Record::Saved { step, seconds });
-                true
-            }
-            Err(error) => {
-                let kept = self.keeping.saver.kept().map(|path| path.display().to_string());
-                let kept = kept.unwrap_or_else(|| "none".to_owned());
-                let message = format!("step {step}: {error}; the last good state is {kept}");
-                self.bar.suspend(|| tracing::error!("{message}"));
-                self.keeping.log.write(step, &Record::Warning { message: &message });
-                false
-            }
-        }
+        self.bar.suspend(|| self.keeping.save(&state, learner))
     }
 
     /// Looks at the held-out clips and closes the epoch.

@@ -5,9 +5,10 @@ use anyhow::Context;
 use protoguard_model::{Checkpoint, DeviceSpec, Network, allow_tf32, set_deterministic};
 
 use super::data::TrainingData;
-use super::epochs::{Epochs, Keeping};
+use super::epochs::Epochs;
 use super::finish::{Finished, checkpoint};
 use super::interrupt::Interrupt;
+use super::keeping::Keeping;
 use super::saver::{Saver, SaverError};
 use super::set_threads;
 use super::state::{DataRecord, Position, TrainingState, check_config};
@@ -72,29 +73,12 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn train(request: &Request) -> anyhow::Result<()> {
-    let config = &request.config;
-    let mut saver = match prepare(request)? {
-        Some(saver) => saver,
-        None => return already_finished(request),
-    };
+    let Some(mut saver) = prepare(request)? else { return already_finished(request) };
     let started = Instant::now();
+    let config = &request.config;
     let spec: DeviceSpec = config.training.device.parse().context("training.device")?;
-    let device = spec.open(request.libtorch.as_deref())?;
-    set_threads(config.training.threads);
-    allow_tf32(config.training.tf32)?;
-    set_deterministic(config.training.deterministic)?;
-    let shape = config.model.shape;
-    let source = Source::open(&request.data, &request.source)?;
-    let data = TrainingData::load(&source, shape, config.training.held_out)?;
-    data.check_size(shape, config.training.batch_size * config.training.accumulate)?;
-    tracing::info!("{}", data.describe(shape));
-
-    tch::manual_seed(i64::try_from(config.training.seed).context("training.seed")?);
-    let mut network = Network::new(&config.network(), device)?;
-    let precision = config.training.precision.on(device);
-    network.set_training_precision(precision);
-    Saver::check_space(&request.out, &network)?;
-    let mut learner = Learner::new(network, config.loss.clone());
+    let mut learner = learner(request, spec)?;
+    let data = data(request)?;
     let record = DataRecord::of(&data)?;
     let mut position = start(request, &saver, &record, &mut learner)?;
     let mut log = open_log(request, &position)?;
@@ -102,39 +86,56 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
 
     let keeping = Keeping { saver: &mut saver, log: &mut log, interrupt };
     let mut epochs = Epochs::new(config, &data, &record, keeping);
-    let described = data.describe(shape);
     epochs.begin(RunRecord {
         version: env!("CARGO_PKG_VERSION"),
         config,
-        data: &described,
+        data: &data.describe(config.model.shape),
         device: spec.to_string(),
-        precision: precision.to_string(),
+        precision: learner.network().training_precision().to_string(),
         threads: tch::get_num_threads(),
         steps_per_epoch: epochs.steps_per_epoch(),
         from_step: position.total_steps,
     });
-    let setup_seconds = started.elapsed().as_secs_f64();
-    let outcome = epochs.run(&mut learner, &mut position);
-    if let Err(error) = outcome {
+    let before = position.seconds;
+    if let Err(error) = epochs.run(&mut learner, &mut position) {
         let detail = error.to_string();
         log.write(position.total_steps, &Record::End { outcome: "stopped", detail: &detail });
         return Err(error.into());
     }
-    let calibrating = Instant::now();
-    let finished = Finished {
-        config,
-        data: &data,
-        history: &position.history,
-        seconds: setup_seconds + position.seconds + calibrating.elapsed().as_secs_f64(),
-        device: spec,
-    };
+    // Of this process, and of those before it up to the state that it went on from.
+    let seconds = before + started.elapsed().as_secs_f64();
+    let history = &position.history;
+    let finished = Finished { config, data: &data, history, seconds, device: spec };
     let checkpoint = checkpoint(learner, &finished)?;
     write(request, &checkpoint, saver)?;
     let version = checkpoint.version();
     log.write(position.total_steps, &Record::End { outcome: "finished", detail: version });
-    let seconds = finished.seconds + calibrating.elapsed().as_secs_f64();
     tracing::info!(version, seconds, "wrote {}", request.out.display());
     Ok(())
+}
+
+/// Fresh weights on their device. Before the data is decoded, which may take long: a device or a
+/// disk that cannot hold them is found at once.
+fn learner(request: &Request, spec: DeviceSpec) -> anyhow::Result<Learner> {
+    let config = &request.config;
+    let device = spec.open(request.libtorch.as_deref())?;
+    set_threads(config.training.threads);
+    allow_tf32(config.training.tf32)?;
+    set_deterministic(config.training.deterministic)?;
+    tch::manual_seed(i64::try_from(config.training.seed).context("training.seed")?);
+    let mut network = Network::new(&config.network(), device)?;
+    network.set_training_precision(config.training.precision);
+    Saver::check_space(&request.out, &network)?;
+    Ok(Learner::new(network, config.loss.clone()))
+}
+
+fn data(request: &Request) -> anyhow::Result<TrainingData> {
+    let (shape, training) = (request.config.model.shape, &request.config.training);
+    let source = Source::open(&request.data, &request.source)?;
+    let data = TrainingData::load(&source, shape, training.held_out)?;
+    data.check_size(shape, training.batch_size * training.accumulate)?;
+    tracing::info!("{}", data.describe(shape));
+    Ok(data)
 }
 
 /// Takes the place of the run, or nothing where `--resume` finds it finished.

@@ -65,7 +65,7 @@ impl Bench {
         let _alone = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tch::manual_seed(config.training.seed as i64);
         let mut network = Network::new(&config.network(), tch::Device::Cpu).unwrap();
-        network.set_training_precision(config.training.precision.on(tch::Device::Cpu));
+        network.set_training_precision(config.training.precision);
         Learner::new(network, config.loss.clone())
     }
 
