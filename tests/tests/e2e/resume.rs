@@ -48,9 +48,8 @@ impl Run {
     fn command(&self, more: &[&str]) -> Command {
         let mut command = program("protoguard-trainer");
         command.arg("train").arg("--data").arg(&self.data).arg("--out").arg(self.out());
-        command
-            .args("--cache off --log-out - --side 32 --past-frames 4 --base-width 16".split(' '));
-        command.args("--memory-items 10 --epochs 2 --batch-size 8 --seed 3".split(' '));
+        command.args("--cache off --log-out - --side 32 --past-frames 4 --seed 3".split(' '));
+        command.args("--memory-items 10".split(' '));
         command.args("--set training.log_steps=1 --set training.save_steps=3".split(' '));
         command.args("--set training.save_minutes=0".split(' ')).args(&self.more).args(more);
         command
