@@ -92,7 +92,7 @@ pub enum GridError {
         /// Its setting.
         name: String,
         /// What is wrong.
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// There is nothing to run.
     #[error("grid has 0 cells; at least one seed and one value for each key are needed")]
@@ -161,7 +161,7 @@ impl Grid {
         let config = TrainerConfig::load(&layers).map_err(|source| GridError::Cell {
             index,
             name: setting.name(),
-            source,
+            source: Box::new(source),
         })?;
         Ok(Cell { index, setting: setting.clone(), seed, set, config })
     }

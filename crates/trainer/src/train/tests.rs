@@ -178,7 +178,7 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
         let losses = learner.step(batches, 1e-3, &mut health).unwrap();
         (losses, learner.to_arrays().unwrap())
     };
-    let once = step(&[clips.clone()]);
+    let once = step(std::slice::from_ref(&clips));
     let twice = step(&[clips.clone(), clips]);
     assert!((once.0.total - twice.0.total).abs() < 1e-6 * once.0.total);
     let weight = "network.prediction.last.weight";
