@@ -1,8 +1,11 @@
 //! What operators see: metrics, probes and logs.
 
+use std::process::Stdio;
+
 use protoguard_proto::v1::ReloadModelRequest;
 use protoguard_proto::v1::model_service_client::ModelServiceClient;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tonic::Code;
 
 use crate::clips::{encoded, from_files};
@@ -112,4 +115,25 @@ async fn a_collector_that_is_away_disturbs_nobody() {
     server.signal("TERM").await;
     let (status, log) = server.ended().await;
     assert!(status.success(), "{log}");
+}
+
+#[tokio::test]
+async fn a_collector_is_sent_the_steps_of_a_request() {
+    let trained = trained().await;
+    let mut collect = tool("python");
+    collect.arg(workspace().join("tests/python/collect_traces.py"));
+    collect.args(["protoguard-server", "score_clip", "camera-8", "decode", "queue_and_compute"]);
+    let mut collector = collect.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(collector.stdout.take().unwrap()).lines();
+    let line = said.next_line().await.unwrap().unwrap();
+    let endpoint = format!("http://{}", line.strip_prefix("collecting on ").unwrap());
+    let server = Server::start_with(&trained.checkpoint, &["--otlp-endpoint", &endpoint]).await;
+    let mut request = encoded(trained, 0);
+    request.request_id = "camera-8".to_owned();
+    server.scoring().await.score_clip(request).await.unwrap();
+    // What is left is sent at the end.
+    server.signal("TERM").await;
+    assert!(server.ended().await.0.success());
+    assert_eq!(said.next_line().await.unwrap().as_deref(), Some("collected"));
+    assert!(collector.wait().await.unwrap().success());
 }
