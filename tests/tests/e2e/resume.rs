@@ -47,6 +47,8 @@ impl Run {
 
     fn command(&self, more: &[&str]) -> Command {
         let mut command = program("protoguard-trainer");
+        // Threads that wait for each other leave a shared processor to others.
+        command.env("OMP_WAIT_POLICY", "passive");
         command.arg("train").arg("--data").arg(&self.data).arg("--out").arg(self.out());
         command.args("--cache off --log-out - --side 32 --past-frames 4 --seed 3".split(' '));
         command.args("--memory-items 10".split(' '));
