@@ -133,10 +133,10 @@ fn a_wrong_shape_is_named() {
 
 #[test]
 fn a_wrong_dtype_is_named() {
-    let array = Array::new(Dtype::F16, vec![3], vec![0; 6]).unwrap();
+    let array = Array::new(Dtype::Bf16, vec![3], vec![0; 6]).unwrap();
     let error =
         refused(|content| drop(content.tensors.insert("prediction.last.bias".to_owned(), array)));
-    let expected = "checkpoint tensor prediction.last.bias has dtype F16; F32 is expected";
+    let expected = "checkpoint tensor prediction.last.bias has dtype BF16; F32 or F16 is expected";
     assert_eq!(error.to_string(), expected);
 }
 

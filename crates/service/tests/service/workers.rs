@@ -149,9 +149,10 @@ async fn a_caller_with_many_clips_makes_nobody_wait_for_all_of_them() {
     };
     let many: Vec<_> = (1..21).map(score).collect();
     gate.entered().await;
-    until(|| served.metric(r#"protoguard_in_flight_clips{model="hall"}"#) == 20.0).await;
+    // All but the one in the worker's hands wait, none is still being decoded.
+    until(|| served.metric(r#"protoguard_queue_clips{model="hall"}"#) == 19.0).await;
     let one = tokio::spawn(async move { modest.score_clip(clip(100)).await });
-    until(|| served.metric(r#"protoguard_in_flight_clips{model="hall"}"#) == 21.0).await;
+    until(|| served.metric(r#"protoguard_queue_clips{model="hall"}"#) == 20.0).await;
     let mut order = Vec::new();
     for _ in 0..20 {
         gate.release();
