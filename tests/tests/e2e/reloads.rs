@@ -35,8 +35,7 @@ async fn reload(server: &Server) -> Result<Vec<ReloadedModel>, Status> {
 struct Folder {
     root: TempDir,
     trained: &'static Trained,
-    /// The trained checkpoint, and another one.
-    one: Vec<u8>,
+    /// Another checkpoint than the trained one.
     two: Vec<u8>,
     server: Server,
 }
@@ -53,7 +52,7 @@ impl Folder {
         publish(&one, &folder.join("hall/v1.safetensors"));
         let models = ["--models-folder", folder.to_str().unwrap(), "--default-model", "hall"];
         let server = Server::start_bare(&models).await;
-        Self { root, trained, one, two, server }
+        Self { root, trained, two, server }
     }
 
     fn path(&self, name: &str) -> PathBuf {
