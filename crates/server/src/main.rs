@@ -43,8 +43,17 @@ fn main() -> ExitCode {
     finish(serve::serve(&config))
 }
 
+/// Ends the process without libtorch's destructors. A worker may still be inside a forward pass,
+/// and they would wait for it or crash under it; nothing is left unwritten.
 fn finish(done: anyhow::Result<()>) -> ExitCode {
-    done.map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS)
+    let code = done.map_or_else(
+        |error| {
+            fail(&error, 1);
+            1
+        },
+        |()| 0,
+    );
+    signal_hook::low_level::exit(code)
 }
 
 /// Writes to standard output, which carries results only.

@@ -4,6 +4,7 @@ use protoguard_service::testing::FakeFactory;
 use tokio::task::JoinSet;
 
 use crate::bench::{Gate, Served, bounded, clip, config};
+use crate::telemetry::until;
 
 #[tokio::test]
 async fn clips_that_wait_for_a_busy_worker_ride_in_one_batch() {
@@ -19,6 +20,7 @@ async fn clips_that_wait_for_a_busy_worker_ride_in_one_batch() {
     let mut waiting = JoinSet::new();
     (1..=8).for_each(|value| drop(waiting.spawn(score(value))));
     // Eight clips of a full batch are handed over while the first still computes.
+    until(|| served.metric(r#"protoguard_queue_clips{model="hall"}"#) == 8.0).await;
     gate.release();
     assert_eq!(bounded(first).await.unwrap().timings.unwrap().batch_size, 1);
     let mut batches = Vec::new();
