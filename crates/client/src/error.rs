@@ -85,7 +85,23 @@ impl ClientError {
 /// side of the wire.
 pub(crate) fn connection_lost(status: &Status) -> bool {
     let code = status.code();
-    matches!(code, Code::Unavailable | Code::Cancelled | Code::Unknown) && status.source().is_some()
+    let broken = matches!(code, Code::Unavailable | Code::Cancelled | Code::Unknown);
+    (broken && status.source().is_some()) || told_to_go_away(status)
+}
+
+/// Whether the server closed the connection in peace before it took the call: tonic calls a GOAWAY
+/// without error INTERNAL, and h2 gives it only to calls that the server will not look at.
+fn told_to_go_away(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_go_away()
+                && error.is_remote()
+                && error.reason() == Some(h2::Reason::NO_ERROR);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost error of a chain: "Connection refused" rather than "transport error".

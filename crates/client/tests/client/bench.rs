@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protoguard_service::testing::FakeFactory;
-use protoguard_service::{ServeError, ServiceConfig};
+use protoguard_service::{ConnectionConfig, ServeError, ServiceConfig};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -119,6 +119,31 @@ async fn a_closed_loop_measures_windows_until_they_agree() {
     assert!(number(&report, "/compute_ms/p50") >= 4.0, "{report}");
     let batch = number(&report, "/mean_batch_size");
     assert!((1.0..=4.0).contains(&batch), "{report}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_outlives_its_connections() {
+    let max_age = Some(Duration::from_millis(30));
+    let connections = ConnectionConfig { max_age, ..ConnectionConfig::default() };
+    let served = Served::start(steady(), ServiceConfig { connections, ..config() }).await;
+    let client = protoguard_client::Client::connect(&served.address, Default::default());
+    let client = client.await.unwrap();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let client = client.clone();
+        callers.spawn(async move {
+            for _ in 0..60 {
+                let probe = protoguard_proto::v1::ScoreClipRequest {
+                    clip: Some(protoguard_proto::v1::score_clip_request::Clip::TestClip(1)),
+                    ..Default::default()
+                };
+                // Many a GOAWAY comes between two calls.
+                client.score_clip(probe).await.unwrap();
+            }
+        });
+    }
+    callers.join_all().await;
     served.end().await;
 }
 
