@@ -225,11 +225,12 @@ async fn a_server_that_goes_away_is_counted_and_ends_nothing() {
         Ok(())
     });
     let served = Served::start(factory, config()).await;
-    let windows = ["--warm-up-ms", "0", "--window-ms", "300", "--max-windows", "3"];
+    let windows = ["--warm-up-ms", "0", "--window-ms", "1000", "--max-windows", "3"];
     let mut command = served.command(&[&["--format", "json"], &windows[..]].concat());
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
     for _ in 0..10 {
-        passes.recv().await.unwrap();
+        let pass = tokio::time::timeout(Duration::from_secs(30), passes.recv()).await;
+        pass.expect("ten passes before the load ends").unwrap();
     }
     served.end().await;
     let output = child.wait_with_output().await.unwrap();
