@@ -5,8 +5,7 @@ first steps. Trains on it from the same weights and prints one line of JSON:
 `{"losses": [[total, prediction, difference, discriminative], ...], "seconds": [...], "peak_mib": ...}`.
 The first `--check` steps are for comparing losses and warming up; the rest are timed.
 
-Written for speed as a PyTorch user would: in-place ReLU, no needless copies, `channels_last` and
-autocast as flags.
+`channels_last` and autocast are flags.
 """
 
 import argparse
@@ -16,78 +15,8 @@ import time
 
 import torch
 import torch.nn.functional as F
+from network import of_checkpoint, unit
 from safetensors import safe_open
-from torch import nn
-
-
-def conv(inputs, outputs):
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
-class Pair(nn.Module):
-    """[conv, BN, ReLU] twice, or without BN and ReLU after the second."""
-
-    def __init__(self, inputs, outputs, bare_end=False):
-        super().__init__()
-        self.conv1, self.norm1 = conv(inputs, outputs), nn.BatchNorm2d(outputs)
-        self.conv2 = conv(outputs, outputs)
-        self.norm2 = None if bare_end else nn.BatchNorm2d(outputs)
-
-    def forward(self, x):
-        x = F.relu_(self.norm1(self.conv1(x)))
-        x = self.conv2(x)
-        return x if self.norm2 is None else F.relu_(self.norm2(x))
-
-
-class Stage(Pair):
-    """An up-convolution and a pair, with or without a skip between them."""
-
-    def __init__(self, outputs, skip):
-        super().__init__(2 * outputs if skip else outputs, outputs)
-        self.up = nn.ConvTranspose2d(2 * outputs, outputs, 3, 2, 1, 1)
-        self.up_norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, x, skip=None):
-        x = F.relu_(self.up_norm(self.up(x)))
-        return super().forward(x if skip is None else torch.cat([skip, x], 1))
-
-
-def decoder(width, skip, outputs):
-    blocks = {"4": Pair(8 * width, 8 * width)}
-    for level, channels in (("3", 4 * width), ("2", 2 * width), ("1", width)):
-        blocks[level] = Stage(channels, skip)
-    blocks["last"] = conv(width, outputs)
-    return nn.ModuleDict(blocks)
-
-
-class Network(nn.Module):
-    def __init__(self, past, width, items):
-        super().__init__()
-        self.encoder = nn.ModuleDict(
-            {
-                "1": Pair(3 * past, width),
-                "2": Pair(width, 2 * width),
-                "3": Pair(2 * width, 4 * width),
-                "4": Pair(4 * width, 8 * width, bare_end=True),
-            }
-        )
-        self.prediction = decoder(width, True, 3)
-        self.motion = decoder(width, False, 3 * past)
-        self.memory = nn.Module()
-        self.memory.register_buffer("items", torch.empty(items, 8 * width))
-
-    def encode(self, x):
-        skips = []
-        for level in "123":
-            skips.append(self.encoder[level](x))
-            x = F.max_pool2d(skips[-1], 2)
-        return self.encoder["4"](x), skips
-
-    def decode(self, blocks, x, skips):
-        x = blocks["4"](x)
-        for level in "321":
-            x = blocks[level](x, skips[int(level) - 1]) if skips else blocks[level](x)
-        return blocks["last"](x)
 
 
 def update(items, q, rate):
@@ -104,7 +33,7 @@ def update(items, q, rate):
 def recollect(network, z, config):
     """z_hat, M' and what the discriminative loss needs, all in f32."""
     q = z.float().permute(0, 2, 3, 1).flatten(1, 2)
-    q = q / q.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    q = unit(q)
     items = update(network.memory.items, q, config["update_rate"])
     d = q @ items.T
     nearest = d.detach().argmax(-1)
@@ -172,11 +101,7 @@ def main():
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     clips = tensors.pop("clips")
     config["channels_last"] = args.channels_last
-    network = Network(clips.shape[1] - 1, config["base_width"], config["memory_items"])
-    missing = network.load_state_dict(tensors, strict=False)
-    assert not missing.unexpected_keys, missing
-    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys), missing
-    network.train()
+    network = of_checkpoint(tensors).train()
     if args.channels_last:
         network = network.to(memory_format=torch.channels_last)
     fused = {"fused": True} if args.fused_adam else {}

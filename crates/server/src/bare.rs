@@ -4,9 +4,11 @@
 //! in serving; no sockets, no queue. Batch sizes and outputs take turns within each repetition, so
 //! that a machine that slows down slows all of them down.
 
+mod case;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -59,6 +61,9 @@ pub(crate) struct BareFlags {
     /// Leaves out the forward pass with every picture.
     #[arg(long)]
     scores_only: bool,
+    /// Writes the clip that is measured, and what comes out for it, as safetensors.
+    #[arg(long, value_name = "FILE")]
+    case: Option<PathBuf>,
 }
 
 /// What was measured, printed as JSON.
@@ -108,6 +113,9 @@ pub(crate) fn run(config: &Config, bare: &BareFlags) -> anyhow::Result<String> {
     let first = found.first().context("models is `[]`; one is expected")?;
     let spec = checkpoints.load(&first.slot)?;
     let card = spec.replicas.first().context("the model has no replica")?.card().clone();
+    if let Some(path) = &bare.case {
+        case::write(path, spec.replicas[0].as_ref())?;
+    }
     let cells = cells(&batch_sizes(&bare.batch_sizes, config.service.batch.max_batch_size), bare);
     let laps = run_workers(&spec.replicas, &cells, bare)?;
     let report = report(&card, config, bare, &Measurements { cells, laps });
@@ -224,6 +232,9 @@ mod tests {
         assert_eq!(batch_sizes(&[], 8), [1, 2, 4, 8]);
         assert_eq!(batch_sizes(&[], 6), [1, 2, 4, 6]);
         assert_eq!(batch_sizes(&[], 1), [1]);
+        if let Some(path) = &bare.case {
+            case::write(path, spec.replicas[0].as_ref())?;
+        }
         let cells = cells(&[1, 2], &bare(&["--scores-only"]));
         assert_eq!(cells, [1, 2].map(|batch_size| Cell { batch_size, outputs: Outputs::NONE }));
     }

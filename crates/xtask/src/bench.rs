@@ -7,6 +7,8 @@
 mod lab;
 mod loads;
 mod machine;
+mod model;
+mod peers;
 mod results;
 mod scrape;
 mod service;
@@ -26,6 +28,8 @@ pub(crate) enum BenchCommand {
     Service(service::ServiceArgs),
     /// A training step beside the same step in PyTorch, into benches/results/
     Training(training::TrainingArgs),
+    /// The forward pass beside PyTorch, ONNX Runtime and OpenVINO, into benches/results/
+    Model(model::ModelArgs),
     /// Serve at 70 % load for a while with faults thrown in, and look for any harm
     Soak(soak::SoakArgs),
 }
@@ -38,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, command: &BenchCommand) -> Result<ExitC
     match command {
         BenchCommand::Service(args) => service::run(workspace, args),
         BenchCommand::Training(args) => training::run(workspace, args),
+        BenchCommand::Model(args) => model::run(workspace, args),
         BenchCommand::Soak(args) => soak::run(workspace, args),
     }
 }

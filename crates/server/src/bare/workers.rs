@@ -84,7 +84,7 @@ fn time(scorer: &mut dyn Scorer, batch: &[ScorerInput]) -> anyhow::Result<Durati
 }
 
 /// Frames that move and are nowhere flat; what they show does not change the time.
-fn textured(shape: ClipShape) -> anyhow::Result<Clip> {
+pub(super) fn textured(shape: ClipShape) -> anyhow::Result<Clip> {
     let side = shape.side();
     let frame = |index: usize| {
         let value = |i: usize| ((i / 3 % side + index) * 11 + i / 3 / side * 7 + i % 3 * 60) as u8;

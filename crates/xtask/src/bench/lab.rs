@@ -89,6 +89,19 @@ impl Lab {
         Ok(checkpoint)
     }
 
+    /// What ends the programs that are started, when this one is told to stop.
+    pub(super) fn children(&self) -> &Arc<Children> {
+        &self.children
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn run(&self, command: &mut Command) -> Result<()> {
+        self.children.run(command).map(drop)
+    }
+
     /// The trainer.
     pub(super) fn trainer(&self) -> Command {
         self.programs.trainer()
@@ -115,7 +128,7 @@ impl Lab {
     pub(super) fn bare(&self, checkpoint: &Path, more: &[&str]) -> Result<Bare> {
         let out = self.at("bare.json");
         let mut bare = self.programs.server();
-        bare.args(["bare", "--scores-only", "--model"]).arg(checkpoint).args(more);
+        bare.args(["bare", "--model"]).arg(checkpoint).args(more);
         bare.stdout(File::create(&out).context("the lab's folder is gone")?);
         self.children.run(&mut bare)?;
         read_json(&out)

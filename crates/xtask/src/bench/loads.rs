@@ -34,6 +34,9 @@ pub(super) struct Spread {
 pub(super) struct Bare {
     pub(super) best_clips_per_second: f64,
     pub(super) scores: Vec<BareBatch>,
+    /// With every picture; empty where they were left out.
+    #[serde(default)]
+    pub(super) full: Vec<BareBatch>,
 }
 
 /// One batch size.

@@ -5,20 +5,20 @@
 //! in turn, round after round, so that whatever else the machine does hits all of them; medians
 //! count. PyTorch is as fast as its best of both memory layouts.
 
+mod results;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::lab::Lab;
 use super::machine::{Machine, today};
-use super::results::write_whole;
-use crate::tools::Tools;
+use super::peers;
 use crate::workspace::Workspace;
+use results::{Line, Results};
 
 /// Flags of `bench training`.
 #[derive(Clone, Debug, clap::Args, Serialize)]
@@ -82,29 +82,15 @@ const LOSS_TOLERANCE: f64 = 1e-3;
 /// The same in bf16, which has 8 bits of mantissa.
 const BF16_TOLERANCE: f64 = 2e-2;
 
-const PEERS: Tools = Tools {
-    name: "peers",
-    requirements: "benches/peers/requirements.txt",
-    with_dependencies: true,
-};
-
 /// Measures, writes the results and prints one line of JSON.
 ///
 /// # Errors
 /// When a program fails or both sides disagree; a missed goal is a result, not an error.
 pub(crate) fn run(workspace: &Workspace, args: &TrainingArgs) -> Result<ExitCode> {
     let lab = Lab::open(workspace)?;
-    let peers = PEERS.install(workspace)?;
-    let script = workspace.root().join("benches/peers/training_step.py");
-    let bench = Bench { lab: &lab, args, python: peers.join("bin/python"), script };
-    let mut runs: BTreeMap<Variant, Vec<Measured>> = BTreeMap::new();
-    for round in 0..args.rounds {
-        for variant in VARIANTS {
-            eprintln!("== round {} of {}: {variant:?}", round + 1, args.rounds);
-            runs.entry(variant).or_default().push(bench.measure(variant)?);
-        }
-        check_losses(&runs)?;
-    }
+    let python = peers::python(workspace)?;
+    let bench = Bench { lab: &lab, args, python: &python };
+    let runs = bench.runs(args.rounds)?;
     let results = Results {
         date: today()?,
         machine: Machine::describe(workspace),
@@ -119,14 +105,44 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainingArgs) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// PyTorch's fastest step ÷ ours, at full size and in equal precision; the smaller of f32's and
+/// bf16's.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn step_against_pytorch(lab: &Lab, python: &Path, rounds: u32) -> Result<f64> {
+    let args = TrainingArgs {
+        side: 256,
+        base_width: 64,
+        batch_size: 4,
+        rounds,
+        steps: 2,
+        memory_steps: 0,
+        out: None,
+    };
+    results::step_against_pytorch(&Bench { lab, args: &args, python }.runs(rounds)?)
+}
+
 struct Bench<'a> {
     lab: &'a Lab,
     args: &'a TrainingArgs,
-    python: PathBuf,
-    script: PathBuf,
+    python: &'a Path,
 }
 
 impl Bench<'_> {
+    /// Every variant in turn, `rounds` times.
+    fn runs(&self, rounds: u32) -> Result<BTreeMap<Variant, Vec<Measured>>> {
+        let mut runs: BTreeMap<Variant, Vec<Measured>> = BTreeMap::new();
+        for round in 0..rounds {
+            for variant in VARIANTS {
+                eprintln!("== round {} of {rounds}: {variant:?}", round + 1);
+                runs.entry(variant).or_default().push(self.measure(variant)?);
+            }
+            check_losses(&runs)?;
+        }
+        Ok(runs)
+    }
+
     fn case(&self) -> PathBuf {
         self.lab.at("case.safetensors")
     }
@@ -136,8 +152,8 @@ impl Bench<'_> {
         let mut command = match variant {
             Variant::OursF32 | Variant::OursBf16 => self.ours(),
             _ => {
-                let mut python = Command::new(&self.python);
-                python.arg(&self.script).arg(self.case());
+                let mut python = peers::script(self.python, "training_step.py");
+                python.arg(self.case());
                 python
             }
         };
@@ -196,102 +212,11 @@ fn last(runs: &BTreeMap<Variant, Vec<Measured>>, variant: Variant) -> Result<&Me
     runs.get(&variant).and_then(|runs| runs.last()).context("every variant was measured")
 }
 
-/// The line that the command ends with.
-#[derive(Clone, Debug, Serialize)]
-struct Line {
-    step_f32_vs_pytorch: f64,
-    step_bf16_vs_f32: f64,
-    loader_share: f64,
-    peak_mib: f64,
-    peak_mib_pytorch: f64,
-    evaluate_vs_bare: Option<f64>,
-    growth_mib_per_1000_steps: Option<f64>,
-}
-
-impl Line {
-    fn of(runs: &BTreeMap<Variant, Vec<Measured>>, small: &Measured) -> Result<Self> {
-        let median = |variant: Variant, of: fn(&Measured) -> &[f64]| {
-            let runs = runs.get(&variant).into_iter().flatten();
-            median(runs.flat_map(of).copied().collect()).context("every variant was timed")
-        };
-        let seconds = |variant| median(variant, |measured| &measured.seconds);
-        let peak = |variant: Variant| {
-            let runs = runs.get(&variant).into_iter().flatten();
-            runs.map(|measured| measured.peak_mib).fold(f64::NAN, f64::max)
-        };
-        let ours = seconds(Variant::OursF32)?;
-        let plain = seconds(Variant::PytorchF32)?;
-        let channels_last = seconds(Variant::PytorchF32ChannelsLast)?;
-        Ok(Self {
-            step_f32_vs_pytorch: ours / plain.min(channels_last),
-            step_bf16_vs_f32: ours / seconds(Variant::OursBf16)?,
-            loader_share: median(Variant::OursF32, |measured| &measured.waiting)? / ours,
-            peak_mib: peak(Variant::OursF32),
-            peak_mib_pytorch: peak(Variant::PytorchF32).min(peak(Variant::PytorchF32ChannelsLast)),
-            evaluate_vs_bare: small.evaluate_vs_bare,
-            growth_mib_per_1000_steps: small.growth_mib_per_1000_steps,
-        })
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Results {
-    date: String,
-    machine: Machine,
-    settings: Value,
-    line: Line,
-    runs: BTreeMap<Variant, Vec<Measured>>,
-}
-
-impl Results {
-    fn markdown(&self) -> String {
-        let mut text = format!(
-            "# Training step, {}\n\n{}.\n\nSettings: `{}`.\n\n",
-            self.date,
-            self.machine.line(),
-            self.settings
-        );
-        let line = &self.line;
-        let goals = [
-            ("step in f32 ÷ PyTorch's", "≤ 1.0", Some(line.step_f32_vs_pytorch)),
-            ("f32 ÷ bf16", "≥ 1.8", Some(line.step_bf16_vs_f32)),
-            ("waiting for the loader ÷ step", "< 0.03", Some(line.loader_share)),
-            ("peak memory, MiB", "≤ PyTorch's", Some(line.peak_mib)),
-            ("PyTorch's peak memory, MiB", "", Some(line.peak_mib_pytorch)),
-            ("evaluate ÷ bare forward", "≥ 0.95", line.evaluate_vs_bare),
-            ("growth, MiB in 1000 steps", "< 1", line.growth_mib_per_1000_steps),
-        ];
-        text.push_str("| what | goal | measured |\n|---|---|---|\n");
-        for (what, goal, value) in goals {
-            let value = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
-            let _ = writeln!(text, "| {what} | {goal} | {value} |");
-        }
-        text.push_str("\nMedian seconds of a step:\n\n| variant | seconds |\n|---|---|\n");
-        for (variant, runs) in &self.runs {
-            let seconds = median(runs.iter().flat_map(|run| run.seconds.clone()).collect());
-            let _ = writeln!(text, "| {} | {:.3} |", json!(variant), seconds.unwrap_or(f64::NAN));
-        }
-        text
-    }
-
-    fn write(&self, folder: &Path) -> Result<()> {
-        let stem = format!("training-{}", self.date);
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        write_whole(&folder.join(format!("{stem}.json")), &json)?;
-        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn measured(total: f64, seconds: &[f64]) -> Measured {
+    pub(super) fn measured(total: f64, seconds: &[f64]) -> Measured {
         Measured {
             losses: vec![[total, 0.0, 0.0, 0.0]],
             seconds: seconds.to_vec(),
@@ -302,7 +227,7 @@ mod tests {
         }
     }
 
-    fn runs(bf16_total: f64) -> BTreeMap<Variant, Vec<Measured>> {
+    pub(super) fn runs(bf16_total: f64) -> BTreeMap<Variant, Vec<Measured>> {
         BTreeMap::from([
             (Variant::OursF32, vec![measured(10.0, &[4.0, 9.0]), measured(10.0, &[5.0])]),
             (Variant::PytorchF32, vec![measured(10.005, &[8.0])]),
@@ -310,14 +235,6 @@ mod tests {
             (Variant::OursBf16, vec![measured(bf16_total, &[2.5])]),
             (Variant::PytorchBf16ChannelsLast, vec![measured(10.1, &[3.0])]),
         ])
-    }
-
-    #[test]
-    fn ratios_are_of_medians_against_the_faster_layout() {
-        let line = Line::of(&runs(10.1), &measured(0.0, &[])).unwrap();
-        assert!((line.step_f32_vs_pytorch - 5.0 / 6.0).abs() < 1e-12);
-        assert_eq!((line.step_bf16_vs_f32, line.loader_share), (2.0, 0.02));
-        assert_eq!(line.evaluate_vs_bare, Some(0.98));
     }
 
     #[test]

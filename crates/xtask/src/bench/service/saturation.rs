@@ -25,7 +25,8 @@ struct Rates {
 /// bare model is measured before and after the server, so that a machine that drifts shows.
 pub(super) fn measure(bench: &mut Bench<'_>, model: &Path) -> Result<Vec<Ratio>> {
     eprintln!("\n== E1, E2: saturated against bare");
-    let bare = || bench.lab.bare(model, &bench.server_arguments());
+    let bare =
+        || bench.lab.bare(model, &[&bench.server_arguments()[..], &["--scores-only"]].concat());
     let before = bare()?;
     let server = bench.lab.serve(model, &bench.server_arguments())?;
     let served = bench.saturate_server(&server)?;
@@ -87,7 +88,10 @@ fn unbatched(bench: &Bench<'_>, model: &Path) -> Result<LoadReport> {
 pub(super) fn lone_request(bench: &Bench<'_>, model: &Path) -> Result<Ratio> {
     eprintln!("\n== E3: a lone caller");
     let bare = || {
-        bench.lab.bare(model, &[&bench.server_arguments()[..], &["--batch-sizes", "1"]].concat())
+        bench.lab.bare(
+            model,
+            &[&bench.server_arguments()[..], &["--scores-only", "--batch-sizes", "1"]].concat(),
+        )
     };
     let before = bare()?;
     let served = bench.lab.serve(model, &bench.server_arguments())?;

@@ -1,0 +1,256 @@
+//! From times to ratios, a table and files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+
+use crate::bench::machine::Machine;
+use crate::bench::peers::Question;
+use crate::bench::results::write_whole;
+
+/// Seconds of every repetition by what was asked.
+pub(super) type Cells = BTreeMap<Question, Vec<f64>>;
+
+/// The median seconds of every round, by implementation and by what was asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times(BTreeMap<&'static str, Cells>);
+
+/// The line that the command ends with; above 1 we are faster. Of several batch sizes the worst
+/// one counts.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Line {
+    bf16_full_vs_fastest_peer: Option<f64>,
+    fastest_peer: Option<&'static str>,
+    bf16_scores_vs_fastest_peer: Option<f64>,
+    f32_full_vs_fastest_f32_peer: Option<f64>,
+    bf16_full_vs_scores: f64,
+    training_step_vs_pytorch: Option<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Results {
+    pub(super) date: String,
+    pub(super) machine: Machine,
+    pub(super) settings: Value,
+    pub(super) line: Line,
+    pub(super) times: Times,
+}
+
+impl Times {
+    /// One round of one implementation.
+    pub(super) fn add(&mut self, name: &'static str, cells: Cells) -> Result<()> {
+        for (question, seconds) in cells {
+            let median = median(seconds).with_context(|| format!("{name} timed nothing"))?;
+            self.0.entry(name).or_default().entry(question).or_default().push(median);
+        }
+        Ok(())
+    }
+
+    pub(super) fn line(&self, training_step_vs_pytorch: Option<f64>) -> Result<Line> {
+        let any = |_: &str| true;
+        let f32 = |name: &str| name.contains("f32");
+        let lone = Question { full: true, batch: self.batches().next().unwrap_or(1) };
+        Ok(Line {
+            bf16_full_vs_fastest_peer: self.worst("protoguard_bf16", true, any)?,
+            fastest_peer: self.fastest(lone, any).map(|(name, _)| name),
+            bf16_scores_vs_fastest_peer: self.worst("protoguard_bf16", false, any)?,
+            f32_full_vs_fastest_f32_peer: self.worst("protoguard_f32", true, f32)?,
+            bf16_full_vs_scores: self.own_scores_gain("protoguard_bf16")?,
+            training_step_vs_pytorch,
+        })
+    }
+
+    fn batches(&self) -> impl Iterator<Item = u32> {
+        let questions = self.0.values().next().into_iter().flat_map(Cells::keys);
+        questions.filter(|question| question.full).map(|question| question.batch)
+    }
+
+    fn median(&self, name: &str, question: Question) -> Option<f64> {
+        median(self.0.get(name)?.get(&question)?.clone())
+    }
+
+    /// The fastest peer at a question, of those that `counts` admits.
+    fn fastest(
+        &self,
+        question: Question,
+        counts: impl Fn(&str) -> bool,
+    ) -> Option<(&'static str, f64)> {
+        let peers = self.0.keys().filter(|name| !name.starts_with("protoguard") && counts(name));
+        let timed = peers.filter_map(|&name| Some((name, self.median(name, question)?)));
+        timed.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// The fastest peer's time ÷ ours at the batch size where that is least; nothing without peers.
+    fn worst(
+        &self,
+        ours: &str,
+        full: bool,
+        counts: impl Fn(&str) -> bool + Copy,
+    ) -> Result<Option<f64>> {
+        let mut worst: Option<f64> = None;
+        for batch in self.batches() {
+            let question = Question { full, batch };
+            let own = self.median(ours, question).context("ours was timed")?;
+            if let Some((_, peer)) = self.fastest(question, counts) {
+                worst = Some(worst.unwrap_or(f64::INFINITY).min(peer / own));
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Full output ÷ scores only, at the batch size where that is least.
+    fn own_scores_gain(&self, name: &str) -> Result<f64> {
+        let mut gain = f64::INFINITY;
+        for batch in self.batches() {
+            let of = |full| self.median(name, Question { full, batch }).context("ours was timed");
+            gain = gain.min(of(true)? / of(false)?);
+        }
+        Ok(gain)
+    }
+}
+
+/// `{"openvino_bf16": {"full, batch 4": [seconds of every round]}}`.
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, cells) in &self.0 {
+            let cells: BTreeMap<String, &Vec<f64>> =
+                cells.iter().map(|(question, seconds)| (title(*question), seconds)).collect();
+            map.serialize_entry(name, &cells)?;
+        }
+        map.end()
+    }
+}
+
+fn title(question: Question) -> String {
+    let outputs = if question.full { "full" } else { "scores" };
+    format!("{outputs}, batch {}", question.batch)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+impl Results {
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!(
+            "# Forward pass, {}\n\n{}.\n\nSettings: `{}`.\n\n",
+            self.date,
+            self.machine.line(),
+            self.settings
+        );
+        let line = &self.line;
+        let goals = [
+            ("bf16, full: fastest peer ÷ ours", "≥ 1.10", line.bf16_full_vs_fastest_peer),
+            ("bf16, scores: fastest peer ÷ ours", "≥ 1.07", line.bf16_scores_vs_fastest_peer),
+            ("f32, full: fastest f32 peer ÷ ours", "≥ 1.07", line.f32_full_vs_fastest_f32_peer),
+            ("bf16: our full ÷ our scores", "≥ 1.45", Some(line.bf16_full_vs_scores)),
+            ("training step: PyTorch's ÷ ours", "≥ 1.05", line.training_step_vs_pytorch),
+        ];
+        text.push_str("| what | goal | measured |\n|---|---|---|\n");
+        for (what, goal, value) in goals {
+            let value = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
+            let _ = writeln!(text, "| {what} | {goal} | {value} |");
+        }
+        text.push_str("\nMilliseconds a clip, median of the rounds (least to most):\n\n| |");
+        let questions: Vec<Question> = self
+            .times
+            .0
+            .values()
+            .next()
+            .into_iter()
+            .flat_map(|cells| cells.keys().copied())
+            .collect();
+        for question in &questions {
+            let _ = write!(text, " {} |", title(*question));
+        }
+        let _ = write!(text, "\n|---|{}", "---|".repeat(questions.len()));
+        for (name, cells) in &self.times.0 {
+            let _ = write!(text, "\n| {name} |");
+            for question in &questions {
+                let _ = write!(text, " {} |", shown(*question, cells.get(question)));
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Writes `model-DATE.json` and `model-DATE.md`; gives the first.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub(super) fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let stem = format!("model-{}", self.date);
+        let json = folder.join(format!("{stem}.json"));
+        write_whole(&json, &(serde_json::to_string_pretty(self)? + "\n"))?;
+        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())?;
+        Ok(json)
+    }
+}
+
+fn shown(question: Question, seconds: Option<&Vec<f64>>) -> String {
+    let a_clip = |seconds: f64| 1e3 * seconds / f64::from(question.batch);
+    let Some(median) = seconds.and_then(|seconds| median(seconds.clone())) else {
+        return "–".to_owned();
+    };
+    let all = || seconds.into_iter().flatten().copied();
+    let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+    format!("{:.1} ({:.1} to {:.1})", a_clip(median), a_clip(least), a_clip(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(seconds: [f64; 4]) -> Cells {
+        let questions = [(false, 1), (false, 4), (true, 1), (true, 4)];
+        let cells = questions.into_iter().zip(seconds);
+        cells.map(|((full, batch), seconds)| (Question { full, batch }, vec![seconds])).collect()
+    }
+
+    fn times() -> Times {
+        let mut times = Times::default();
+        for seconds in [[1.0, 3.0, 2.0, 6.0], [1.2, 3.0, 2.0, 6.0], [0.9, 3.0, 2.0, 6.0]] {
+            times.add("protoguard_bf16", cells(seconds)).unwrap();
+        }
+        times.add("protoguard_f32", cells([2.0, 6.0, 4.0, 12.0])).unwrap();
+        times.add("openvino_bf16", cells([1.1, 3.6, 2.4, 6.6])).unwrap();
+        times.add("openvino_f32", cells([3.0, 9.0, 5.0, 15.0])).unwrap();
+        times
+    }
+
+    #[test]
+    fn the_worst_batch_size_counts_against_the_fastest_peer() {
+        let line = times().line(None).unwrap();
+        let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 1e-9;
+        assert!(close(line.bf16_full_vs_fastest_peer, 1.1), "{line:?}");
+        assert!(close(line.bf16_scores_vs_fastest_peer, 1.1), "{line:?}");
+        assert!(close(line.f32_full_vs_fastest_f32_peer, 1.25), "{line:?}");
+        assert!(close(Some(line.bf16_full_vs_scores), 2.0), "{line:?}");
+        assert_eq!(line.fastest_peer, Some("openvino_bf16"));
+    }
+
+    #[test]
+    fn without_peers_there_is_no_ratio() {
+        let mut alone = Times::default();
+        alone.add("protoguard_bf16", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
+        alone.add("protoguard_f32", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
+        let line = alone.line(Some(1.5)).unwrap();
+        assert_eq!((line.fastest_peer, line.bf16_full_vs_fastest_peer), (None, None));
+    }
+
+    #[test]
+    fn times_are_shown_a_clip() {
+        let question = Question { full: true, batch: 4 };
+        assert_eq!(shown(question, Some(&vec![0.4, 0.8, 0.6])), "150.0 (100.0 to 200.0)");
+        assert_eq!(shown(question, None), "–");
+        let json = serde_json::to_value(times()).unwrap();
+        assert_eq!(json["openvino_f32"]["full, batch 4"][0], 15.0);
+    }
+}
