@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    println!("cargo:rerun-if-changed=native/torch_extras.cpp");
+    println!("cargo:rerun-if-changed=native");
     let libtorch = env::var_os("LIBTORCH")
         .map(PathBuf::from)
         .expect(".cargo/config.toml sets LIBTORCH; run `cargo xtask setup`");
@@ -17,6 +17,7 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(include.join("torch/csrc/api/include"))
         .include(include)
+        .file("native/host_memory.cpp")
         .file("native/torch_extras.cpp")
         .compile("protoguard_torch_extras");
 }

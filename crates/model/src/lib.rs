@@ -55,7 +55,7 @@ pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use native::{
     AdamConstants, AdamTensors, Bf16Autocast, allow_tf32, empty_cache, fused_adam,
-    set_deterministic,
+    keep_host_memory, set_deterministic,
 };
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
 pub use precision::{Precision, PrecisionError};

@@ -1,6 +1,7 @@
-//! What libtorch has and tch does not bind, behind safe functions: `native/torch_extras.cpp`.
+//! What libtorch has and tch does not bind, behind safe functions: `native/torch_extras.cpp`, of
+//! which nothing is more than a call, and an allocator for the CPU, `native/host_memory.cpp`.
 //!
-//! A small C++ file instead of a fork of tch: nothing here is more than a call.
+//! Small C++ files instead of a fork of tch.
 #![allow(unsafe_code, reason = "the one place where this crate calls C++")]
 
 use std::ffi::{CStr, c_char};
@@ -52,6 +53,8 @@ unsafe extern "C" {
     fn pg_allow_tf32(allowed: bool) -> *mut c_char;
     fn pg_deterministic(only: bool) -> *mut c_char;
     fn pg_empty_cache() -> *mut c_char;
+    fn pg_keep_host_memory();
+    fn pg_release_host_memory();
 }
 
 /// What follows a convolution in the same pass over memory.
@@ -241,13 +244,26 @@ pub fn set_deterministic(only: bool) -> Result<()> {
     checked(unsafe { pg_deterministic(only) })
 }
 
-/// Gives a GPU's cached memory back to its driver; nothing without one.
+/// Gives a GPU's cached memory back to its driver, where there is one, and what
+/// [`keep_host_memory`] keeps to the system.
 ///
 /// # Errors
 /// When the device is lost.
 pub fn empty_cache() -> Result<()> {
     // SAFETY: no pointers.
+    unsafe { pg_release_host_memory() };
+    // SAFETY: no pointers.
     checked(unsafe { pg_empty_cache() })
+}
+
+/// From here on in this process, large tensors on the CPU take blocks that earlier ones have left,
+/// in huge pages where the kernel has them. The first call counts; call it before the first tensor.
+///
+/// glibc maps every large block anew, and its pages cost more than many a layer that fills them.
+/// At most a tenth more than was ever in use is held.
+pub fn keep_host_memory() {
+    // SAFETY: no pointers.
+    unsafe { pg_keep_host_memory() };
 }
 
 fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
@@ -324,6 +340,24 @@ mod tests {
         let error = convolution(&random(&[1, 4, 8, 8]), &weight, None, Activation::None);
         let message = error.unwrap_err().to_string();
         assert!(message.starts_with("libtorch: ") && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn large_tensors_take_the_place_of_earlier_ones() {
+        keep_host_memory();
+        keep_host_memory();
+        let large = |mib: i64| Tensor::zeros([mib << 20], (Kind::Uint8, Device::Cpu));
+        let first = large(64);
+        let place = first.data_ptr();
+        drop(first);
+        let second = large(63);
+        assert_eq!(second.data_ptr(), place, "a block that fits is used again");
+        assert_eq!(second.sum(Kind::Int64).int64_value(&[]), 0);
+        let other = large(63);
+        assert_ne!(other.data_ptr(), place, "a block in use is not");
+        drop((second, other));
+        empty_cache().unwrap();
+        assert_eq!(large(64).sum(Kind::Int64).int64_value(&[]), 0);
     }
 
     #[test]

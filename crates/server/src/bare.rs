@@ -9,11 +9,12 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory, Subcommand};
-use protoguard_core::{ModelCard, Outputs};
+use clap::Args;
+use protoguard_core::{ModelCard, Outputs, ScorerFactory};
 use protoguard_service::ModelSource;
 use serde::Serialize;
 use workers::{Lap, run_workers};
@@ -21,28 +22,6 @@ use workers::{Lap, run_workers};
 use crate::config::Config;
 use crate::flags::Flags;
 use crate::models::Checkpoints;
-
-// Serving is what the flags without a command do, so their description is that of the program.
-#[derive(Debug, clap::Parser)]
-#[command(
-    name = "protoguard-server",
-    version,
-    args_conflicts_with_subcommands = true,
-    about = Flags::command().get_about().cloned().unwrap_or_default(),
-    long_about = Flags::command().get_long_about().cloned().unwrap_or_default()
-)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) flags: Flags,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Measures the forward pass alone, under the same settings as serving, and prints JSON.
-    Bare(Box<BareFlags>),
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct BareFlags {
@@ -87,18 +66,18 @@ struct Report {
 
 /// One batch size. All workers start together, and the slowest one counts.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Measured {
-    batch_size: usize,
-    median_ms: f64,
+pub(crate) struct Measured {
+    pub(crate) batch_size: usize,
+    pub(crate) median_ms: f64,
     min_ms: f64,
     max_ms: f64,
     /// All workers together, at the median.
-    clips_per_second: f64,
+    pub(crate) clips_per_second: f64,
 }
 
 /// One cell of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cell {
+pub(crate) struct Cell {
     batch_size: usize,
     outputs: Outputs,
 }
@@ -116,18 +95,30 @@ pub(crate) fn run(config: &Config, bare: &BareFlags) -> anyhow::Result<String> {
     if let Some(path) = &bare.case {
         case::write(path, spec.replicas[0].as_ref())?;
     }
-    let cells = cells(&batch_sizes(&bare.batch_sizes, config.service.batch.max_batch_size), bare);
-    let laps = run_workers(&spec.replicas, &cells, bare)?;
-    let report = report(&card, config, bare, &Measurements { cells, laps });
+    let sizes = batch_sizes(&bare.batch_sizes, config.service.batch.max_batch_size);
+    let passes = Passes { warm_up: bare.warm_up, repetitions: bare.repetitions };
+    let found = Measurements::take(&spec.replicas, cells(&sizes, bare.scores_only), passes)?;
+    let report = report(&card, config, bare, &found);
     Ok(serde_json::to_string(&report)? + "\n")
 }
 
-struct Measurements {
+/// Forward passes of each cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passes {
+    /// Before any counts.
+    pub(crate) warm_up: u16,
+    /// The median of which counts.
+    pub(crate) repetitions: u16,
+}
+
+/// What every worker needed.
+pub(crate) struct Measurements {
     cells: Vec<Cell>,
     laps: Vec<Lap>,
 }
 
-fn batch_sizes(asked: &[u16], max_batch_size: usize) -> Vec<usize> {
+/// Those that were asked for, or powers of two and the most.
+pub(crate) fn batch_sizes(asked: &[u16], max_batch_size: usize) -> Vec<usize> {
     if !asked.is_empty() {
         return asked.iter().copied().map(usize::from).collect();
     }
@@ -137,9 +128,8 @@ fn batch_sizes(asked: &[u16], max_batch_size: usize) -> Vec<usize> {
     sizes
 }
 
-fn cells(batch_sizes: &[usize], bare: &BareFlags) -> Vec<Cell> {
-    let kinds =
-        if bare.scores_only { &[Outputs::NONE][..] } else { &[Outputs::NONE, Outputs::ALL] };
+pub(crate) fn cells(batch_sizes: &[usize], scores_only: bool) -> Vec<Cell> {
+    let kinds = if scores_only { &[Outputs::NONE][..] } else { &[Outputs::NONE, Outputs::ALL] };
     let of_kind =
         |&outputs| batch_sizes.iter().map(move |&batch_size| Cell { batch_size, outputs });
     kinds.iter().flat_map(of_kind).collect()
@@ -164,7 +154,20 @@ fn report(card: &ModelCard, config: &Config, bare: &BareFlags, found: &Measureme
 }
 
 impl Measurements {
-    fn of_kind(&self, outputs: Outputs, workers: usize) -> Vec<Measured> {
+    /// Runs every cell on all replicas at once.
+    ///
+    /// # Errors
+    /// When a replica cannot be built or cannot compute.
+    pub(crate) fn take(
+        replicas: &[Arc<dyn ScorerFactory>],
+        cells: Vec<Cell>,
+        passes: Passes,
+    ) -> anyhow::Result<Self> {
+        let laps = run_workers(replicas, &cells, passes)?;
+        Ok(Self { cells, laps })
+    }
+
+    pub(crate) fn of_kind(&self, outputs: Outputs, workers: usize) -> Vec<Measured> {
         let cells = self.cells.iter().enumerate().filter(|(_, cell)| cell.outputs == outputs);
         cells.map(|(index, cell)| self.measured(index, cell.batch_size, workers)).collect()
     }
@@ -202,41 +205,16 @@ fn median(sorted: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    fn bare(more: &[&str]) -> BareFlags {
-        let line = ["protoguard-server", "bare"].iter().chain(more);
-        match Cli::try_parse_from(line).unwrap().command {
-            Some(Command::Bare(bare)) => *bare,
-            None => panic!("bare was asked for"),
-        }
-    }
-
-    #[test]
-    fn serving_needs_no_command_and_bare_takes_the_same_flags() {
-        Cli::command().debug_assert();
-        let about = Cli::command().get_about().map(ToString::to_string);
-        assert_eq!(about.as_deref(), Some("Serves anomaly scores over gRPC"));
-        let cli = Cli::try_parse_from(["protoguard-server", "--model", "a"]).unwrap();
-        assert!(cli.command.is_none() && cli.flags.model == ["a"]);
-        let bare = bare(&["--model", "a", "--batch-sizes", "1,3", "--threads-per-worker", "2"]);
-        assert_eq!((bare.flags.model.len(), bare.flags.threads_per_worker), (1, Some(2)));
-        assert_eq!(batch_sizes(&bare.batch_sizes, 8), [1, 3]);
-        assert!(Cli::try_parse_from(["protoguard-server", "--model", "a", "bare"]).is_err());
-    }
 
     #[test]
     fn sizes_are_powers_of_two_and_the_configured_bound() {
         assert_eq!(batch_sizes(&[], 8), [1, 2, 4, 8]);
         assert_eq!(batch_sizes(&[], 6), [1, 2, 4, 6]);
         assert_eq!(batch_sizes(&[], 1), [1]);
-        if let Some(path) = &bare.case {
-            case::write(path, spec.replicas[0].as_ref())?;
-        }
-        let cells = cells(&[1, 2], &bare(&["--scores-only"]));
-        assert_eq!(cells, [1, 2].map(|batch_size| Cell { batch_size, outputs: Outputs::NONE }));
+        let scores = cells(&[1, 2], true);
+        assert_eq!(scores, [1, 2].map(|batch_size| Cell { batch_size, outputs: Outputs::NONE }));
+        assert_eq!(cells(&[1, 2], false).len(), 4);
     }
 
     #[test]

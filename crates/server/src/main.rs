@@ -4,6 +4,7 @@
 //! (or 143) when a second Ctrl-C (or SIGTERM) cut the drain short.
 
 mod bare;
+mod cli;
 mod config;
 mod descriptors;
 mod flags;
@@ -11,18 +12,19 @@ mod models;
 mod serve;
 mod shutdown;
 mod telemetry;
+mod tune;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use bare::{Cli, Command};
+use cli::{Cli, Command};
 use config::{Config, RawConfig};
 
 fn main() -> ExitCode {
-    let Cli { flags, command } = Cli::parse();
-    let flags = command.as_ref().map_or(&flags, |Command::Bare(bare)| &bare.flags);
+    let cli = Cli::parse();
+    let flags = cli.settings();
     let raw = match RawConfig::load(flags, None) {
         Ok(raw) => raw,
         Err(error) => return fail(&error.into(), 2),
@@ -37,10 +39,12 @@ fn main() -> ExitCode {
     if flags.check_config {
         return ExitCode::SUCCESS;
     }
-    if let Some(Command::Bare(bare)) = &command {
-        return finish(bare::run(&config, bare).and_then(|line| say(&line)));
+    protoguard_model::keep_host_memory();
+    match &cli.command {
+        None => finish(serve::serve(&config)),
+        Some(Command::Bare(bare)) => finish(bare::run(&config, bare).and_then(|line| say(&line))),
+        Some(Command::Tune(tune)) => finish(tune::run(&config, tune).and_then(|text| say(&text))),
     }
-    finish(serve::serve(&config))
 }
 
 /// Ends the process without libtorch's destructors. A worker may still be inside a forward pass,

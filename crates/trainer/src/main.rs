@@ -8,6 +8,7 @@ use protoguard_trainer::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    protoguard_model::keep_host_memory();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{manifests, setup, test};
+use crate::{fuzz, manifests, setup, test};
 
-/// Checks the tree, the arrows between the rooms, format, lints and manifests, then runs all tests,
-/// among them those that feed mutated input to every reader. `cargo xtask fuzz` is left out: its
-/// instrumented build takes as long as all else.
+/// For each reader; who has an hour runs `cargo xtask fuzz`.
+const SECONDS_OF_FUZZING: u32 = 60;
+
+/// Checks the tree, the arrows between the rooms, format, lints and manifests, fuzzes every reader
+/// for a minute, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -48,5 +50,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
     eprintln!("tree, arrows, format, lints and manifests are in order");
+    fuzz::run(workspace, &fuzz::FuzzArgs::every_reader(SECONDS_OF_FUZZING))?;
     test::run(workspace, false)
 }

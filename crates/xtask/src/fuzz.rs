@@ -5,11 +5,15 @@
 //! are not sanitised, which safe code does without. What comes from files is mutated by the tests
 //! of the crates that read it, with libtorch as it was built already.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 
 use crate::setup;
@@ -31,12 +35,19 @@ const SECONDS_VARIABLE: &str = "PROTOGUARD_FUZZ_SECONDS";
 /// Flags of `fuzz`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FuzzArgs {
-    /// Readers to fuzz, one after the other [default: all]
+    /// Readers to fuzz, one a core at a time [default: all]
     #[arg(value_enum)]
     targets: Vec<Target>,
     /// Seconds for each
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+}
+
+impl FuzzArgs {
+    /// Every reader for as long.
+    pub(crate) fn every_reader(seconds: u32) -> Self {
+        Self { targets: Vec::new(), seconds }
+    }
 }
 
 /// A reader of bytes that others made.
@@ -95,27 +106,53 @@ pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
     if targets.iter().any(|target| matches!(target.run(), Run::Test { .. })) {
         setup::run(workspace, None)?;
     }
-    targets.iter().try_for_each(|&target| fuzz(workspace, target, args.seconds))
+    let is_program = |target: &Target| matches!(target.run(), Run::Program(_));
+    let guided =
+        if targets.iter().any(is_program) { Some(Guided::build(workspace)?) } else { None };
+    let commands: Result<VecDeque<(String, Command)>> = targets
+        .iter()
+        .map(|target| {
+            let command = match target.run() {
+                Run::Program(program) => {
+                    let guided = guided.as_ref().context("programs were built")?;
+                    guided.command(program, args.seconds)?
+                }
+                Run::Test { package, arguments } => {
+                    mutated(workspace, package, arguments, args.seconds)
+                }
+            };
+            Ok((target.name(), command))
+        })
+        .collect();
+    eprintln!("\n== fuzzing {} readers for {} s each", targets.len(), args.seconds);
+    in_lanes(commands?)
 }
 
-/// Fuzzes one reader.
-///
-/// # Errors
-/// As [`run`].
-fn fuzz(workspace: &Workspace, target: Target, seconds: u32) -> Result<()> {
-    let name = target.name();
-    eprintln!("\n== fuzzing {name} for {seconds} s");
-    let mut command = match target.run() {
-        Run::Program(program) => Guided::build(workspace)?.command(program, seconds)?,
-        Run::Test { package, arguments } => {
-            let mut cargo = workspace.cargo(&["test", "--quiet", "--package", package]);
-            cargo.args(arguments).env(SECONDS_VARIABLE, seconds.to_string());
-            cargo
+/// A test that mutates for a time.
+fn mutated(workspace: &Workspace, package: &str, arguments: &[&str], seconds: u32) -> Command {
+    let mut cargo = workspace.cargo(&["test", "--quiet", "--package", package]);
+    cargo.args(arguments).env(SECONDS_VARIABLE, seconds.to_string());
+    cargo
+}
+
+/// Runs as many at a time as there are cores: each keeps one busy.
+fn in_lanes(commands: VecDeque<(String, Command)>) -> Result<()> {
+    let lanes = available_parallelism().map_or(1, NonZeroUsize::get);
+    let waiting = Mutex::new(commands);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let lane = || {
+        while let Some((name, mut command)) = next() {
+            let status = command.status().with_context(|| format!("{name} cannot be started"))?;
+            ensure!(status.success(), "{name}: {status}; the offending input is named above");
         }
+        Ok(())
     };
-    let status = command.status().with_context(|| format!("{name} cannot be started"))?;
-    ensure!(status.success(), "{name}: {status}; the offending input is named above");
-    Ok(())
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let ended =
+            lanes.into_iter().map(|lane| lane.join().map_err(|_| anyhow!("a lane panicked"))?);
+        ended.collect()
+    })
 }
 
 /// Programs with coverage counters.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use protoguard_core::{Clip, ClipShape, Frame, Scorer, ScorerFactory, ScorerInput};
 
-use super::{BareFlags, Cell};
+use super::{Cell, Passes};
 
 /// What one worker needed for one forward pass of one cell.
 pub(super) struct Lap {
@@ -22,7 +22,7 @@ pub(super) struct Lap {
 pub(super) fn run_workers(
     replicas: &[Arc<dyn ScorerFactory>],
     cells: &[Cell],
-    bare: &BareFlags,
+    passes: Passes,
 ) -> anyhow::Result<Vec<Lap>> {
     let start = Barrier::new(replicas.len());
     let (sender, laps) = mpsc::channel();
@@ -31,7 +31,7 @@ pub(super) fn run_workers(
             .iter()
             .map(|factory| {
                 let worker = Worker { start: &start, laps: sender.clone() };
-                scope.spawn(move || worker.run(factory.as_ref(), cells, bare))
+                scope.spawn(move || worker.run(factory.as_ref(), cells, passes))
             })
             .collect();
         drop(sender);
@@ -53,12 +53,12 @@ impl Worker<'_> {
         &self,
         factory: &dyn ScorerFactory,
         cells: &[Cell],
-        bare: &BareFlags,
+        passes: Passes,
     ) -> anyhow::Result<()> {
         let mut scorer = factory.build().map_err(anyhow::Error::from);
         let clip = textured(factory.card().shape)?;
-        let warm_ups = (0..bare.warm_up).map(|_| None);
-        for repetition in warm_ups.chain((0..usize::from(bare.repetitions)).map(Some)) {
+        let warm_ups = (0..passes.warm_up).map(|_| None);
+        for repetition in warm_ups.chain((0..usize::from(passes.repetitions)).map(Some)) {
             for (cell, &Cell { batch_size, outputs }) in cells.iter().enumerate() {
                 let batch = vec![ScorerInput { clip: clip.clone(), outputs }; batch_size];
                 self.start.wait();

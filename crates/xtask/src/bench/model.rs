@@ -6,6 +6,7 @@
 //! pictures; the median of a round counts, and the median over the rounds.
 
 mod results;
+mod triton;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ pub(crate) struct ModelArgs {
     /// Rounds of training steps beside PyTorch's; 0 leaves them out
     #[arg(long, default_value_t = 2)]
     training_rounds: u32,
+    /// Rounds of serving beside Triton; 0 leaves them out
+    #[arg(long, default_value_t = 2)]
+    triton_rounds: u32,
     /// Folder for the results [default: benches/results in the workspace]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -75,22 +79,24 @@ pub(crate) fn run(workspace: &Workspace, args: &ModelArgs) -> Result<ExitCode> {
     let python = peers::python(workspace)?;
     let size = NetworkSize { side: args.side, base_width: args.base_width };
     let checkpoint = lab.train("measured", size, 1)?;
-    let bench = Bench { lab: &lab, args, python: &python, checkpoint: &checkpoint };
+    let bench = Bench { workspace, lab: &lab, args, python: &python, checkpoint: &checkpoint };
     let times = bench.times()?;
     let training_step = match args.training_rounds {
         0 => None,
-        rounds => Some(training::step_against_pytorch(&lab, &python, rounds)?),
+        rounds => Some(training::step_against_pytorch(workspace, &lab, &python, rounds)?),
     };
+    let served = bench.beside_triton()?;
     let results = Results {
         date: today()?,
         machine: Machine::describe(workspace),
         settings: serde_json::to_value(args)?,
-        line: times.line(training_step)?,
+        line: times.line(training_step, &served)?,
         times,
+        served,
     };
     let default = workspace.root().join("benches/results");
     let json = results.write(args.out.as_deref().unwrap_or(&default))?;
-    let mut plot = peers::script(&python, "plot.py");
+    let mut plot = peers::script(workspace, &python, "plot.py");
     lab.run(plot.arg(&json))?;
     eprintln!("\n{}", results.markdown());
     println!("{}", serde_json::to_string(&results.line)?);
@@ -98,6 +104,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ModelArgs) -> Result<ExitCode> {
 }
 
 struct Bench<'a> {
+    workspace: &'a Workspace,
     lab: &'a Lab,
     args: &'a ModelArgs,
     python: &'a Path,
@@ -110,7 +117,7 @@ impl Bench<'_> {
         self.ours("f32", &["--repetitions", "1", "--case", &case.to_string_lossy()])?;
         let mut peers = Vec::new();
         for name in PEERS.into_iter().filter(|name| self.wants(name)) {
-            let mut command = peers::script(self.python, "forward.py");
+            let mut command = peers::script(self.workspace, self.python, "forward.py");
             command.arg(name).arg(self.checkpoint).arg(&case);
             command.env("TORCHINDUCTOR_CACHE_DIR", self.lab.at("inductor"));
             peers.push((name, Peer::start(name, command, self.lab.children())?));

@@ -20,6 +20,16 @@ const PEERS: Tools = Tools {
     with_dependencies: true,
 };
 
+/// Triton asks for an older NumPy than the others.
+const TRITON: Tools = Tools {
+    name: "triton",
+    requirements: "benches/peers/triton_requirements.txt",
+    with_dependencies: true,
+};
+
+/// The distribution's own Python, whose library Triton's Python backend opens.
+const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
 /// Python with the frameworks in reach.
 ///
 /// # Errors
@@ -29,12 +39,22 @@ pub(super) fn python(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// A script of `benches/peers`.
-pub(super) fn script(python: &Path, name: &str) -> Command {
+pub(super) fn script(workspace: &Workspace, python: &Path, name: &str) -> Command {
     let mut command = Command::new(python);
-    // .tools/peers/bin/python is four below the workspace.
-    let workspace = python.ancestors().nth(4).unwrap_or(Path::new("."));
-    command.arg(workspace.join("benches/peers").join(name));
+    command.arg(workspace.root().join("benches/peers").join(name));
     command
+}
+
+/// `benches/peers/serve_triton.py`, with Triton and the frameworks in reach.
+///
+/// # Errors
+/// When Triton cannot be installed.
+pub(super) fn triton(workspace: &Workspace, python: &Path) -> Result<Command> {
+    let triton = TRITON.install(workspace)?.join("packages");
+    let frameworks = python.with_file_name("").join("../packages");
+    let mut command = script(workspace, Path::new(SYSTEM_PYTHON), "serve_triton.py");
+    command.env("PYTHONPATH", std::env::join_paths([triton, frameworks])?);
+    Ok(command)
 }
 
 /// A started script that answers one line of JSON with one.
@@ -111,11 +131,5 @@ mod tests {
         assert_eq!(peer.ask(question, 2).unwrap(), [0.5, 0.25]);
         let error = peer.ask(question, 2).unwrap_err().to_string();
         assert_eq!(error, "a peer ended; the reason is above");
-    }
-
-    #[test]
-    fn scripts_lie_beside_the_tools() {
-        let command = script(Path::new("/w/.tools/peers/bin/python"), "forward.py");
-        assert_eq!(command.get_args().next().unwrap(), "/w/benches/peers/forward.py");
     }
 }

@@ -89,7 +89,7 @@ const BF16_TOLERANCE: f64 = 2e-2;
 pub(crate) fn run(workspace: &Workspace, args: &TrainingArgs) -> Result<ExitCode> {
     let lab = Lab::open(workspace)?;
     let python = peers::python(workspace)?;
-    let bench = Bench { lab: &lab, args, python: &python };
+    let bench = Bench { workspace, lab: &lab, args, python: &python };
     let runs = bench.runs(args.rounds)?;
     let results = Results {
         date: today()?,
@@ -110,7 +110,12 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainingArgs) -> Result<ExitCode
 ///
 /// # Errors
 /// As [`run`].
-pub(super) fn step_against_pytorch(lab: &Lab, python: &Path, rounds: u32) -> Result<f64> {
+pub(super) fn step_against_pytorch(
+    workspace: &Workspace,
+    lab: &Lab,
+    python: &Path,
+    rounds: u32,
+) -> Result<f64> {
     let args = TrainingArgs {
         side: 256,
         base_width: 64,
@@ -120,10 +125,11 @@ pub(super) fn step_against_pytorch(lab: &Lab, python: &Path, rounds: u32) -> Res
         memory_steps: 0,
         out: None,
     };
-    results::step_against_pytorch(&Bench { lab, args: &args, python }.runs(rounds)?)
+    results::step_against_pytorch(&Bench { workspace, lab, args: &args, python }.runs(rounds)?)
 }
 
 struct Bench<'a> {
+    workspace: &'a Workspace,
     lab: &'a Lab,
     args: &'a TrainingArgs,
     python: &'a Path,
@@ -152,7 +158,7 @@ impl Bench<'_> {
         let mut command = match variant {
             Variant::OursF32 | Variant::OursBf16 => self.ours(),
             _ => {
-                let mut python = peers::script(self.python, "training_step.py");
+                let mut python = peers::script(self.workspace, self.python, "training_step.py");
                 python.arg(self.case());
                 python
             }

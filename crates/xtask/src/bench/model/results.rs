@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
+use super::triton::Round;
 use crate::bench::machine::Machine;
 use crate::bench::peers::Question;
 use crate::bench::results::write_whole;
@@ -30,6 +31,10 @@ pub(super) struct Line {
     f32_full_vs_fastest_f32_peer: Option<f64>,
     bf16_full_vs_scores: f64,
     training_step_vs_pytorch: Option<f64>,
+    #[serde(rename = "E10_throughput")]
+    e10_throughput: Option<f64>,
+    #[serde(rename = "E10_p50")]
+    e10_p50: Option<f64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +44,8 @@ pub(super) struct Results {
     pub(super) settings: Value,
     pub(super) line: Line,
     pub(super) times: Times,
+    /// Rounds of serving beside Triton.
+    pub(super) served: Vec<Round>,
 }
 
 impl Times {
@@ -51,7 +58,12 @@ impl Times {
         Ok(())
     }
 
-    pub(super) fn line(&self, training_step_vs_pytorch: Option<f64>) -> Result<Line> {
+    pub(super) fn line(
+        &self,
+        training_step_vs_pytorch: Option<f64>,
+        served: &[Round],
+    ) -> Result<Line> {
+        let of = |ratio: fn(&Round) -> f64| median(served.iter().map(ratio).collect());
         let any = |_: &str| true;
         let f32 = |name: &str| name.contains("f32");
         let lone = Question { full: true, batch: self.batches().next().unwrap_or(1) };
@@ -62,6 +74,8 @@ impl Times {
             f32_full_vs_fastest_f32_peer: self.worst("protoguard_f32", true, f32)?,
             bf16_full_vs_scores: self.own_scores_gain("protoguard_bf16")?,
             training_step_vs_pytorch,
+            e10_throughput: of(Round::throughput),
+            e10_p50: of(Round::p50),
         })
     }
 
@@ -152,6 +166,8 @@ impl Results {
             ("f32, full: fastest f32 peer ÷ ours", "≥ 1.07", line.f32_full_vs_fastest_f32_peer),
             ("bf16: our full ÷ our scores", "≥ 1.45", Some(line.bf16_full_vs_scores)),
             ("training step: PyTorch's ÷ ours", "≥ 1.05", line.training_step_vs_pytorch),
+            ("E10: our served clips/s ÷ Triton's", "> 1", line.e10_throughput),
+            ("E10: Triton's p50 of a lone caller ÷ ours", "> 1", line.e10_p50),
         ];
         text.push_str("| what | goal | measured |\n|---|---|---|\n");
         for (what, goal, value) in goals {
@@ -227,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_worst_batch_size_counts_against_the_fastest_peer() {
-        let line = times().line(None).unwrap();
+        let line = times().line(None, &[]).unwrap();
         let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 1e-9;
         assert!(close(line.bf16_full_vs_fastest_peer, 1.1), "{line:?}");
         assert!(close(line.bf16_scores_vs_fastest_peer, 1.1), "{line:?}");
@@ -241,7 +257,7 @@ mod tests {
         let mut alone = Times::default();
         alone.add("protoguard_bf16", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
         alone.add("protoguard_f32", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
-        let line = alone.line(Some(1.5)).unwrap();
+        let line = alone.line(Some(1.5), &[]).unwrap();
         assert_eq!((line.fastest_peer, line.bf16_full_vs_fastest_peer), (None, None));
     }
 

@@ -1,0 +1,138 @@
+// An allocator for libtorch's memory on the CPU that keeps large blocks instead of giving them back
+// to the system.
+//
+// glibc maps a block of 32 MiB or more anew each time, and the kernel then fills every page of it
+// with zeros at its first touch: at full size that is a tenth of a forward pass and more of a
+// training step. Passes ask for the same sizes again and again, so a freed block is kept for the
+// next one that it fits. What is kept and what is in use are together never more than a little
+// above the most that was ever in use.
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+namespace {
+
+// Smaller blocks are served well by malloc.
+constexpr size_t kLarge = size_t{4} << 20;
+constexpr size_t kHugePage = size_t{2} << 20;
+// A block serves requests down to this share of its size.
+constexpr double kFits = 0.8;
+// Kept and used together, over the most that was in use.
+constexpr double kSlack = 1.1;
+
+class CachingAllocator final : public c10::Allocator {
+public:
+  explicit CachingAllocator(c10::Allocator *small) : small_(small) {}
+
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes < kLarge) {
+      return small_->allocate(bytes);
+    }
+    void *block = take(bytes);
+    return {block, block, &CachingAllocator::give_back, c10::Device(c10::DeviceType::CPU)};
+  }
+
+  void copy_data(void *to, const void *from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+
+  // Gives everything that is kept back to the system.
+  void release() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    release_until(0);
+  }
+
+private:
+  void *take(size_t bytes) {
+    const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto kept = kept_.lower_bound(size);
+    if (kept != kept_.end() && kFits * static_cast<double>(kept->first) <= static_cast<double>(size)) {
+      const auto [kept_size, block] = *kept;
+      kept_.erase(kept);
+      kept_bytes_ -= kept_size;
+      return use(block, kept_size);
+    }
+    const auto bound = static_cast<size_t>(kSlack * static_cast<double>(std::max(most_used_, used_bytes_ + size)));
+    release_until(bound - std::min(bound, used_bytes_ + size));
+    void *block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TORCH_CHECK(block != MAP_FAILED, "[enforce fail] out of memory: ", size, " bytes cannot be allocated");
+    // Only advice: where the kernel has no huge pages it stays as it is.
+    madvise(block, size, MADV_HUGEPAGE);
+    return use(block, size);
+  }
+
+  void *use(void *block, size_t size) {
+    sizes_.emplace(block, size);
+    used_bytes_ += size;
+    most_used_ = std::max(most_used_, used_bytes_);
+    return block;
+  }
+
+  static void give_back(void *block);
+
+  void keep(void *block) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = sizes_.find(block);
+    const size_t size = found->second;
+    sizes_.erase(found);
+    used_bytes_ -= size;
+    kept_.emplace(size, block);
+    kept_bytes_ += size;
+  }
+
+  // The largest go first: they are the fewest.
+  void release_until(size_t bytes) {
+    while (kept_bytes_ > bytes && !kept_.empty()) {
+      const auto last = std::prev(kept_.end());
+      munmap(last->second, last->first);
+      kept_bytes_ -= last->first;
+      kept_.erase(last);
+    }
+  }
+
+  c10::Allocator *small_;
+  std::mutex mutex_;
+  // Free blocks by size.
+  std::multimap<size_t, void *> kept_;
+  // Blocks in use.
+  std::unordered_map<void *, size_t> sizes_;
+  size_t kept_bytes_ = 0;
+  size_t used_bytes_ = 0;
+  size_t most_used_ = 0;
+};
+
+// Never destroyed: tensors of static life may be freed after main.
+CachingAllocator *instance = nullptr;
+
+void CachingAllocator::give_back(void *block) { instance->keep(block); }
+
+} // namespace
+
+extern "C" {
+
+// Puts the allocator in place, once. Blocks from before go back to where they came from.
+void pg_keep_host_memory() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
+    c10::SetCPUAllocator(instance, /*priority=*/1);
+  });
+}
+
+// Gives kept blocks back to the system; nothing where the allocator is not in place.
+void pg_release_host_memory() {
+  if (instance != nullptr) {
+    instance->release();
+  }
+}
+
+} // extern "C"
