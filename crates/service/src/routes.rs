@@ -16,7 +16,6 @@ use crate::auth::AuthLayer;
 use crate::connections::Answers;
 use crate::credentials::Credentials;
 use crate::deadline::DeadlineLayer;
-use crate::message_limit::MessageLimitLayer;
 use crate::metrics::RequestMetricsLayer;
 use crate::model::Surroundings;
 use crate::model_service::Models;
@@ -24,6 +23,7 @@ use crate::receiving::ReceivingLayer;
 use crate::registry::Registry;
 use crate::reload::Reloader;
 use crate::scoring_service::Scoring;
+use crate::tonic_errors::TonicErrorsLayer;
 
 const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 const ZSTD: CompressionEncoding = CompressionEncoding::Zstd;
@@ -47,7 +47,7 @@ impl Routing {
             .layer(DeadlineLayer)
             .layer(RequestMetricsLayer { metrics: self.around.metrics.clone() })
             .layer(AuthLayer { credentials: Arc::clone(&self.credentials) })
-            .layer(MessageLimitLayer { max_message_bytes })
+            .layer(TonicErrorsLayer { max_message_bytes })
             .layer(ReceivingLayer { limit: config.connections.receive_timeout })
             .service(self.routes()?))
     }
