@@ -49,6 +49,14 @@ pub enum ServiceError {
         /// The bound.
         limit: usize,
     },
+    /// Messages that are being received hold all the bytes that they may.
+    #[error("overloaded: {in_use} bytes are being received, {limit} are accepted")]
+    ReceivingTooMuch {
+        /// Bytes of all messages when more of one came.
+        in_use: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// The caller's deadline passed, noticed at some step.
     #[error("the deadline passed {at}")]
     DeadlineExceeded {
@@ -164,6 +172,9 @@ impl ServiceError {
             Self::UnknownModel { .. } => row(Code::NotFound, "MODEL_NOT_FOUND", None),
             Self::UnknownScene { .. } => row(Code::NotFound, "SCENE_NOT_FOUND", None),
             Self::Overloaded { .. } => row(Code::ResourceExhausted, "OVERLOADED", Some(RETRY_SOON)),
+            Self::ReceivingTooMuch { .. } => {
+                row(Code::ResourceExhausted, "RECEIVING_TOO_MUCH", Some(RETRY_SOON))
+            }
             Self::DeadlineExceeded { .. } => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
             Self::Unavailable { why, .. } => {
                 let reason = match why {
@@ -206,7 +217,9 @@ impl ServiceError {
                 vec![("model", model.clone()), ("limit", format!("{limit} {unit}"))]
             }
             Self::Unavailable { model, .. } => vec![("model", model.clone())],
-            Self::MessageTooLarge { limit } => vec![("limit", format!("{limit} bytes"))],
+            Self::ReceivingTooMuch { limit, .. } | Self::MessageTooLarge { limit } => {
+                vec![("limit", format!("{limit} bytes"))]
+            }
             Self::DeadlineExceeded { at } => vec![("noticed", (*at).to_owned())],
             Self::UnsupportedEncoding { accepted, .. } => vec![("accepted", accepted.clone())],
             Self::PermissionDenied { method, .. } => vec![("method", method.clone())],

@@ -5,7 +5,7 @@
 //! request -> admission -> decode (rayon) -> batcher -> worker (a thread a replica) -> response
 //! ```
 //! Overload is refused at the first step, before a picture is decoded; every later step is
-//! bounded by the permit that was taken there. The [batcher](BatchPolicy) gives a free worker all
+//! bounded by the permit that was taken there. Bytes on their way to it have a bound of their own. The [batcher](BatchPolicy) gives a free worker all
 //! that waits and starts no timer for a lone clip. A caller that went away or whose deadline
 //! passed is dropped before it costs compute.
 //!
@@ -19,6 +19,7 @@ mod auth;
 mod batch;
 mod batch_policy;
 mod batcher;
+mod byte_budget;
 mod compatible;
 mod config;
 mod connections;

@@ -13,6 +13,7 @@ use tower::ServiceBuilder;
 
 use crate::ServeError;
 use crate::auth::AuthLayer;
+use crate::byte_budget::ByteBudget;
 use crate::connections::Answers;
 use crate::credentials::Credentials;
 use crate::deadline::DeadlineLayer;
@@ -39,7 +40,7 @@ pub(crate) struct Routing {
 
 impl Routing {
     /// The whole way of a request: its deadline is noticed, its end is counted, its credential is
-    /// checked, its message is bounded in time and size, its method answers.
+    /// checked, its message is bounded in time, size and company, its method answers.
     pub(crate) fn service(self) -> Result<impl Answers, ServeError> {
         let config = &self.around.config;
         let max_message_bytes = config.max_message_bytes;
@@ -48,7 +49,11 @@ impl Routing {
             .layer(RequestMetricsLayer { metrics: self.around.metrics.clone() })
             .layer(AuthLayer { credentials: Arc::clone(&self.credentials) })
             .layer(TonicErrorsLayer { max_message_bytes })
-            .layer(ReceivingLayer { limit: config.connections.receive_timeout })
+            .layer(ReceivingLayer {
+                timeout: config.connections.receive_timeout,
+                max_message_bytes,
+                budget: ByteBudget::new(config.connections.max_receiving_bytes),
+            })
             .service(self.routes()?))
     }
 

@@ -52,6 +52,9 @@ pub(crate) struct RawConfig {
     pub(crate) max_queue_bytes: usize,
     /// A larger request is refused before it is read in full.
     pub(crate) max_message_bytes: usize,
+    /// Bytes of all requests that are being received and not yet admitted; more are refused as
+    /// RESOURCE_EXHAUSTED. A lone request is always received.
+    pub(crate) max_receiving_bytes: usize,
     /// Encoded bytes of a frame.
     pub(crate) max_frame_bytes: usize,
     /// Height and width of a frame in pixels, each.
@@ -126,6 +129,7 @@ impl Default for RawConfig {
             max_queue_clips: 256,
             max_queue_bytes: 512 << 20,
             max_message_bytes: 64 << 20,
+            max_receiving_bytes: 256 << 20,
             max_frame_bytes: 32 << 20,
             max_frame_side: 8192,
             max_frame_pixels: 40_000_000,
@@ -227,6 +231,7 @@ fn flag_layer(
         .set_override_option("max_queue_clips", flags.max_queue_clips)?
         .set_override_option("max_queue_bytes", flags.max_queue_bytes)?
         .set_override_option("max_message_bytes", flags.max_message_bytes)?
+        .set_override_option("max_receiving_bytes", flags.max_receiving_bytes)?
         .set_override_option("false_alarm_rate", flags.false_alarm_rate)?
         .set_override_option("drain_grace_ms", flags.drain_grace_ms)?
         .set_override_option("drain_timeout_ms", flags.drain_timeout_ms)?

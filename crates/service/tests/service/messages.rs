@@ -78,3 +78,58 @@ async fn half_a_message_is_waited_for_no_longer_than_the_bound() {
     assert!(bounded(served.scoring().await.score_clip(clip(1))).await.is_ok());
     served.stop().await;
 }
+
+/// With room for one clip and a half: one that hangs keeps the next one out, and takes its bytes
+/// with it when it ends, whichever way that is.
+#[tokio::test]
+async fn what_is_being_received_is_bounded_in_bytes() {
+    const HELD: usize = 1000;
+    let connections = ConnectionConfig { max_receiving_bytes: 1900, ..ConnectionConfig::default() };
+    let served =
+        Served::ready(FakeFactory::new("hall"), ServiceConfig { connections, ..config() }).await;
+    let whole = framed_request(&clip(1));
+    assert!(whole.len() + HELD > 1900 && whole.len() < 1900);
+    let mut client = served.scoring().await;
+    for round in 0..20 {
+        let mut wire = Wire::to(&served).await;
+        let (sender, status) = wire.begin(Call::default());
+        sender.send(whole[..HELD].to_vec()).unwrap();
+        // Until what was sent has arrived, a clip finds room.
+        let refused = loop {
+            if let Err(refused) = bounded(client.score_clip(clip(2))).await {
+                break refused;
+            }
+        };
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+        assert_eq!(reason(&refused), "RECEIVING_TOO_MUCH");
+        assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+        match round % 3 {
+            // The rest comes, and the clip is scored.
+            0 => {
+                sender.send(whole[HELD..].to_vec()).unwrap();
+                drop(sender);
+                assert!(status.await.is_none());
+            }
+            // It ends too early.
+            1 => {
+                drop(sender);
+                assert_eq!(status.await.unwrap().code(), Code::InvalidArgument);
+            }
+            // The caller is gone with its connection.
+            _ => drop((status, wire)),
+        }
+        while let Err(refused) = bounded(client.score_clip(clip(3))).await {
+            assert_eq!(reason(&refused), "RECEIVING_TOO_MUCH", "{refused}");
+        }
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_lone_message_is_received_whatever_the_bound() {
+    let connections = ConnectionConfig { max_receiving_bytes: 1, ..ConnectionConfig::default() };
+    let served =
+        Served::ready(FakeFactory::new("hall"), ServiceConfig { connections, ..config() }).await;
+    assert!(bounded(served.scoring().await.score_clip(clip(1))).await.is_ok());
+    served.stop().await;
+}
