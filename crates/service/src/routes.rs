@@ -63,6 +63,7 @@ impl Routing {
             registry: Arc::clone(&self.registry),
             config: Arc::clone(&self.around.config),
             draining: self.draining,
+            traces: self.around.traces.clone(),
         };
         let models = Models { registry: self.registry, reloader: self.reloader };
         // Either version of reflection lists both; by itself each would list its own alone.

@@ -6,7 +6,7 @@ use protoguard_proto::v1::ReloadModelRequest;
 use protoguard_proto::v1::model_service_client::ModelServiceClient;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::clips::{encoded, from_files};
 use crate::programs::{Finished, tool, workspace};
@@ -118,11 +118,15 @@ async fn a_collector_that_is_away_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_collector_is_sent_the_steps_of_a_request() {
+async fn a_collector_is_sent_the_steps_of_a_request_in_its_callers_trace() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
     let trained = trained().await;
     let mut collect = tool("python");
     collect.arg(workspace().join("tests/python/collect_traces.py"));
     collect.args(["protoguard-server", "score_clip", "camera-8", "decode", "queue_and_compute"]);
+    // The trace that the caller says it is in, and its span as the parent.
+    collect.args([TRACE, SPAN].map(|id| format!("hex:{id}")));
     let mut collector = collect.stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(collector.stdout.take().unwrap()).lines();
     let line = said.next_line().await.unwrap().unwrap();
@@ -130,6 +134,9 @@ async fn a_collector_is_sent_the_steps_of_a_request() {
     let server = Server::start_with(&trained.checkpoint, &["--otlp-endpoint", &endpoint]).await;
     let mut request = encoded(trained, 0);
     request.request_id = "camera-8".to_owned();
+    let mut request = Request::new(request);
+    let parent = format!("00-{TRACE}-{SPAN}-01");
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
     server.scoring().await.score_clip(request).await.unwrap();
     // What is left is sent at the end.
     server.signal("TERM").await;

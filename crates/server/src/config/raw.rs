@@ -92,7 +92,7 @@ pub(crate) struct RawConfig {
     /// `protoguard_service=debug,info`.
     pub(crate) log_level: String,
     /// Collector that takes traces by OTLP over gRPC, such as `http://127.0.0.1:4317`; empty for
-    /// none.
+    /// none. A caller's `traceparent` makes its request a part of its trace.
     pub(crate) otlp_endpoint: String,
     /// Names that stand for a `name` or a `name@version`.
     pub(crate) aliases: BTreeMap<String, String>,
