@@ -25,7 +25,8 @@ pub(crate) struct RawConfig {
     pub(crate) model: Vec<String>,
     /// Folder of checkpoints beside those of `models`: `NAME.safetensors`, or
     /// `NAME/VERSION.safetensors` for several versions of a name, the last of which answers
-    /// requests that name none. What changes here is loaded while the server answers.
+    /// requests that name none. What changes here is loaded while the server answers. Hidden
+    /// entries, files of other kinds and folders that the server may not read are passed over.
     pub(crate) models_folder: String,
     /// Model that answers requests that name none, as `name`, `name@version` or an alias; empty
     /// for the first.
