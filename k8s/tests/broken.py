@@ -125,6 +125,8 @@ BROKEN = [
     Broken("cores that nobody uses", "cpu", "threads_fit", put(limits, "cpu", "12")),
     Broken("a queue larger than memory", "cpu", "memory_fits",
            variable(env_prefix("MAX_QUEUE_BYTES"), "4294967296")),
+    Broken("messages larger than memory", "cpu", "memory_fits",
+           variable(env_prefix("MAX_RECEIVING_BYTES"), "4294967296")),
     Broken("the CPU image on a GPU node", "gpu", "devices_match",
            put(server, "image", "protoguard/server-cpu:0.1.0")),
     Broken("a GPU that is not used", "gpu", "devices_match", variable(env_prefix("DEVICES"), "cpu")),

@@ -1,8 +1,8 @@
 """Collects traces by OTLP over gRPC until every one of the given words was in them.
 
 Usage: collect_traces.py WORD...
-Prints `collecting on ADDRESS`, and `collected` once names or attributes of the spans that came had
-all the words.
+Prints `collecting on ADDRESS`, and `collected` once names, attributes or ids of the spans that came
+had all the words. A word such as `hex:0af7` stands for bytes, as ids are made of.
 """
 
 import sys
@@ -15,11 +15,15 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PATIENCE_S = 120
 
 
+def as_bytes(word):
+    return bytes.fromhex(word[4:]) if word.startswith("hex:") else word.encode()
+
+
 class Collector(grpc.GenericRpcHandler):
     """Takes the messages as bytes: text lies in them as it is."""
 
     def __init__(self, words):
-        self.missing = {word.encode() for word in words}
+        self.missing = {as_bytes(word) for word in words}
         self.done = threading.Event()
 
     def service(self, details):

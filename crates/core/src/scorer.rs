@@ -52,6 +52,10 @@ pub trait Scorer {
     /// When the batch as a whole could not be computed; see [`ScorerError`] for what may be
     /// tried next.
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError>;
+
+    /// Gives back what the device's memory holds beside replicas, such as blocks kept for later.
+    /// Called after [`ScorerError::OutOfMemory`], before a smaller batch is tried.
+    fn release_memory(&mut self) {}
 }
 
 /// Makes replicas of one loaded model, each on the thread that will use it: a tensor never

@@ -12,6 +12,7 @@ use crate::device::DeviceSpec;
 use crate::error::ModelError;
 use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
+use crate::native::empty_cache;
 use crate::network::Network;
 use crate::precision::Precision;
 use crate::score_batch::{score_batch, score_observed};
@@ -158,6 +159,11 @@ impl TchScorer {
 impl Scorer for TchScorer {
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
         score_batch(&self.graph, batch).map_err(|error| classify(&error))
+    }
+
+    fn release_memory(&mut self) {
+        // A device that cannot do this cannot compute either, and the next batch says so.
+        let _ = empty_cache();
     }
 }
 

@@ -65,6 +65,9 @@ pub(crate) struct Flags {
     /// Bytes of a request, at most.
     #[arg(long)]
     pub(crate) max_message_bytes: Option<u64>,
+    /// Bytes of all requests that are being received, at most.
+    #[arg(long)]
+    pub(crate) max_receiving_bytes: Option<u64>,
     /// Connections that may be open.
     #[arg(long)]
     pub(crate) max_connections: Option<u64>,

@@ -1,23 +1,28 @@
 //! Checkpoints as the service's source of models: files by name, and a folder.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use protoguard_core::ScorerFactory;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
 use protoguard_service::{FileStamp, FoundModel, ModelSource, ModelSpec, Slot, SourceError};
+use tracing::warn;
 
 use crate::config::{Config, ModelFile, WorkerConfig, is_model_name};
 
 const EXTENSION: &str = "safetensors";
 
 /// Where checkpoints lie and how replicas of them run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Checkpoints {
     files: Vec<ModelFile>,
     folder: Option<PathBuf>,
     workers: WorkerConfig,
+    /// Folders in the folder, and whether they could ever be read.
+    read: Mutex<BTreeMap<PathBuf, bool>>,
 }
 
 /// A checkpoint's file and its place among the models.
@@ -32,6 +37,7 @@ impl Checkpoints {
             files: config.models.clone(),
             folder: config.models_folder.clone(),
             workers: config.worker.clone(),
+            read: Mutex::default(),
         }
     }
 
@@ -42,7 +48,7 @@ impl Checkpoints {
         });
         let mut places: Vec<Place> = files.collect();
         if let Some(folder) = &self.folder {
-            let found = in_folder(folder)?;
+            let found = self.in_folder(folder)?;
             if found.is_empty() {
                 let accepted = "NAME.safetensors or NAME/VERSION.safetensors is expected in it";
                 return Err(wrong(folder, format!("has no checkpoint; {accepted}")));
@@ -50,6 +56,49 @@ impl Checkpoints {
             places.extend(found);
         }
         Ok(places)
+    }
+
+    /// The checkpoints of a folder and of the folders in it. Hidden files and those of another kind
+    /// are passed over: checkpoints are written beside their place and renamed.
+    fn in_folder(&self, folder: &Path) -> Result<Vec<Place>, SourceError> {
+        let mut places = Vec::new();
+        for path in entries(folder).map_err(|error| unreadable(folder, &error))? {
+            if path.is_dir() {
+                for version in self.versions(&path)? {
+                    let name = model_name(&path, path.file_name())?;
+                    let label = Some(model_name(&version, version.file_stem())?);
+                    places.push(Place { slot: Slot { name, label }, path: version });
+                }
+            } else if is_checkpoint(&path) {
+                let name = model_name(&path, path.file_stem())?;
+                places.push(Place { slot: Slot { name, label: None }, path });
+            }
+        }
+        Ok(places)
+    }
+
+    /// The checkpoints of a folder in the folder. One that was never this user's to read has none,
+    /// such as the `lost+found` of a volume; one that was read before is an error, because what it
+    /// holds is served and not gone.
+    fn versions(&self, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        match entries(folder) {
+            Ok(paths) => {
+                read.insert(folder.to_owned(), true);
+                let is_version = |path: &PathBuf| is_checkpoint(path) && !path.is_dir();
+                Ok(paths.into_iter().filter(is_version).collect())
+            }
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied
+                    && read.get(folder) != Some(&true) =>
+            {
+                if read.insert(folder.to_owned(), false).is_none() {
+                    warn!(folder = %folder.display(), error = %error, "folder passed over");
+                }
+                Ok(Vec::new())
+            }
+            Err(error) => Err(unreadable(folder, &error)),
+        }
     }
 }
 
@@ -88,31 +137,11 @@ impl ModelSource for Checkpoints {
     }
 }
 
-/// The checkpoints of a folder and of the folders in it. Hidden files and those of another kind are
-/// passed over: checkpoints are written beside their place and renamed.
-fn in_folder(folder: &Path) -> Result<Vec<Place>, SourceError> {
-    let mut places = Vec::new();
-    for path in entries(folder)? {
-        if path.is_dir() {
-            let name = model_name(&path, path.file_name())?;
-            for version in entries(&path)?.into_iter().filter(|path| is_checkpoint(path)) {
-                let label = Some(model_name(&version, version.file_stem())?);
-                places.push(Place { slot: Slot { name: name.clone(), label }, path: version });
-            }
-        } else if is_checkpoint(&path) {
-            let name = model_name(&path, path.file_stem())?;
-            places.push(Place { slot: Slot { name, label: None }, path });
-        }
-    }
-    Ok(places)
-}
-
 /// What is in a folder and not hidden, by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let unreadable = |error: std::io::Error| wrong(folder, format!("cannot be read: {error}"));
+fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
         if !hidden {
             paths.push(path);
@@ -132,12 +161,19 @@ fn model_name(path: &Path, name: Option<&OsStr>) -> Result<String, SourceError> 
     name.map(str::to_owned).ok_or_else(|| wrong(path, reason.to_owned()))
 }
 
+fn unreadable(folder: &Path, error: &std::io::Error) -> SourceError {
+    wrong(folder, format!("cannot be read: {error}"))
+}
+
 fn wrong(path: &Path, reason: String) -> SourceError {
     SourceError { reason: format!("models_folder: {} {reason}", path.display()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use protoguard_model::{DeviceSpec, Precision};
 
     use super::*;
@@ -150,7 +186,12 @@ mod tests {
             precision: Precision::F32,
         };
         let file = ModelFile { name: "door".to_owned(), path: folder.join("elsewhere") };
-        Checkpoints { files: vec![file], folder: Some(folder.to_owned()), workers: worker }
+        Checkpoints {
+            files: vec![file],
+            folder: Some(folder.to_owned()),
+            workers: worker,
+            read: Mutex::default(),
+        }
     }
 
     fn found(folder: &Path) -> Vec<String> {
@@ -197,6 +238,50 @@ mod tests {
         assert!(message(&root.path().join("absent")).contains("absent cannot be read"));
         std::fs::write(root.path().join("a@b.safetensors"), "").unwrap();
         assert!(message(root.path()).contains("a@b.safetensors names no model"));
+    }
+
+    /// As Kubernetes lays out a ConfigMap, and as people leave folders behind.
+    #[test]
+    fn what_is_no_checkpoint_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for folder in ["lost+found", "old models", "hall", "hall/x.safetensors", "..2026_07_01"] {
+            std::fs::create_dir(path(folder)).unwrap();
+        }
+        for file in ["old models/readme.txt", "hall/v1.safetensors", "..2026_07_01/a.safetensors"] {
+            std::fs::write(path(file), "").unwrap();
+        }
+        symlink("..2026_07_01", path("..data")).unwrap();
+        symlink("..data/a.safetensors", path("attic.safetensors")).unwrap();
+        assert_eq!(found(root.path()), ["door", "attic", "hall@v1"]);
+    }
+
+    #[test]
+    #[allow(clippy::print_stdout, reason = "a skipped test says so")]
+    fn a_folder_that_was_never_ours_to_read_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let set_mode = |folder: &str, mode| {
+            std::fs::set_permissions(path(folder), Permissions::from_mode(mode)).unwrap();
+        };
+        for folder in ["lost+found", "hall"] {
+            std::fs::create_dir(path(folder)).unwrap();
+        }
+        std::fs::write(path("hall/v1.safetensors"), "").unwrap();
+        set_mode("lost+found", 0o000);
+        if std::fs::read_dir(path("lost+found")).is_ok() {
+            println!("skipped: root reads every folder");
+            return;
+        }
+        let checkpoints = checkpoints(root.path());
+        let slots = || checkpoints.scan().map(|found| found.len());
+        assert_eq!(slots(), Ok(2));
+        // What is served from a folder is not gone because the folder was closed.
+        set_mode("hall", 0o000);
+        let message = slots().unwrap_err().to_string();
+        assert!(message.contains("hall cannot be read: Permission denied"), "{message}");
+        set_mode("hall", 0o755);
+        assert_eq!(slots(), Ok(2));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use protoguard_service::{Metrics, Reloader, Service};
+use protoguard_service::{Metrics, Reloader, Service, Traces};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -27,21 +27,24 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
         Telemetry::start(&config.log)?
     };
     descriptors::raise_limit();
-    let served = runtime.block_on(bind_and_serve(config));
+    let served = runtime.block_on(bind_and_serve(config, telemetry.callers()));
     telemetry.end();
     // Nothing is left to wait for after a drain.
     runtime.shutdown_background();
     served
 }
 
-async fn bind_and_serve(config: &Config) -> anyhow::Result<()> {
+async fn bind_and_serve(config: &Config, traces: Option<Arc<dyn Traces>>) -> anyhow::Result<()> {
     // Installed first, so that a signal during loading is not lost.
     let stop = shutdown::watch()?;
     let hangup = signal(SignalKind::hangup()).context("signal handler cannot be installed")?;
     // Bound before the models are read: a port in use is the cheapest mistake to report.
     let listener = bind("listen", config.listen).await?;
     let mut lines = format!("listening on {}\n", address_of(&listener)?);
-    let prepared = Service::prepare(config.service.clone(), Metrics::default()).await;
+    let mut prepared = Service::prepare(config.service.clone(), Metrics::default()).await;
+    if let Some(traces) = traces {
+        prepared = prepared.with_traces(traces);
+    }
     if let Some(address) = config.metrics_listen {
         let listener = bind("metrics_listen", address).await?;
         lines += &format!("metrics on {}\n", address_of(&listener)?);

@@ -1,11 +1,18 @@
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use protoguard_service::{TraceContext, Traces};
+use tracing::Span;
 use tracing::level_filters::LevelFilter;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -42,12 +49,33 @@ impl Telemetry {
         Ok(Self { traces })
     }
 
+    /// What requests' spans join their callers' traces by, where a collector is configured.
+    pub(crate) fn callers(&self) -> Option<Arc<dyn Traces>> {
+        self.traces.as_ref().map(|_| Arc::new(Callers::default()) as Arc<dyn Traces>)
+    }
+
     /// Sends what is left.
     pub(crate) fn end(self) {
         if let Some(traces) = self.traces {
             // A collector that is away at the end keeps nobody waiting and is no failure.
             let _ = traces.shutdown_with_timeout(LAST_TRACES);
         }
+    }
+}
+
+/// The traces that callers name by W3C Trace Context. A caller that says that its trace is not
+/// sampled is believed.
+#[derive(Default)]
+struct Callers(TraceContextPropagator);
+
+impl Traces for Callers {
+    fn join(&self, span: &Span, caller: &TraceContext) {
+        let headers = HashMap::from([
+            ("traceparent".to_owned(), caller.parent.clone()),
+            ("tracestate".to_owned(), caller.state.clone()),
+        ]);
+        // It fails for a span that is not collected, which needs no parent.
+        let _ = span.set_parent(self.0.extract(&headers));
     }
 }
 

@@ -49,6 +49,9 @@ pub struct ConnectionConfig {
     pub first_word_timeout: Duration,
     /// Time for a request's message to arrive in full.
     pub receive_timeout: Duration,
+    /// Bytes of all messages that are being received; admission counts them from then on. A lone
+    /// message is always received.
+    pub max_receiving_bytes: usize,
 }
 
 impl Default for ConnectionConfig {
@@ -58,6 +61,7 @@ impl Default for ConnectionConfig {
             max_age: None,
             first_word_timeout: Duration::from_secs(20),
             receive_timeout: Duration::from_secs(60),
+            max_receiving_bytes: 256 << 20,
         }
     }
 }

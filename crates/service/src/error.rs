@@ -1,13 +1,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protoguard_core::ScorerError;
 use protoguard_proto::Violations;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-
-use crate::credentials::CredentialError;
-use crate::source::SourceError;
 
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "protoguard";
@@ -49,6 +45,14 @@ pub enum ServiceError {
         /// `clips` or `bytes`.
         unit: &'static str,
         /// In flight when the request came.
+        in_use: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// Messages that are being received hold all the bytes that they may.
+    #[error("overloaded: {in_use} bytes are being received, {limit} are accepted")]
+    ReceivingTooMuch {
+        /// Bytes of all messages when more of one came.
         in_use: usize,
         /// The bound.
         limit: usize,
@@ -99,6 +103,23 @@ pub enum ServiceError {
         /// Bytes.
         limit: usize,
     },
+    /// What arrived is no message of the method's type.
+    #[error("the message cannot be read: {reason}")]
+    UnreadableMessage {
+        /// The library's words.
+        reason: String,
+    },
+    /// The message is compressed in a way that is not read here.
+    #[error("{reason}; accepted are {accepted}")]
+    UnsupportedEncoding {
+        /// The library's words, which name the encoding.
+        reason: String,
+        /// As the header `grpc-accept-encoding` lists them.
+        accepted: String,
+    },
+    /// Nothing answers this path.
+    #[error("this server has no such method; reflection lists those that it has")]
+    UnknownMethod,
     /// The forward pass failed for this clip.
     #[error("the clip could not be computed: {reason}")]
     Compute {
@@ -127,7 +148,7 @@ pub enum Unavailable {
     NoWorker,
 }
 
-fn listed(known: &[String]) -> String {
+pub(crate) fn listed(known: &[String]) -> String {
     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
 }
 
@@ -151,6 +172,9 @@ impl ServiceError {
             Self::UnknownModel { .. } => row(Code::NotFound, "MODEL_NOT_FOUND", None),
             Self::UnknownScene { .. } => row(Code::NotFound, "SCENE_NOT_FOUND", None),
             Self::Overloaded { .. } => row(Code::ResourceExhausted, "OVERLOADED", Some(RETRY_SOON)),
+            Self::ReceivingTooMuch { .. } => {
+                row(Code::ResourceExhausted, "RECEIVING_TOO_MUCH", Some(RETRY_SOON))
+            }
             Self::DeadlineExceeded { .. } => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
             Self::Unavailable { why, .. } => {
                 let reason = match why {
@@ -165,6 +189,14 @@ impl ServiceError {
             Self::NotReloaded { .. } => row(Code::FailedPrecondition, "NOT_RELOADED", None),
             Self::SlowMessage { .. } => row(Code::DeadlineExceeded, "SLOW_MESSAGE", None),
             Self::MessageTooLarge { .. } => row(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", None),
+            Self::UnreadableMessage { .. } => {
+                row(Code::InvalidArgument, "UNREADABLE_MESSAGE", None)
+            }
+            // gRPC's own words for the two, which other libraries know.
+            Self::UnsupportedEncoding { .. } => {
+                row(Code::Unimplemented, "UNSUPPORTED_ENCODING", None)
+            }
+            Self::UnknownMethod => row(Code::Unimplemented, "METHOD_NOT_FOUND", None),
             Self::Compute { .. } => row(Code::Internal, "CLIP_NOT_COMPUTED", None),
             Self::Internal { .. } => row(Code::Internal, "INTERNAL", None),
         }
@@ -185,12 +217,16 @@ impl ServiceError {
                 vec![("model", model.clone()), ("limit", format!("{limit} {unit}"))]
             }
             Self::Unavailable { model, .. } => vec![("model", model.clone())],
-            Self::MessageTooLarge { limit } => vec![("limit", format!("{limit} bytes"))],
+            Self::ReceivingTooMuch { limit, .. } | Self::MessageTooLarge { limit } => {
+                vec![("limit", format!("{limit} bytes"))]
+            }
             Self::DeadlineExceeded { at } => vec![("noticed", (*at).to_owned())],
+            Self::UnsupportedEncoding { accepted, .. } => vec![("accepted", accepted.clone())],
             Self::PermissionDenied { method, .. } => vec![("method", method.clone())],
             Self::SlowMessage { limit } => vec![("limit", format!("{} ms", limit.as_millis()))],
             Self::Unauthenticated { .. } | Self::NotReloaded { .. } => Vec::new(),
-            Self::Invalid(_) | Self::Compute { .. } | Self::Internal { .. } => Vec::new(),
+            Self::Invalid(_) | Self::UnreadableMessage { .. } | Self::UnknownMethod => Vec::new(),
+            Self::Compute { .. } | Self::Internal { .. } => Vec::new(),
         };
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
@@ -210,74 +246,4 @@ impl From<ServiceError> for Status {
         }
         Self::with_error_details(row.code, error.to_string(), details)
     }
-}
-
-/// Why a service ended other than by its shutdown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ServeError {
-    /// Two models of one name.
-    #[error("model `{name}` is configured twice; names must differ")]
-    DuplicateModel {
-        /// The name.
-        name: String,
-    },
-    /// A model without a replica to run it.
-    #[error("a model has 0 workers; at least 1 is needed")]
-    NoReplica,
-    /// The default model is none of those loaded.
-    #[error("default_model is `{name}`; loaded are {}", listed(known))]
-    UnknownDefault {
-        /// The configured default.
-        name: String,
-        /// The models there are.
-        known: Vec<String>,
-    },
-    /// An alias stands for none of the models.
-    #[error("alias `{alias}` stands for `{target}`; loaded are {}", listed(known))]
-    UnknownAlias {
-        /// The alias.
-        alias: String,
-        /// What it stands for.
-        target: String,
-        /// The models there are.
-        known: Vec<String>,
-    },
-    /// A name in the configuration is none.
-    #[error("{key} is `{found}`; \"name\" or \"name@version\" is expected")]
-    ModelName {
-        /// The configuration's key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
-    /// A model cannot be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A file of keys, certificates or tokens cannot be used.
-    #[error(transparent)]
-    Credentials(#[from] CredentialError),
-    /// A thread could not be started.
-    #[error("worker {worker} of model `{model}` cannot be started: {reason}")]
-    Thread {
-        /// The model's name.
-        model: String,
-        /// Number of the worker.
-        worker: usize,
-        /// The system's words.
-        reason: String,
-    },
-    /// A model has no worker left, while loading or later.
-    #[error("model `{model}` is lost: {source}")]
-    ModelLost {
-        /// The model's name.
-        model: String,
-        /// What its last worker said.
-        source: ScorerError,
-    },
-    /// The descriptor set for reflection cannot be read.
-    #[error("reflection cannot be served: {reason}")]
-    Reflection {
-        /// tonic's words.
-        reason: String,
-    },
 }

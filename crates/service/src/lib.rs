@@ -5,7 +5,7 @@
 //! request -> admission -> decode (rayon) -> batcher -> worker (a thread a replica) -> response
 //! ```
 //! Overload is refused at the first step, before a picture is decoded; every later step is
-//! bounded by the permit that was taken there. The [batcher](BatchPolicy) gives a free worker all
+//! bounded by the permit that was taken there. Bytes on their way to it have a bound of their own. The [batcher](BatchPolicy) gives a free worker all
 //! that waits and starts no timer for a lone clip. A caller that went away or whose deadline
 //! passed is dropped before it costs compute.
 //!
@@ -19,6 +19,7 @@ mod auth;
 mod batch;
 mod batch_policy;
 mod batcher;
+mod byte_budget;
 mod compatible;
 mod config;
 mod connections;
@@ -32,7 +33,6 @@ mod estimate;
 mod fair_queue;
 mod health;
 mod job;
-mod message_limit;
 mod metrics;
 mod model;
 mod model_service;
@@ -44,9 +44,12 @@ mod registry;
 mod reload;
 mod routes;
 mod scoring_service;
+mod serve_error;
 mod service;
 mod source;
 pub mod testing;
+mod tonic_errors;
+mod trace_context;
 mod verdict;
 mod watchdog;
 mod worker;
@@ -54,11 +57,13 @@ mod worker;
 pub use batch_policy::{BatchPolicy, Decision, QueueView};
 pub use config::{AdmissionLimits, ConnectionConfig, DrainConfig, ServiceConfig};
 pub use credentials::{CredentialError, CredentialFiles, TlsFiles};
-pub use error::{DOMAIN, ServeError, ServiceError, Unavailable};
+pub use error::{DOMAIN, ServiceError, Unavailable};
 pub use metrics::Metrics;
 pub use model::ModelSpec;
 pub use probes::Probes;
 pub use protoguard_data::DecodeLimits;
 pub use reload::{ReloadError, Reloaded, Reloader, Round};
+pub use serve_error::ServeError;
 pub use service::{Prepared, Service, run};
 pub use source::{FileStamp, FoundModel, ModelSource, Slot, SourceError};
+pub use trace_context::{TraceContext, Traces};

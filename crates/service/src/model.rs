@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::job::{Job, Scored, Ticket};
 use crate::metrics::{Gauged, Metrics, ModelMetrics};
 use crate::watchdog::Watchdog;
-use crate::{ServeError, ServiceConfig, ServiceError, Slot, Unavailable};
+use crate::{ServeError, ServiceConfig, ServiceError, Slot, Traces, Unavailable};
 
 /// A model to be served: one factory a worker, all of the same checkpoint.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub(crate) struct Surroundings {
     pub(crate) config: Arc<ServiceConfig>,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    /// Nobody collects spans where absent.
+    pub(crate) traces: Option<Arc<dyn Traces>>,
 }
 
 /// A served model: its queue, its batcher and its workers.

@@ -13,10 +13,10 @@ use tower::ServiceBuilder;
 
 use crate::ServeError;
 use crate::auth::AuthLayer;
+use crate::byte_budget::ByteBudget;
 use crate::connections::Answers;
 use crate::credentials::Credentials;
 use crate::deadline::DeadlineLayer;
-use crate::message_limit::MessageLimitLayer;
 use crate::metrics::RequestMetricsLayer;
 use crate::model::Surroundings;
 use crate::model_service::Models;
@@ -24,6 +24,7 @@ use crate::receiving::ReceivingLayer;
 use crate::registry::Registry;
 use crate::reload::Reloader;
 use crate::scoring_service::Scoring;
+use crate::tonic_errors::TonicErrorsLayer;
 
 const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
 const ZSTD: CompressionEncoding = CompressionEncoding::Zstd;
@@ -39,7 +40,7 @@ pub(crate) struct Routing {
 
 impl Routing {
     /// The whole way of a request: its deadline is noticed, its end is counted, its credential is
-    /// checked, its message is bounded in time and size, its method answers.
+    /// checked, its message is bounded in time, size and company, its method answers.
     pub(crate) fn service(self) -> Result<impl Answers, ServeError> {
         let config = &self.around.config;
         let max_message_bytes = config.max_message_bytes;
@@ -47,8 +48,12 @@ impl Routing {
             .layer(DeadlineLayer)
             .layer(RequestMetricsLayer { metrics: self.around.metrics.clone() })
             .layer(AuthLayer { credentials: Arc::clone(&self.credentials) })
-            .layer(MessageLimitLayer { max_message_bytes })
-            .layer(ReceivingLayer { limit: config.connections.receive_timeout })
+            .layer(TonicErrorsLayer { max_message_bytes })
+            .layer(ReceivingLayer {
+                timeout: config.connections.receive_timeout,
+                max_message_bytes,
+                budget: ByteBudget::new(config.connections.max_receiving_bytes),
+            })
             .service(self.routes()?))
     }
 
@@ -58,6 +63,7 @@ impl Routing {
             registry: Arc::clone(&self.registry),
             config: Arc::clone(&self.around.config),
             draining: self.draining,
+            traces: self.around.traces.clone(),
         };
         let models = Models { registry: self.registry, reloader: self.reloader };
         // Either version of reflection lists both; by itself each would list its own alone.

@@ -20,7 +20,7 @@ use crate::offload::offload;
 use crate::pictures::add_pictures;
 use crate::registry::Registry;
 use crate::verdict::{add_verdict, calibration_for};
-use crate::{ServiceConfig, ServiceError, Unavailable};
+use crate::{ServiceConfig, ServiceError, TraceContext, Traces, Unavailable};
 
 /// `protoguard.v1.ScoringService`.
 pub(crate) struct Scoring {
@@ -28,6 +28,7 @@ pub(crate) struct Scoring {
     pub(crate) config: Arc<ServiceConfig>,
     /// Whether new clips are refused because the server is stopping.
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) traces: Option<Arc<dyn Traces>>,
 }
 
 /// A clip's scores with what its way through the service took.
@@ -48,11 +49,15 @@ impl ScoringService for Scoring {
             caller: extensions.get::<Peer>().map_or(0, |peer| peer.connection),
             asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
         };
+        let caller = TraceContext::of(request.metadata());
         let mut request = request.into_inner();
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", fastrand::u64(..));
         }
         let span = info_span!("score_clip", request_id = request.request_id, model = request.model);
+        if let (Some(traces), Some(caller)) = (&self.traces, caller) {
+            traces.join(&span, &caller);
+        }
         let answered = async {
             let answered = self.score(request, call).await;
             match &answered {

@@ -20,7 +20,7 @@ use crate::registry::{Names, Registry};
 use crate::reload::Reloader;
 use crate::routes::Routing;
 use crate::source::{FixedSource, FoundModel, ModelSource, SourceError};
-use crate::{Metrics, ModelSpec, Probes, ServeError, ServiceConfig};
+use crate::{Metrics, ModelSpec, Probes, ServeError, ServiceConfig, Traces};
 
 /// Time for the last answers, and for worker threads, after everything was told to end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ impl Service {
     /// What probes can be answered from before any model is read.
     pub async fn prepare(config: ServiceConfig, metrics: Metrics) -> Prepared {
         let health = Health::new().await;
-        Prepared(Surroundings { config: Arc::new(config), metrics, health })
+        Prepared(Surroundings { config: Arc::new(config), metrics, health, traces: None })
     }
 
     /// Reads every model of a source and starts its workers, which begin to build and warm up their
@@ -206,6 +206,13 @@ impl Service {
 pub struct Prepared(Surroundings);
 
 impl Prepared {
+    /// Requests become parts of their callers' traces.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Arc<dyn Traces>) -> Self {
+        self.0.traces = Some(traces);
+        self
+    }
+
     /// What the probes' port answers, from here to the end of the service.
     pub fn probes(&self) -> Probes {
         Probes { metrics: self.0.metrics.clone(), condition: self.0.health.condition() }

@@ -21,12 +21,16 @@ pub type ScoreHook = dyn Fn(&[ScorerInput]) -> Result<(), ScorerError> + Send + 
 /// Called before a replica is built.
 pub type BuildHook = dyn Fn() -> Result<(), ScorerError> + Send + Sync;
 
+/// Called when a replica is told to release memory.
+pub type ReleaseHook = dyn Fn() + Send + Sync;
+
 /// Makes [`FakeScorer`]s.
 #[derive(Clone)]
 pub struct FakeFactory {
     card: ModelCard,
     on_build: Arc<BuildHook>,
     on_score: Arc<ScoreHook>,
+    on_release: Arc<ReleaseHook>,
 }
 
 /// Predicts that nothing moves: the copy-frame baseline behind the port of a model.
@@ -35,6 +39,7 @@ pub struct FakeFactory {
 /// of the first frame over 255, so that a test knows it beforehand.
 pub struct FakeScorer {
     on_score: Arc<ScoreHook>,
+    on_release: Arc<ReleaseHook>,
 }
 
 impl FakeFactory {
@@ -63,7 +68,12 @@ impl FakeFactory {
             metrics: [("validation_loss".to_owned(), 0.5)].into(),
             calibrations: vec![calibration(None), calibration(Some("hall"))],
         };
-        Self { card, on_build: Arc::new(|| Ok(())), on_score: Arc::new(|_| Ok(())) }
+        Self {
+            card,
+            on_build: Arc::new(|| Ok(())),
+            on_score: Arc::new(|_| Ok(())),
+            on_release: Arc::new(|| ()),
+        }
     }
 
     /// Changes the card.
@@ -93,6 +103,13 @@ impl FakeFactory {
         self
     }
 
+    /// Calls `hook` when a replica is told to release memory.
+    #[must_use]
+    pub fn on_release(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_release = Arc::new(hook);
+        self
+    }
+
     /// A model with this many workers.
     pub fn spec(self, workers: usize) -> ModelSpec {
         let factory: Arc<dyn ScorerFactory> = Arc::new(self);
@@ -113,7 +130,8 @@ impl ScorerFactory for FakeFactory {
 
     fn build(&self) -> Result<Box<dyn Scorer>, ScorerError> {
         (self.on_build)()?;
-        Ok(Box::new(FakeScorer { on_score: Arc::clone(&self.on_score) }))
+        let (on_score, on_release) = (Arc::clone(&self.on_score), Arc::clone(&self.on_release));
+        Ok(Box::new(FakeScorer { on_score, on_release }))
     }
 }
 
@@ -121,6 +139,10 @@ impl Scorer for FakeScorer {
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
         (self.on_score)(batch)?;
         Ok(batch.iter().map(score_one).collect())
+    }
+
+    fn release_memory(&mut self) {
+        (self.on_release)();
     }
 }
 

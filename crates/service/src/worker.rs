@@ -106,7 +106,8 @@ impl Bench<'_> {
     /// Computes a batch of every size that requests will see, and one with every picture.
     fn warm_up(&mut self) -> Result<(), ScorerError> {
         let sizes = std::mem::take(&mut self.worker.warm_up_batch_sizes);
-        let card = self.worker.factory.card();
+        let factory = Arc::clone(&self.worker.factory);
+        let card = factory.card();
         let started = Instant::now();
         let clip: Option<Clip> = (!sizes.is_empty()).then(|| test_clip(card.shape, false));
         for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
@@ -116,7 +117,7 @@ impl Bench<'_> {
                 Ok(_) => {}
                 Err(Failure::Lost(source)) => return Err(source),
                 // It serves in smaller batches.
-                Err(Failure::Memory { .. }) if size > 1 => self.shrink(size),
+                Err(Failure::Memory { .. }) if size > 1 => self.make_room(size),
                 Err(Failure::Batch { reason, .. } | Failure::Memory { reason }) => {
                     return Err(ScorerError::Batch { reason });
                 }
@@ -163,9 +164,7 @@ impl Bench<'_> {
         let reason = match failure {
             Failure::Lost(source) => return Err(self.leave(batch, source)),
             Failure::Memory { reason } => {
-                if batch.len() > 1 {
-                    self.shrink(batch.len());
-                }
+                self.make_room(batch.len());
                 reason
             }
             Failure::Batch { reason, panicked } => {
@@ -197,7 +196,13 @@ impl Bench<'_> {
         }
     }
 
-    fn shrink(&self, size: usize) {
+    /// After a batch of `size` found no memory. A clip alone cannot be made smaller, but those
+    /// after it find what others left lying.
+    fn make_room(&mut self, size: usize) {
+        self.scorer.release_memory();
+        if size == 1 {
+            return;
+        }
         self.worker.metrics.oom_split();
         self.worker.memory.too_large(size);
         let (model, worker) = (&self.worker.factory.card().name, self.worker.index);

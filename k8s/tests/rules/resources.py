@@ -69,9 +69,11 @@ def memory_fits(docs, _facts):
         limit = quantity(container["resources"]["limits"]["memory"])
         in_memory = sum(quantity(volume["emptyDir"]["sizeLimit"]) for volume in pod.volumes.values()
                         if volume.get("emptyDir", {}).get("medium") == "Memory")
-        needed = int(effective(docs, pod)["max_queue_bytes"]) + in_memory + SERVER_MEMORY
+        config = effective(docs, pod)
+        requests = int(config["max_queue_bytes"]) + int(config["max_receiving_bytes"])
+        needed = requests + in_memory + SERVER_MEMORY
         if limit < needed:
-            yield f"{pod.name}: memory limit {limit:g}, and queue, shm and model need {needed:g}"
+            yield f"{pod.name}: memory limit {limit:g}, and requests, shm and model need {needed:g}"
 
 
 def devices_match(docs, _facts):

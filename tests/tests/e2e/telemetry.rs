@@ -6,33 +6,25 @@ use protoguard_proto::v1::ReloadModelRequest;
 use protoguard_proto::v1::model_service_client::ModelServiceClient;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::clips::{encoded, from_files};
 use crate::programs::{Finished, tool, workspace};
 use crate::server::Server;
 use crate::trained::trained;
 
-/// Every family that dashboards rely on, and its type.
-const FAMILIES: [(&str, &str); 17] = [
-    ("protoguard_request_duration_seconds", "histogram"),
-    ("protoguard_queue_duration_seconds", "histogram"),
-    ("protoguard_decode_duration_seconds", "histogram"),
-    ("protoguard_compute_duration_seconds", "histogram"),
-    ("protoguard_batch_size", "histogram"),
-    ("protoguard_regularity", "histogram"),
-    ("protoguard_queue_clips", "gauge"),
-    ("protoguard_queue_bytes", "gauge"),
-    ("protoguard_in_flight_clips", "gauge"),
-    ("protoguard_workers_alive", "gauge"),
-    ("protoguard_model_info", "gauge"),
-    ("protoguard_requests", "counter"),
-    ("protoguard_clips", "counter"),
-    ("protoguard_clips_expired", "counter"),
-    ("protoguard_clips_cancelled", "counter"),
-    ("protoguard_reloads", "counter"),
-    ("protoguard_oom_splits", "counter"),
-];
+/// Every family that dashboards rely on, and its type, as one list says it.
+fn listed() -> Vec<[String; 2]> {
+    let list = std::fs::read_to_string(workspace().join("k8s/tests/metrics.txt")).unwrap();
+    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        // A reader of the page gives a counter's family without its suffix.
+        let name = words.next().unwrap().trim_end_matches("_total");
+        [name.to_owned(), words.next().unwrap().to_owned()]
+    };
+    lines.map(of_line).collect()
+}
 
 async fn families(probes: &str) -> Value {
     let mut read = tool("python");
@@ -68,9 +60,11 @@ async fn prometheus_can_read_the_page_and_finds_every_name() {
     models.reload_model(ReloadModelRequest::default()).await.unwrap();
 
     let families = families(&probes).await;
-    for (name, kind) in FAMILIES {
-        assert_eq!(families[name]["type"], kind, "{name}");
-        assert!(!families[name]["samples"].as_array().unwrap().is_empty(), "{name}");
+    let listed = listed();
+    assert!(listed.len() >= 17, "{listed:?}");
+    for [name, kind] in listed {
+        assert_eq!(families[&name]["type"], kind, "{name}");
+        assert!(!families[&name]["samples"].as_array().unwrap().is_empty(), "{name}");
     }
     let scoring = ("method", "protoguard.v1.ScoringService/ScoreClip");
     let requests = |code| sum(&families, "protoguard_requests_total", &[scoring, ("code", code)]);
@@ -118,11 +112,15 @@ async fn a_collector_that_is_away_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_collector_is_sent_the_steps_of_a_request() {
+async fn a_collector_is_sent_the_steps_of_a_request_in_its_callers_trace() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
     let trained = trained().await;
     let mut collect = tool("python");
     collect.arg(workspace().join("tests/python/collect_traces.py"));
     collect.args(["protoguard-server", "score_clip", "camera-8", "decode", "queue_and_compute"]);
+    // The trace that the caller says it is in, and its span as the parent.
+    collect.args([TRACE, SPAN].map(|id| format!("hex:{id}")));
     let mut collector = collect.stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(collector.stdout.take().unwrap()).lines();
     let line = said.next_line().await.unwrap().unwrap();
@@ -130,6 +128,9 @@ async fn a_collector_is_sent_the_steps_of_a_request() {
     let server = Server::start_with(&trained.checkpoint, &["--otlp-endpoint", &endpoint]).await;
     let mut request = encoded(trained, 0);
     request.request_id = "camera-8".to_owned();
+    let mut request = Request::new(request);
+    let parent = format!("00-{TRACE}-{SPAN}-01");
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
     server.scoring().await.score_clip(request).await.unwrap();
     // What is left is sent at the end.
     server.signal("TERM").await;

@@ -31,6 +31,7 @@ pub(super) fn connections(raw: &RawConfig) -> Result<ConnectionConfig, ConfigErr
     Ok(ConnectionConfig {
         max_connections: at_least_one("max_connections", raw.max_connections)?,
         max_age: given_ms(raw.max_connection_age_ms),
+        max_receiving_bytes: at_least_one("max_receiving_bytes", raw.max_receiving_bytes)?,
         ..ConnectionConfig::default()
     })
 }

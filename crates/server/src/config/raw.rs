@@ -25,7 +25,8 @@ pub(crate) struct RawConfig {
     pub(crate) model: Vec<String>,
     /// Folder of checkpoints beside those of `models`: `NAME.safetensors`, or
     /// `NAME/VERSION.safetensors` for several versions of a name, the last of which answers
-    /// requests that name none. What changes here is loaded while the server answers.
+    /// requests that name none. What changes here is loaded while the server answers. Hidden
+    /// entries, files of other kinds and folders that the server may not read are passed over.
     pub(crate) models_folder: String,
     /// Model that answers requests that name none, as `name`, `name@version` or an alias; empty
     /// for the first.
@@ -52,6 +53,9 @@ pub(crate) struct RawConfig {
     pub(crate) max_queue_bytes: usize,
     /// A larger request is refused before it is read in full.
     pub(crate) max_message_bytes: usize,
+    /// Bytes of all requests that are being received and not yet admitted; more are refused as
+    /// RESOURCE_EXHAUSTED. A lone request is always received.
+    pub(crate) max_receiving_bytes: usize,
     /// Encoded bytes of a frame.
     pub(crate) max_frame_bytes: usize,
     /// Height and width of a frame in pixels, each.
@@ -89,7 +93,7 @@ pub(crate) struct RawConfig {
     /// `protoguard_service=debug,info`.
     pub(crate) log_level: String,
     /// Collector that takes traces by OTLP over gRPC, such as `http://127.0.0.1:4317`; empty for
-    /// none.
+    /// none. A caller's `traceparent` makes its request a part of its trace.
     pub(crate) otlp_endpoint: String,
     /// Names that stand for a `name` or a `name@version`.
     pub(crate) aliases: BTreeMap<String, String>,
@@ -126,6 +130,7 @@ impl Default for RawConfig {
             max_queue_clips: 256,
             max_queue_bytes: 512 << 20,
             max_message_bytes: 64 << 20,
+            max_receiving_bytes: 256 << 20,
             max_frame_bytes: 32 << 20,
             max_frame_side: 8192,
             max_frame_pixels: 40_000_000,
@@ -227,6 +232,7 @@ fn flag_layer(
         .set_override_option("max_queue_clips", flags.max_queue_clips)?
         .set_override_option("max_queue_bytes", flags.max_queue_bytes)?
         .set_override_option("max_message_bytes", flags.max_message_bytes)?
+        .set_override_option("max_receiving_bytes", flags.max_receiving_bytes)?
         .set_override_option("false_alarm_rate", flags.false_alarm_rate)?
         .set_override_option("drain_grace_ms", flags.drain_grace_ms)?
         .set_override_option("drain_timeout_ms", flags.drain_timeout_ms)?

@@ -13,8 +13,8 @@ use protoguard_proto::v1::score_clip_request::Clip;
 use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
 use protoguard_service::testing::FakeFactory;
 use protoguard_service::{
-    FileStamp, FoundModel, Metrics, ModelSource, ModelSpec, Reloader, ServeError, Service,
-    ServiceConfig, Slot, SourceError,
+    FileStamp, FoundModel, Metrics, ModelSource, ModelSpec, Prepared, Reloader, ServeError,
+    Service, ServiceConfig, Slot, SourceError, Traces,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,11 +64,29 @@ impl Served {
     }
 
     pub(crate) async fn open(source: Arc<dyn ModelSource>, config: ServiceConfig) -> Self {
+        let metrics = Metrics::default();
+        let prepared = Service::prepare(config, metrics.clone()).await;
+        Self::open_prepared(source, prepared, metrics).await
+    }
+
+    /// A service whose spans somebody collects.
+    pub(crate) async fn traced(factory: FakeFactory, traces: Arc<dyn Traces>) -> Self {
+        let metrics = Metrics::default();
+        let prepared = Service::prepare(config(), metrics.clone()).await.with_traces(traces);
+        let models = Shelf::of(vec![factory.spec(1)]);
+        let mut served = Self::open_prepared(models, prepared, metrics).await;
+        assert!(bounded(&mut served.ready).await.unwrap());
+        served
+    }
+
+    async fn open_prepared(
+        source: Arc<dyn ModelSource>,
+        prepared: Prepared,
+        metrics: Metrics,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let metrics = Metrics::default();
-        let prepared = Service::prepare(config, metrics.clone()).await;
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let probes = http.local_addr().unwrap().to_string();
         let answering = prepared.probes().serve(http);

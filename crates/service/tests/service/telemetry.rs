@@ -5,7 +5,9 @@ use std::time::Duration;
 use protoguard_core::ScorerError;
 use protoguard_proto::v1;
 use protoguard_service::testing::FakeFactory;
-use tonic::Code;
+use protoguard_service::{TraceContext, Traces};
+use tonic::{Code, Request};
+use tracing::Span;
 
 use crate::bench::{Gate, Served, bounded, clip, clip_of, config, not_a_number, value_of};
 
@@ -74,7 +76,7 @@ async fn what_waits_and_what_lapses_is_counted_and_nothing_is_lost() {
     assert_eq!(gate.entered().await, [1]);
     let (kept, cancelled) = (score(2), score(3));
     let mut late = served.plain();
-    let mut request = tonic::Request::new(clip(4));
+    let mut request = Request::new(clip(4));
     request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
     let late = tokio::spawn(async move { late.score_clip(request).await });
     until(|| of_hall("queue_clips") == 3.0).await;
@@ -167,4 +169,36 @@ async fn a_scrape_every_50_ms_disturbs_nobody() {
     bounded(scraper).await.unwrap();
     assert_eq!(requests(&served, "OK"), 200.0);
     Arc::into_inner(served).unwrap().stop().await;
+}
+
+/// Remembers what it is told.
+#[derive(Default)]
+struct Heard(Mutex<Vec<TraceContext>>);
+
+impl Traces for Heard {
+    fn join(&self, span: &Span, caller: &TraceContext) {
+        assert_eq!(span.metadata().map(|metadata| metadata.name()), Some("score_clip"));
+        self.0.lock().unwrap().push(caller.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_request_joins_the_trace_of_its_caller() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let heard = Arc::new(Heard::default());
+    let served = Served::traced(FakeFactory::new("hall"), heard.clone()).await;
+    let mut client = served.scoring().await;
+    // One of no trace, one of a trace, and one with what vendors add to it.
+    client.score_clip(clip(1)).await.unwrap();
+    for states in [&[][..], &["a=1", "b=2"]] {
+        let mut request = Request::new(clip(1));
+        request.metadata_mut().insert("traceparent", PARENT.parse().unwrap());
+        for state in states {
+            request.metadata_mut().append("tracestate", state.parse().unwrap());
+        }
+        client.score_clip(request).await.unwrap();
+    }
+    let context = |state: &str| TraceContext { parent: PARENT.to_owned(), state: state.to_owned() };
+    assert_eq!(*heard.0.lock().unwrap(), [context(""), context("a=1,b=2")]);
+    served.stop().await;
 }

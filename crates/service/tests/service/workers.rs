@@ -15,11 +15,16 @@ use crate::telemetry::until;
 #[tokio::test]
 async fn want_of_memory_halves_batches_and_is_remembered() {
     const FITS: usize = 2;
+    /// Stands between the sizes of batches for the release of memory.
+    const RELEASED: usize = 0;
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let (entered, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let (release, go) = std::sync::mpsc::channel::<()>();
     let (seen, go) = (Arc::clone(&sizes), Mutex::new(go));
-    let factory = FakeFactory::new("hall").on_score(move |batch| {
+    let released = Arc::clone(&sizes);
+    let factory = FakeFactory::new("hall");
+    let factory = factory.on_release(move || released.lock().unwrap().push(RELEASED));
+    let factory = factory.on_score(move |batch| {
         if value_of(&batch[0]) == 0 {
             entered.send(()).unwrap();
             go.lock().unwrap().recv().unwrap();
@@ -37,7 +42,8 @@ async fn want_of_memory_halves_batches_and_is_remembered() {
         let mut client = client.clone();
         tokio::spawn(async move { client.score_clip(clip(value)).await })
     };
-    for expected in [vec![8, 4, 2, 2, 2, 2], vec![2, 2, 2, 2]] {
+    let halved = vec![8, RELEASED, 4, RELEASED, 2, 2, 2, 2];
+    for expected in [halved, vec![2, 2, 2, 2]] {
         let blocking = score(0);
         bounded(begun.recv()).await.unwrap();
         let waiting: Vec<_> = (1..9).map(&score).collect();

@@ -5,16 +5,24 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::workspace::Workspace;
 
+/// What the server exports, one line a family: name, kind, labels. The checks of manifests and of
+/// images read the same list, the latter against a running server.
+const LIST: &str = include_str!("../../../../k8s/tests/metrics.txt");
+
+const PREFIX: &str = "protoguard_";
+
 /// A family of the server's metrics page.
+#[derive(Debug)]
 struct Family {
+    /// Without the prefix that all share.
     name: &'static str,
     kind: Kind,
-    labels: &'static [&'static str],
+    labels: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,35 +32,24 @@ enum Kind {
     Histogram,
 }
 
-const BY_OUTCOME: &[&str] = &["model", "outcome"];
-const BY_MODEL: &[&str] = &["model"];
-
-const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> Family {
-    Family { name, kind, labels }
+/// The families of a list.
+fn families(list: &'static str) -> Result<Vec<Family>> {
+    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| family(line).with_context(|| format!("metrics.txt: {line}"))).collect()
 }
 
-/// Every family of the page, without the prefix that they share.
-const FAMILIES: [Family; 17] = [
-    family("request_duration_seconds", Kind::Histogram, BY_OUTCOME),
-    family("queue_duration_seconds", Kind::Histogram, BY_OUTCOME),
-    family("decode_duration_seconds", Kind::Histogram, BY_OUTCOME),
-    family("compute_duration_seconds", Kind::Histogram, BY_OUTCOME),
-    family("batch_size", Kind::Histogram, BY_MODEL),
-    family("queue_clips", Kind::Gauge, BY_MODEL),
-    family("queue_bytes", Kind::Gauge, BY_MODEL),
-    family("in_flight_clips", Kind::Gauge, BY_MODEL),
-    family("workers_alive", Kind::Gauge, BY_MODEL),
-    family("model_info", Kind::Gauge, &["model", "version", "precision", "device"]),
-    family("requests_total", Kind::Counter, &["method", "code"]),
-    family("clips_total", Kind::Counter, BY_MODEL),
-    family("clips_expired_total", Kind::Counter, BY_MODEL),
-    family("clips_cancelled_total", Kind::Counter, BY_MODEL),
-    family("reloads_total", Kind::Counter, BY_OUTCOME),
-    family("oom_splits_total", Kind::Counter, BY_MODEL),
-    family("regularity", Kind::Histogram, &["model", "scene"]),
-];
-
-const PREFIX: &str = "protoguard_";
+fn family(line: &'static str) -> Result<Family> {
+    let mut words = line.split_whitespace();
+    let name = words.next().and_then(|name| name.strip_prefix(PREFIX));
+    let kind = match words.next() {
+        Some("gauge") => Kind::Gauge,
+        Some("counter") => Kind::Counter,
+        Some("histogram") => Kind::Histogram,
+        _ => bail!("gauge, counter or histogram is expected as the second word"),
+    };
+    let name = name.with_context(|| format!("a name with {PREFIX} is expected"))?;
+    Ok(Family { name, kind, labels: words.collect() })
+}
 
 /// Labels that the scraper adds to every series.
 const TARGET_LABELS: [&str; 5] = ["namespace", "pod", "job", "instance", "le"];
@@ -62,6 +59,7 @@ const TARGET_LABELS: [&str; 5] = ["namespace", "pod", "job", "instance", "le"];
 /// # Errors
 /// When one cannot be read.
 pub(super) fn complaints(workspace: &Workspace) -> Result<Vec<String>> {
+    let families = families(LIST)?;
     let mut found = Vec::new();
     for (file, read) in [
         ("k8s/monitoring/dashboard.json", dashboard as fn(&str) -> Result<Vec<String>>),
@@ -73,7 +71,7 @@ pub(super) fn complaints(workspace: &Workspace) -> Result<Vec<String>> {
         found.extend(
             queries
                 .iter()
-                .flat_map(|query| of_query(query))
+                .flat_map(|query| of_query(&families, query))
                 .map(|complaint| format!("{file}: {complaint}")),
         );
     }
@@ -111,12 +109,12 @@ fn alerts(text: &str) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-fn of_query(query: &str) -> Vec<String> {
+fn of_query(families: &[Family], query: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (start, _) in query.match_indices(PREFIX) {
         let rest = &query[start + PREFIX.len()..];
         let name = word(rest);
-        let Some(family) = FAMILIES.iter().find(|family| family.has_series(name)) else {
+        let Some(family) = families.iter().find(|family| family.has_series(name)) else {
             found.push(format!("{PREFIX}{name} is no series of the server"));
             continue;
         };
@@ -157,6 +155,7 @@ mod tests {
 
     #[test]
     fn names_and_labels_that_do_not_exist_are_found() {
+        let of_query = |query: &str| of_query(&families(LIST).unwrap(), query);
         let good = r#"sum(rate(protoguard_batch_size_sum{model=~"$model", pod!="a"}[5m]))"#;
         assert_eq!(of_query(good), Vec::<String>::new());
         assert_eq!(of_query("label_values(protoguard_model_info, model)"), Vec::<String>::new());
@@ -172,6 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_with_anything_but_families_is_refused() {
+        let list = "# name, kind, labels\n\nprotoguard_clips_total counter model\n";
+        let found = families(list).unwrap();
+        let [Family { name: "clips_total", kind: Kind::Counter, labels }] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(*labels, ["model"]);
+        assert_eq!(families(LIST).unwrap().len(), 17);
+        for line in ["protoguard_clips_total", "protoguard_clips_total summary", "clips counter"] {
+            assert!(families(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn expressions_are_found_wherever_they_are() {
         let text = r#"{"panels": [{"targets": [{"expr": "a"}]}], "list": [{"query": "b"}]}"#;
         assert_eq!(dashboard(text).unwrap(), ["b", "a"]);
@@ -183,7 +196,7 @@ mod tests {
         let workspace = Workspace::locate().unwrap();
         let path = workspace.root().join("k8s/monitoring/dashboard.json");
         let queries = dashboard(&fs::read_to_string(path).unwrap()).unwrap();
-        for family in &FAMILIES {
+        for family in families(LIST).unwrap() {
             let name = format!("{PREFIX}{}", family.name);
             assert!(queries.iter().any(|query| query.contains(&name)), "{name} is charted nowhere");
         }
