@@ -40,6 +40,8 @@ public:
     return {block, block, &CachingAllocator::give_back, c10::Device(c10::DeviceType::CPU)};
   }
 
+  c10::DeleterFnPtr raw_deleter() const override { return &CachingAllocator::give_back; }
+
   void copy_data(void *to, const void *from, std::size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
@@ -79,14 +81,19 @@ private:
 
   static void give_back(void *block);
 
-  void keep(void *block) {
+  // Whether it was one of the large blocks.
+  bool keep(void *block) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = sizes_.find(block);
+    if (found == sizes_.end()) {
+      return false;
+    }
     const size_t size = found->second;
     sizes_.erase(found);
     used_bytes_ -= size;
     kept_.emplace(size, block);
     kept_bytes_ += size;
+    return true;
   }
 
   // The largest go first: they are the fewest.
@@ -113,7 +120,12 @@ private:
 // Never destroyed: tensors of static life may be freed after main.
 CachingAllocator *instance = nullptr;
 
-void CachingAllocator::give_back(void *block) { instance->keep(block); }
+// Blocks that were asked for in the raw are freed by this whatever their size.
+void CachingAllocator::give_back(void *block) {
+  if (!instance->keep(block)) {
+    instance->small_->raw_deleter()(block);
+  }
+}
 
 } // namespace
 
