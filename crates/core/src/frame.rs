@@ -6,12 +6,13 @@ use crate::CHANNELS;
 /// One decoded picture: `[height, width, 3]`, RGB, 8 bits a channel, row after row.
 ///
 /// Gray video is replicated to three channels. The pixels are shared, so that cloning a frame
-/// into the window of the next clip costs no copy.
+/// into the window of the next clip costs no copy; nor does making one of a decoder's buffer,
+/// which an `Arc<[u8]>` would.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     height: usize,
     width: usize,
-    pixels: Arc<[u8]>,
+    pixels: Arc<Vec<u8>>,
 }
 
 /// Pixels that do not make up a frame.
@@ -49,7 +50,7 @@ impl Frame {
     pub fn new(
         height: usize,
         width: usize,
-        pixels: impl Into<Arc<[u8]>>,
+        pixels: impl Into<Vec<u8>>,
     ) -> Result<Self, FrameError> {
         let pixels = pixels.into();
         if height == 0 || width == 0 {
@@ -59,7 +60,7 @@ impl Frame {
         if pixels.len() != expected {
             return Err(FrameError::Length { height, width, found: pixels.len(), expected });
         }
-        Ok(Self { height, width, pixels })
+        Ok(Self { height, width, pixels: Arc::new(pixels) })
     }
 
     /// A frame from one gray byte a pixel, replicated to three channels.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use protoguard_core::Frame;
 
 /// An encoding that [`decode`] knows, told by the first bytes and never by a file's name.
@@ -232,28 +232,25 @@ fn decode_pixels(
 ) -> Result<DynamicImage, DecodeError> {
     let corrupt =
         |error: image::ImageError| DecodeError::Corrupt { format, reason: one_line(&error) };
-    let reader = || {
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.codec());
-        let mut allowed = Limits::no_limits();
-        // Sixteen bits and four channels are the most that a pixel takes; as much again is scratch.
-        allowed.max_alloc = Some((limits.max_pixels as u64).saturating_mul(16));
-        reader.limits(allowed);
-        reader
-    };
-    let (width, height) = reader().into_dimensions().map_err(corrupt)?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.codec());
+    let mut allowed = Limits::no_limits();
+    // Sixteen bits and four channels are the most that a pixel takes; as much again is scratch.
+    allowed.max_alloc = Some((limits.max_pixels as u64).saturating_mul(16));
+    reader.limits(allowed.clone());
+    let mut decoder = reader.into_decoder().map_err(corrupt)?;
+    let (width, height) = decoder.dimensions();
     limits.check_size(height as usize, width as usize)?;
-    reader().decode().map_err(corrupt)
+    allowed.reserve(decoder.total_bytes()).map_err(corrupt)?;
+    decoder.set_limits(allowed).map_err(corrupt)?;
+    DynamicImage::from_decoder(decoder).map_err(corrupt)
 }
 
 /// Whether an end-of-image marker follows the last start of a scan. The codec itself fills what
 /// is missing with gray, which would be scored as if the camera had seen it.
 fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
-    match (last(0xD9), last(0xDA)) {
-        (Some(end), Some(scan)) => end > scan,
-        (Some(_), None) => true,
-        (None, _) => false,
-    }
+    let is = |marker: u8| move |pair: &[u8]| pair == [0xFF, marker];
+    let end = bytes.windows(2).rposition(is(0xD9));
+    end.is_some_and(|end| !bytes[end..].windows(2).any(is(0xDA)))
 }
 
 fn one_line(error: &dyn std::error::Error) -> String {

@@ -112,6 +112,17 @@ fn text_truncation_and_too_many_bytes_are_named() {
     assert_eq!(ImageFormat::sniff(&[0; 5]), None);
 }
 
+#[test]
+fn behind_a_jpegs_end_anything_may_follow_but_the_start_of_a_scan() {
+    let mut bytes = encode(&picture(), image::ImageFormat::Jpeg);
+    let whole = files(&bytes).unwrap();
+    bytes.extend([0, 0xFF, 0, 7]);
+    assert_eq!(files(&bytes).unwrap(), whole);
+    bytes.extend([0xFF, 0xDA, 0]);
+    let error = files(&bytes).unwrap_err().to_string();
+    assert_eq!(error, "JPEG image cannot be decoded: it is truncated (no end-of-image marker)");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -53,7 +53,67 @@ fn shrinking_skips_pixels_instead_of_averaging_them() {
     assert!(small.pixels().iter().all(|&value| value == 0));
 }
 
+/// Between which input positions an output position lies, and the second's weight in 2048ths.
+struct Place {
+    first: usize,
+    second: usize,
+    weight: u64,
+}
+
+impl Place {
+    fn of(i: usize, input: usize, output: usize) -> Self {
+        let last = input - 1;
+        let at = (i as f64 + 0.5) * (input as f64 / output as f64) - 0.5;
+        let at = at.clamp(0.0, last as f64);
+        let weight = (at.fract() * 2048.0).round() as u64;
+        Self { first: at as usize, second: (at as usize + 1).min(last), weight }
+    }
+}
+
+/// The rule without regard to time: every output value from its four input values.
+fn by_the_rule(frame: &Frame, side: usize) -> Vec<u8> {
+    let mut pixels = Vec::new();
+    for y in 0..side {
+        let down = Place::of(y, frame.height(), side);
+        for x in 0..side {
+            let across = Place::of(x, frame.width(), side);
+            for channel in 0..3 {
+                let value = |y, x| u64::from(frame.pixels()[(y * frame.width() + x) * 3 + channel]);
+                let between = |first, second, place: &Place| {
+                    first * (2048 - place.weight) + second * place.weight
+                };
+                let row = |y| between(value(y, across.first), value(y, across.second), &across);
+                let sum = between(row(down.first), row(down.second), &down);
+                pixels.push(((sum + (1 << 21)) >> 22) as u8);
+            }
+        }
+    }
+    pixels
+}
+
+#[test]
+fn frames_of_a_cameras_size_follow_the_rule_to_the_bit() {
+    for (height, width) in [(108, 192), (432, 768), (60, 80)] {
+        let pixels: Vec<u8> = (0..height * width * 3).map(|i| (i * 31 % 251) as u8).collect();
+        let frame = Frame::new(height, width, pixels).unwrap();
+        assert_eq!(resize(&frame, 128).pixels(), by_the_rule(&frame, 128), "{frame:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn every_frame_follows_the_rule_to_the_bit(
+        height in 1usize..70,
+        width in 1usize..70,
+        side in 1usize..70,
+        noise in proptest::collection::vec(any::<u8>(), 97),
+    ) {
+        let pixels: Vec<u8> = noise.into_iter().cycle().take(height * width * 3).collect();
+        let frame = Frame::new(height, width, pixels).unwrap();
+        let found = resize(&frame, side);
+        prop_assert_eq!(found.pixels(), &by_the_rule(&frame, side)[..]);
+    }
+
     #[test]
     fn a_flat_frame_stays_flat(
         height in 1usize..70,

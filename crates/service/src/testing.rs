@@ -1,5 +1,6 @@
 //! A scorer without a network, for tests of everything around one.
 
+mod batching;
 mod decoding;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use protoguard_core::{
 
 use crate::ModelSpec;
 
+pub use batching::batches_of;
 pub use decoding::decode_clip;
 
 /// Called with every batch before it is scored: a test counts, blocks, fails or panics in it.

@@ -20,7 +20,6 @@ use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use protoguard_core::{CHANNELS, Frame};
 use tempfile::NamedTempFile;
@@ -165,9 +164,8 @@ impl CachedFrames {
     pub(super) fn read(&self, index: usize) -> Result<Frame, CacheError> {
         let failed = |source| CacheError::Read { path: self.path.clone(), source };
         let bytes = self.frame_bytes();
-        let mut pixels: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
-        let room = Arc::get_mut(&mut pixels).expect("nobody else has seen these pixels");
-        self.file.read_exact_at(room, (HEADER + index * bytes) as u64).map_err(failed)?;
+        let mut pixels = vec![0; bytes];
+        self.file.read_exact_at(&mut pixels, (HEADER + index * bytes) as u64).map_err(failed)?;
         Frame::new(self.side, self.side, pixels).map_err(|error| failed(io::Error::other(error)))
     }
 }

@@ -1,0 +1,22 @@
+use tokio::time::Instant;
+
+use crate::BatchPolicy;
+use crate::dispatcher::{Dispatch, Dispatcher, Step};
+use crate::fair_queue::Arrived;
+
+/// The batches that one worker takes from a queue of `clips`, numbered from 0, that came from
+/// `callers` in turn.
+pub fn batches_of(policy: BatchPolicy, clips: u64, callers: u64) -> Vec<Vec<u64>> {
+    let now = Instant::now();
+    let mut dispatcher = Dispatcher::new(policy, 1);
+    for job in 0..clips {
+        dispatcher.push(Arrived { job, caller: job % callers, since: now });
+    }
+    let mut batches = Vec::new();
+    dispatcher.ready(0);
+    while let Step::Send(Dispatch { worker, jobs }) = dispatcher.step(now, 0) {
+        batches.push(jobs);
+        dispatcher.done(worker, now);
+    }
+    batches
+}
