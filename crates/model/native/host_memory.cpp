@@ -9,6 +9,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 namespace {
@@ -135,6 +137,8 @@ extern "C" {
 void pg_keep_host_memory() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
+    mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
     instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
     c10::SetCPUAllocator(instance, /*priority=*/1);
   });

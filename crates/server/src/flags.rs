@@ -53,6 +53,9 @@ pub(crate) struct Flags {
     /// Clips of a forward pass, at most.
     #[arg(long)]
     pub(crate) max_batch_size: Option<u64>,
+    /// Whether batches are kept to the size whose clips cost the least, as timed at the start.
+    #[arg(long)]
+    pub(crate) fit_batch_size: Option<bool>,
     /// Milliseconds that a clip waits for others while more is arriving.
     #[arg(long)]
     pub(crate) max_batch_delay_ms: Option<u64>,

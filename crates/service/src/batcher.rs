@@ -21,7 +21,11 @@ pub(crate) enum Event {
     /// A caller went away or ran out of time, or an admitted clip never came: the queue may hold
     /// jobs that nobody needs, and nothing may be arriving any more.
     GivenUp,
-    WorkerReady(usize),
+    WorkerReady {
+        worker: usize,
+        /// The batch whose clips cost the least, where that was measured.
+        best_batch_size: Option<usize>,
+    },
     WorkerDone(usize),
     WorkerLost {
         worker: usize,
@@ -131,8 +135,12 @@ impl Batcher {
         match event {
             Event::Enqueue(job) => self.enqueue(*job, now),
             Event::GivenUp => self.sweep(now),
-            Event::WorkerReady(worker) => {
+            Event::WorkerReady { worker, best_batch_size } => {
                 self.dispatcher.ready(worker);
+                if let Some(size) = best_batch_size {
+                    info!(model = self.model, worker, size, "batches are no larger than pays");
+                    self.dispatcher.limit(size);
+                }
                 if self.dispatcher.all_ready() {
                     self.state.send_if_modified(|state| {
                         let was_loading = *state == ModelState::Loading;

@@ -28,6 +28,8 @@ pub struct ServiceConfig {
     /// Batches that every replica computes before its model counts as ready: the first forward of
     /// a size is the slow one.
     pub warm_up_batch_sizes: Vec<usize>,
+    /// Whether the size of these whose clips cost the least limits the batches of requests.
+    pub fit_batch_size: bool,
     /// A forward pass that takes longer hangs: health says so. Nothing watches where absent.
     pub watchdog: Option<Duration>,
     /// How often models and credentials are looked at for changes.
@@ -101,6 +103,7 @@ impl ServiceConfig {
             false_alarm_rate: 0.01,
             drain: DrainConfig { grace: Duration::from_secs(0), timeout: Duration::from_secs(20) },
             warm_up_batch_sizes: vec![1, batch.max_batch_size],
+            fit_batch_size: false,
             batch,
         }
     }

@@ -19,6 +19,7 @@ pub(crate) struct Crew {
     pub(crate) factories: Vec<Arc<dyn ScorerFactory>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) warm_up_batch_sizes: Vec<usize>,
+    pub(crate) fit_batch_size: bool,
     pub(crate) metrics: ModelMetrics,
     /// One watcher a thread, which ends with it.
     pub(crate) tasks: TaskTracker,
@@ -60,6 +61,7 @@ impl Crew {
             batches,
             events: self.events.clone(),
             warm_up_batch_sizes: self.warm_up_batch_sizes.clone(),
+            fit_batch_size: self.fit_batch_size,
             memory: Arc::clone(&post.memory),
             pulse: Arc::clone(&post.pulse),
             metrics: self.metrics.clone(),

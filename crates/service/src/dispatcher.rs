@@ -9,6 +9,9 @@ use crate::{BatchPolicy, Decision, QueueView};
 /// Jobs in the order of their callers' turns, and the workers that take them.
 #[derive(Debug)]
 pub(crate) struct Dispatcher<J> {
+    /// As it was configured.
+    configured: BatchPolicy,
+    /// The same with batches no larger than pays.
     policy: BatchPolicy,
     waiting: FairQueue<J>,
     workers: Vec<WorkerState>,
@@ -46,7 +49,8 @@ pub(crate) enum Step<J> {
 
 impl<J> Dispatcher<J> {
     pub(crate) fn new(policy: BatchPolicy, workers: usize) -> Self {
-        Self { policy, waiting: FairQueue::new(), workers: vec![WorkerState::Starting; workers] }
+        let (configured, waiting) = (policy, FairQueue::new());
+        Self { configured, policy, waiting, workers: vec![WorkerState::Starting; workers] }
     }
 
     pub(crate) fn push(&mut self, arrived: Arrived<J>) {
@@ -65,6 +69,11 @@ impl<J> Dispatcher<J> {
 
     pub(crate) fn ready(&mut self, worker: usize) {
         self.workers[worker] = WorkerState::Idle;
+    }
+
+    /// Forms batches of this size at most, and never larger ones than were configured.
+    pub(crate) fn limit(&mut self, size: usize) {
+        self.policy.max_batch_size = size.clamp(1, self.configured.max_batch_size);
     }
 
     pub(crate) fn done(&mut self, worker: usize, now: Instant) {
@@ -234,6 +243,18 @@ mod tests {
         assert!(!dispatcher.any_left());
         assert!(matches!(dispatcher.step(now, 0), Step::Sleep));
         assert_eq!(dispatcher.take_all(), [3]);
+    }
+
+    #[test]
+    fn batches_are_no_larger_than_pays_nor_than_configured() {
+        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        (0..9).for_each(|job| dispatcher.push(arrived(job, now)));
+        let mut sizes = |limit| {
+            dispatcher.limit(limit);
+            let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+            sent.jobs.len()
+        };
+        assert_eq!([sizes(2), sizes(MAX_BATCH + 5), sizes(0)], [2, MAX_BATCH, 1]);
     }
 
     #[test]

@@ -1,19 +1,35 @@
 //! How long a forward pass takes, from those that were measured.
 //!
-//! It serves to refuse clips that cannot be answered in time, so it leans to the low side: it
-//! believes a faster pass at once and a slower one slowly, and every refusal lowers it, so that a
-//! slow moment cannot shut everybody out for ever.
+//! It serves to refuse clips that cannot be answered in time: under overload the head of the queue
+//! is always close to its deadline, so an estimate on the low side would compute everything for
+//! callers that have just left. As TCP does for its timer (RFC 6298), it follows the mean and adds
+//! how far passes stray from it. When it refuses a whole batch nothing is left to measure; it falls
+//! then, so that a slow moment cannot shut everybody out for ever.
 
 use std::time::Duration;
 
-/// A slower pass moves the estimate by one part in so many.
+/// A new pass moves the mean and the deviation by one part in so many.
+const MEMORY: u32 = 4;
+/// A refusal lowers both by one part in so many.
 const CAUTION: u32 = 8;
+/// Deviations on top of the mean.
+const DEVIATIONS: u32 = 2;
+/// One part of the mean in so many, for the answer's way back.
+const WAY_BACK: u32 = 8;
+/// Sizes whose clips cost this many times the least, at most, are as good as the best.
+const AS_GOOD: f64 = 1.05;
+
+#[derive(Clone, Copy, Debug)]
+struct Passes {
+    mean: Duration,
+    deviation: Duration,
+}
 
 /// Measured durations by batch size.
 #[derive(Debug, Default)]
 pub(crate) struct ComputeEstimate {
     /// At the index of a batch size.
-    by_size: Vec<Option<Duration>>,
+    by_size: Vec<Option<Passes>>,
 }
 
 impl ComputeEstimate {
@@ -22,24 +38,51 @@ impl ComputeEstimate {
             self.by_size.resize(batch_size + 1, None);
         }
         let known = &mut self.by_size[batch_size];
-        *known = Some(known.map_or(took, |known| match took.checked_sub(known) {
-            Some(slower) => known + slower / CAUTION,
-            None => took,
-        }));
+        *known = Some(match *known {
+            None => Passes { mean: took, deviation: took / CAUTION },
+            Some(Passes { mean, deviation }) => {
+                Passes { mean: moved(mean, took), deviation: moved(deviation, took.abs_diff(mean)) }
+            }
+        });
     }
 
-    /// A batch of this size takes at least so long; zero while nothing is known. A batch takes no
-    /// less than a smaller one.
-    pub(crate) fn at_least(&self, batch_size: usize) -> Duration {
+    /// An answer of a batch of this size that starts now is there after so long; zero while nothing
+    /// is known. A batch takes no less than a smaller one.
+    pub(crate) fn until_answered(&self, batch_size: usize) -> Duration {
         let known = self.by_size.iter().take(batch_size + 1).rev();
-        known.copied().flatten().next().unwrap_or_default()
+        let Some(Passes { mean, deviation }) = known.copied().flatten().next() else {
+            return Duration::ZERO;
+        };
+        mean + mean / WAY_BACK + deviation * DEVIATIONS
     }
 
-    /// A clip was refused because of the estimate.
+    /// A whole batch was refused because of the estimate.
     pub(crate) fn doubted(&mut self, batch_size: usize) {
         for known in self.by_size.iter_mut().take(batch_size + 1).flatten() {
-            *known -= *known / CAUTION;
+            known.mean -= known.mean / CAUTION;
+            known.deviation -= known.deviation / CAUTION;
         }
+    }
+
+    /// The largest of the measured sizes whose clips cost about the least each; nothing where fewer
+    /// than two were measured.
+    ///
+    /// On a CPU clips of a large batch cost more than those of a smaller one that fits the caches.
+    pub(crate) fn best_size(&self) -> Option<usize> {
+        let known = self.by_size.iter().enumerate();
+        let costs: Vec<(usize, f64)> = known
+            .filter_map(|(size, passes)| Some((size, (*passes)?.mean.as_secs_f64() / size as f64)))
+            .collect();
+        let least = costs.iter().map(|&(_, cost)| cost).fold(f64::INFINITY, f64::min);
+        let best = costs.iter().rfind(|&&(_, cost)| cost <= AS_GOOD * least)?;
+        (costs.len() > 1).then_some(best.0)
+    }
+}
+
+fn moved(from: Duration, to: Duration) -> Duration {
+    match to.checked_sub(from) {
+        Some(up) => from + up / MEMORY,
+        None => from - (from - to) / MEMORY,
     }
 }
 
@@ -54,24 +97,42 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_size_is_at_least_the_nearest_smaller_one() {
+    fn an_unknown_size_takes_as_long_as_the_nearest_smaller_one() {
         let mut estimate = ComputeEstimate::default();
-        assert_eq!(estimate.at_least(4), Duration::ZERO);
-        estimate.measured(2, ms(20));
-        estimate.measured(8, ms(60));
-        assert_eq!(estimate.at_least(1), Duration::ZERO);
-        assert_eq!(estimate.at_least(7), ms(20));
-        assert_eq!(estimate.at_least(100), ms(60));
+        assert_eq!(estimate.until_answered(4), Duration::ZERO);
+        estimate.measured(2, ms(80));
+        estimate.measured(8, ms(240));
+        assert_eq!(estimate.until_answered(1), Duration::ZERO);
+        // An eighth for the way back, and twice the deviation, an eighth at first.
+        assert_eq!(estimate.until_answered(7), ms(80 + 10 + 20));
+        assert_eq!(estimate.until_answered(100), ms(240 + 30 + 60));
     }
 
     #[test]
-    fn it_falls_at_once_and_rises_slowly() {
+    fn it_follows_the_passes_and_stays_above_them() {
         let mut estimate = ComputeEstimate::default();
-        estimate.measured(1, ms(100));
-        estimate.measured(1, ms(20));
-        assert_eq!(estimate.at_least(1), ms(20));
-        estimate.measured(1, ms(100));
-        assert_eq!(estimate.at_least(1), ms(30));
+        for pass in 0..200 {
+            let took = ms(if pass % 2 == 0 { 90 } else { 110 });
+            estimate.measured(1, took);
+        }
+        let steady = estimate.until_answered(1);
+        assert!(steady > ms(110) && steady < ms(150), "{steady:?}");
+        (0..50).for_each(|_| estimate.measured(1, ms(20)));
+        assert!(estimate.until_answered(1) < ms(24));
+    }
+
+    #[test]
+    fn the_best_size_is_the_largest_that_costs_about_the_least() {
+        let mut estimate = ComputeEstimate::default();
+        estimate.measured(1, ms(22));
+        assert_eq!(estimate.best_size(), None);
+        estimate.measured(2, ms(38));
+        estimate.measured(4, ms(72));
+        assert_eq!(estimate.best_size(), Some(4));
+        estimate.measured(8, ms(162));
+        assert_eq!(estimate.best_size(), Some(4));
+        estimate.measured(16, ms(289));
+        assert_eq!(estimate.best_size(), Some(16), "a difference within the noise is none");
     }
 
     proptest! {
@@ -81,7 +142,7 @@ mod tests {
             let mut estimate = ComputeEstimate::default();
             estimate.measured(size, ms(slow_ms));
             let mut refused = 0;
-            while estimate.at_least(size) > ms(1) {
+            while estimate.until_answered(size) > ms(1) {
                 estimate.doubted(size);
                 refused += 1;
                 prop_assert!(refused < 200, "refused {refused} times");

@@ -141,6 +141,7 @@ impl Model {
             factories: spec.replicas,
             events: events.clone(),
             warm_up_batch_sizes: config.warm_up_batch_sizes.clone(),
+            fit_batch_size: config.fit_batch_size,
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             posts: Vec::new(),

@@ -23,6 +23,8 @@ pub(crate) struct Worker {
     pub(crate) batches: mpsc::Receiver<Vec<Job>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) warm_up_batch_sizes: Vec<usize>,
+    /// Whether batches of these sizes are timed, to find the one that pays.
+    pub(crate) fit_batch_size: bool,
     pub(crate) memory: Arc<SafeSize>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) metrics: ModelMetrics,
@@ -76,7 +78,9 @@ impl Worker {
         let mut bench = Bench { worker: self, scorer, estimate, left };
         bench.warm_up()?;
         let _alive = bench.worker.metrics.worker_alive();
-        let mut done = Event::WorkerReady(bench.worker.index);
+        let best = bench.worker.fit_batch_size.then(|| bench.estimate.best_size());
+        let (worker, best_batch_size) = (bench.worker.index, best.flatten());
+        let mut done = Event::WorkerReady { worker, best_batch_size };
         loop {
             if bench.worker.events.send(done).is_err() {
                 return Ok(());
@@ -103,17 +107,26 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Computes a batch of every size that requests will see, and one with every picture.
+    /// Computes a batch of every size that requests will see, and one with every picture. Where
+    /// they are timed, each is computed once more: a first pass also prepares.
     fn warm_up(&mut self) -> Result<(), ScorerError> {
         let sizes = std::mem::take(&mut self.worker.warm_up_batch_sizes);
         let factory = Arc::clone(&self.worker.factory);
         let card = factory.card();
         let started = Instant::now();
+        let timed = self.worker.fit_batch_size;
         let clip: Option<Clip> = (!sizes.is_empty()).then(|| test_clip(card.shape, false));
         for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
             let outputs = if size == 1 { Outputs::ALL } else { Outputs::NONE };
-            let batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
+            let mut batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
             match forward(self.scorer.as_mut(), &batch) {
+                Ok(_) if timed => {
+                    batch.iter_mut().for_each(|input| input.outputs = Outputs::NONE);
+                    let started = Instant::now();
+                    if forward(self.scorer.as_mut(), &batch).is_ok() {
+                        self.estimate.measured(size, started.elapsed());
+                    }
+                }
                 Ok(_) => {}
                 Err(Failure::Lost(source)) => return Err(source),
                 // It serves in smaller batches.
@@ -133,7 +146,8 @@ impl Bench<'_> {
     /// A batch that fails is halved until the poisoned clip fails alone.
     fn settle(&mut self, mut batch: Batch) -> Result<(), ScorerError> {
         let size = batch.len();
-        if batch.drop_lapsed(self.estimate.at_least(size)) {
+        let hopeless = batch.drop_lapsed(self.estimate.until_answered(size));
+        if hopeless && batch.len() == 0 {
             self.estimate.doubted(size);
         }
         let safe = self.worker.memory.get();

@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-5;
 async fn eight_together_score_as_eight_alone() {
     let trained = trained().await;
     // The worker waits for company as long as some is on its way.
-    let patient = ["--max-batch-delay-ms", "200"];
+    let patient = ["--max-batch-delay-ms", "200", "--fit-batch-size", "false"];
     let server = Server::start_with(&trained.checkpoint, &patient).await;
     let client = server.scoring().await;
     let mut alone = Vec::new();

@@ -42,9 +42,11 @@ pub(crate) struct RawConfig {
     /// `f32`, `bf16`, or `auto` for bf16 where the device computes it and the checkpoint proves
     /// itself in it.
     pub(crate) precision: String,
-    /// Clips of a forward pass, at most: what the device's memory holds and where its rate levels
-    /// off.
+    /// Clips of a forward pass, at most: what the device's memory holds.
     pub(crate) max_batch_size: usize,
+    /// Whether powers of two up to it are timed at the start, and batches kept to the size whose
+    /// clips cost the least.
+    pub(crate) fit_batch_size: bool,
     /// How long a clip waits for company on an idle worker, and only while more is arriving.
     pub(crate) max_batch_delay_ms: u64,
     /// Clips of a model between admission and answer; more are refused as RESOURCE_EXHAUSTED.
@@ -126,6 +128,7 @@ impl Default for RawConfig {
             libtorch: String::new(),
             precision: "auto".to_owned(),
             max_batch_size: 8,
+            fit_batch_size: true,
             max_batch_delay_ms: 0,
             max_queue_clips: 256,
             max_queue_bytes: 512 << 20,
@@ -228,6 +231,7 @@ fn flag_layer(
         .set_override_option("libtorch", flags.libtorch.clone())?
         .set_override_option("precision", flags.precision.clone())?
         .set_override_option("max_batch_size", flags.max_batch_size)?
+        .set_override_option("fit_batch_size", flags.fit_batch_size)?
         .set_override_option("max_batch_delay_ms", flags.max_batch_delay_ms)?
         .set_override_option("max_queue_clips", flags.max_queue_clips)?
         .set_override_option("max_queue_bytes", flags.max_queue_bytes)?

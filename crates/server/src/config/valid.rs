@@ -143,8 +143,10 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
         let accepted = format!("{accepted} is expected, for which checkpoints have thresholds");
         return Err(wrong("false_alarm_rate", raw.false_alarm_rate, accepted));
     }
-    let mut warm_up_batch_sizes = vec![1, max_batch_size];
-    warm_up_batch_sizes.dedup();
+    let powers = std::iter::successors(Some(1), |size| Some(2 * size));
+    let mut warm_up_batch_sizes: Vec<usize> =
+        powers.take_while(|&size| size < max_batch_size).collect();
+    warm_up_batch_sizes.push(max_batch_size);
     Ok(ServiceConfig {
         batch: BatchPolicy {
             max_batch_size,
@@ -167,6 +169,7 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
             timeout: Duration::from_millis(raw.drain_timeout_ms),
         },
         warm_up_batch_sizes,
+        fit_batch_size: raw.fit_batch_size,
         default_model,
         aliases: aliases(raw)?,
         watchdog: given_ms(raw.watchdog_ms),

@@ -55,7 +55,8 @@ impl Bench {
         let metrics = Metrics::default();
         let bench =
             Self { events, workers: receivers, admission, state, closed, metrics, restarted };
-        (0..workers).for_each(|worker| bench.tell(Event::WorkerReady(worker)));
+        (0..workers)
+            .for_each(|worker| bench.tell(Event::WorkerReady { worker, best_batch_size: None }));
         bench
     }
 
@@ -212,7 +213,7 @@ async fn a_worker_that_ends_otherwise_is_restarted_with_its_jobs_and_not_for_eve
         bench.tell(lose(left));
         bench.workers[0] = bench.restarted.recv().await.unwrap();
         assert_eq!(*bench.state.borrow(), ModelState::Ready);
-        bench.tell(Event::WorkerReady(0));
+        bench.tell(Event::WorkerReady { worker: 0, best_batch_size: None });
         left = bench.batch(0).await;
         assert_eq!(left.len(), 1);
     }
@@ -228,7 +229,7 @@ async fn a_worker_that_computes_again_may_be_lost_again() {
     for _ in 0..3 * MAX_RESTARTS {
         bench.tell(Event::WorkerLost { worker: 0, source: source.clone(), left: Vec::new() });
         bench.workers[0] = bench.restarted.recv().await.unwrap();
-        bench.tell(Event::WorkerReady(0));
+        bench.tell(Event::WorkerReady { worker: 0, best_batch_size: None });
         let _answer = bench.enqueue(None);
         assert_eq!(bench.batch(0).await.len(), 1);
         bench.tell(Event::WorkerDone(0));

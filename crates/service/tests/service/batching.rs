@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use protoguard_core::ScorerError;
 use protoguard_proto::v1;
+use protoguard_service::ServiceConfig;
 use protoguard_service::testing::FakeFactory;
 use tokio::task::JoinSet;
 
@@ -88,5 +91,31 @@ async fn two_workers_compute_at_the_same_time() {
         bounded(async { tokio::join!(first.score_clip(clip(1)), second.score_clip(clip(2))) })
             .await;
     assert!(a.is_ok() && b.is_ok());
+    served.stop().await;
+}
+
+/// As on a CPU whose caches hold four clips.
+fn cache_bound(batch: &[protoguard_core::ScorerInput]) -> Result<(), ScorerError> {
+    let clips = batch.len() as u64;
+    let ms = if clips <= 4 { 4 + clips } else { 5 * clips };
+    std::thread::sleep(Duration::from_millis(ms));
+    Ok(())
+}
+
+#[tokio::test]
+async fn batches_are_kept_to_the_size_whose_clips_cost_the_least() {
+    let factory = FakeFactory::new("hall").on_score(cache_bound);
+    let fitted =
+        ServiceConfig { warm_up_batch_sizes: vec![1, 2, 4, 8], fit_batch_size: true, ..config() };
+    let served = Served::ready(factory, fitted).await;
+    let client = served.scoring().await;
+    let score = |value| {
+        let mut client = client.clone();
+        async move { client.score_clip(clip(value)).await.unwrap().into_inner() }
+    };
+    let answers = bounded((0..32).map(score).collect::<JoinSet<_>>().join_all()).await;
+    let sizes: Vec<u32> = answers.iter().map(|answer| answer.timings.unwrap().batch_size).collect();
+    assert!(sizes.iter().all(|&size| size <= 4), "{sizes:?}");
+    assert!(sizes.contains(&4), "{sizes:?}");
     served.stop().await;
 }

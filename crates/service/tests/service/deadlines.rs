@@ -1,5 +1,11 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
 use protoguard_service::testing::FakeFactory;
+use protoguard_service::{BatchPolicy, ServiceConfig};
+use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -159,4 +165,37 @@ async fn wait_until_full(client: &Client) {
         }
     };
     bounded(full).await;
+}
+
+/// Under overload the head of the queue is always close to its deadline. What is computed must
+/// still be in time, or every pass would serve callers that have just left.
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_costs_no_compute_for_those_who_have_left() {
+    let computed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&computed);
+    let factory = FakeFactory::new("hall").on_score(move |batch| {
+        std::thread::sleep(Duration::from_millis(20));
+        count.fetch_add(batch.len(), Ordering::SeqCst);
+        Ok(())
+    });
+    let batch = BatchPolicy { max_batch_size: 4, max_batch_delay: Duration::ZERO };
+    let served = Served::ready(factory, ServiceConfig { batch, ..config() }).await;
+    // Two hundred clips a second can be computed, and twice as many come.
+    let mut pace = tokio::time::interval(Duration::from_micros(2500));
+    let mut calls = JoinSet::new();
+    for value in 0..600u32 {
+        pace.tick().await;
+        let mut request = Request::new(clip(value as u8));
+        request.metadata_mut().insert("grpc-timeout", "150m".parse().unwrap());
+        let mut client = served.plain();
+        calls.spawn(async move { client.score_clip(request).await.map(|_| ()) });
+    }
+    let answers = bounded(calls.join_all()).await;
+    let good = answers.iter().filter(|answer| answer.is_ok()).count();
+    let late = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(late.clone().all(|error| error.code() == Code::DeadlineExceeded), "{answers:?}");
+    let computed = computed.load(Ordering::SeqCst);
+    assert!(late.count() > 100, "there was no overload: {good} good");
+    assert!(10 * good >= 8 * computed, "{computed} clips were computed and {good} were in time");
+    served.stop().await;
 }

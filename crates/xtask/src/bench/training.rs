@@ -195,17 +195,21 @@ impl Bench<'_> {
     }
 }
 
-/// Both sides must compute the same before their times are compared.
+/// Both sides must compute the same before their times are compared. In bf16 only the losses of
+/// the pictures count: the discriminative one is a ratio of small numbers in the first steps, which
+/// rounding moves by several percent.
 fn check_losses(runs: &BTreeMap<Variant, Vec<Measured>>) -> Result<()> {
     let expected = &last(runs, Variant::OursF32)?.losses;
     for (variant, measured) in runs {
         let bf16 = matches!(variant, Variant::OursBf16 | Variant::PytorchBf16ChannelsLast);
-        let tolerance = if bf16 { BF16_TOLERANCE } else { LOSS_TOLERANCE };
+        let (terms, tolerance) = if bf16 { (1..3, BF16_TOLERANCE) } else { (0..4, LOSS_TOLERANCE) };
         let found = &measured.last().context("every variant was measured")?.losses;
         for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
-            let departure = (found[0] / expected[0] - 1.0).abs();
+            let departs = |term: usize| {
+                (found[term] - expected[term]).abs() > tolerance * expected[term].abs()
+            };
             ensure!(
-                departure <= tolerance,
+                !terms.clone().any(departs),
                 "{variant:?} finds the losses {found:?} in step {}; ours in f32 are {expected:?}",
                 step + 1
             );
@@ -224,7 +228,7 @@ mod tests {
 
     pub(super) fn measured(total: f64, seconds: &[f64]) -> Measured {
         Measured {
-            losses: vec![[total, 0.0, 0.0, 0.0]],
+            losses: vec![[total, total, 0.0, 0.0]],
             seconds: seconds.to_vec(),
             waiting: vec![0.1; seconds.len()],
             peak_mib: 100.0,
