@@ -144,11 +144,12 @@ void pg_keep_host_memory() {
   });
 }
 
-// Gives kept blocks back to the system; nothing where the allocator is not in place.
+// Gives kept blocks back to the system, and what malloc keeps of freed ones.
 void pg_release_host_memory() {
   if (instance != nullptr) {
     instance->release();
   }
+  malloc_trim(0);
 }
 
 } // extern "C"

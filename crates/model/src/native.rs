@@ -244,8 +244,8 @@ pub fn set_deterministic(only: bool) -> Result<()> {
     checked(unsafe { pg_deterministic(only) })
 }
 
-/// Gives a GPU's cached memory back to its driver, where there is one, and what
-/// [`keep_host_memory`] keeps to the system.
+/// Gives a GPU's cached memory back to its driver, where there is one, and freed memory of the host
+/// to the system.
 ///
 /// # Errors
 /// When the device is lost.

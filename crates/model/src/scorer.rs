@@ -46,6 +46,20 @@ pub struct TchScorerFactory {
 #[derive(Debug)]
 pub struct TchScorer {
     graph: InferenceGraph,
+    /// Dropped last: what the graph frees goes back to the system.
+    _released: ReleaseOnDrop,
+}
+
+/// A replica that goes leaves its place to the one that came for it: without this a server would
+/// stay as large as two of its models after the first reload.
+#[derive(Debug)]
+struct ReleaseOnDrop;
+
+impl Drop for ReleaseOnDrop {
+    fn drop(&mut self) {
+        // There is nobody to tell, and nothing that could be done.
+        let _ = empty_cache();
+    }
 }
 
 impl TchScorerFactory {
@@ -127,7 +141,7 @@ impl ScorerFactory for TchScorerFactory {
 impl TchScorer {
     /// A replica of a graph that is at hand, such as that of a network just trained.
     pub fn new(graph: InferenceGraph) -> Self {
-        Self { graph }
+        Self { graph, _released: ReleaseOnDrop }
     }
 
     /// What it runs.

@@ -14,7 +14,9 @@ mod shutdown;
 mod telemetry;
 mod tune;
 
+use std::env;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,6 +26,9 @@ use config::{Config, RawConfig};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = spin_briefly() {
+        return fail(&error.into(), 1);
+    }
     let flags = cli.settings();
     let raw = match RawConfig::load(flags, None) {
         Ok(raw) => raw,
@@ -45,6 +50,22 @@ fn main() -> ExitCode {
         Some(Command::Bare(bare)) => finish(bare::run(&config, bare).and_then(|line| say(&line))),
         Some(Command::Tune(tune)) => finish(tune::run(&config, tune).and_then(|text| say(&text))),
     }
+}
+
+/// How often OpenMP's threads look for work before they sleep. By its own default they look for
+/// milliseconds, on cores that requests wait for; asleep at once they are late for every layer.
+const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
+
+/// Starts this program again with [`SPINS`], which OpenMP reads when it is loaded, before main;
+/// nothing where the environment says how to wait already.
+fn spin_briefly() -> std::io::Result<()> {
+    let said = [SPINS.0, "OMP_WAIT_POLICY"].iter().any(|name| env::var_os(name).is_some());
+    if said {
+        return Ok(());
+    }
+    let mut again = std::process::Command::new(env::current_exe()?);
+    again.args(env::args_os().skip(1)).env(SPINS.0, SPINS.1);
+    Err(again.exec())
 }
 
 /// Ends the process without libtorch's destructors. A worker may still be inside a forward pass,
