@@ -142,7 +142,8 @@ impl HttpBody for Gathered {
                 }
                 Poll::Ready(None) => self.pieces = Some(self.in_pieces()),
                 Poll::Pending if self.timer.as_mut().poll(context).is_ready() => {
-                    Err(ServiceError::SlowMessage { limit: self.timeout })?;
+                    let late = ServiceError::SlowMessage { limit: self.timeout };
+                    return Poll::Ready(Some(Err(late.into())));
                 }
                 Poll::Pending => return Poll::Pending,
             }

@@ -176,8 +176,7 @@ async fn a_scrape_every_50_ms_disturbs_nobody() {
 struct Heard(Mutex<Vec<TraceContext>>);
 
 impl Traces for Heard {
-    fn join(&self, span: &Span, caller: &TraceContext) {
-        assert_eq!(span.metadata().map(|metadata| metadata.name()), Some("score_clip"));
+    fn join(&self, _span: &Span, caller: &TraceContext) {
         self.0.lock().unwrap().push(caller.clone());
     }
 }

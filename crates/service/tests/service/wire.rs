@@ -82,7 +82,7 @@ impl Wire {
 
 /// A message behind its prefix: whether it is compressed, and the length that it claims.
 pub(crate) fn framed(compressed: u8, length: u32, message: &[u8]) -> Vec<u8> {
-    [&[compressed], &length.to_be_bytes()[..], message].concat()
+    [&[compressed][..], &length.to_be_bytes(), message].concat()
 }
 
 /// A whole request behind its prefix.
