@@ -96,6 +96,9 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| wrong(key, text, accepted))
 }
 
+/// Clips of a forward pass that no device gains from going beyond.
+const MOST_CLIPS: usize = 1024;
+
 pub(super) fn wrong(
     key: &'static str,
     found: impl ToString,
@@ -144,6 +147,10 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
         return Err(wrong("false_alarm_rate", raw.false_alarm_rate, accepted));
     }
     let powers = std::iter::successors(Some(1), |size| Some(2 * size));
+    if max_batch_size > MOST_CLIPS {
+        let accepted = format!("at most {MOST_CLIPS} is expected");
+        return Err(wrong("max_batch_size", max_batch_size, accepted));
+    }
     let mut warm_up_batch_sizes: Vec<usize> =
         powers.take_while(|&size| size < max_batch_size).collect();
     warm_up_batch_sizes.push(max_batch_size);

@@ -1,6 +1,7 @@
 //! The ratios E1 to E9: the service against the bare model, and against its own promises.
 
 mod drain;
+mod ideal;
 mod open_loop;
 pub(super) mod reloads;
 mod saturation;
