@@ -17,8 +17,9 @@ async fn a_server_that_is_still_loading_stops_cleanly() {
     let mut server = program("protoguard-server");
     // Warming up at such batches takes a while.
     server.arg("--model").arg(&trained.checkpoint).args(["--listen", &address]);
-    let mut server = server.args(["--max-batch-size", "2048"]).spawn().unwrap();
+    let mut server = server.args(["--max-batch-size", "1024"]).spawn().unwrap();
     while TcpStream::connect(&address).is_err() {
+        assert_eq!(server.try_wait().unwrap(), None, "it ended before it listened");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let id = server.id().unwrap().to_string();

@@ -19,7 +19,10 @@ fn defaults_serve_one_model_on_the_cpu() {
     assert_eq!(config.worker.devices, [DeviceSpec::Cpu]);
     let cores = available_parallelism().unwrap().get();
     assert_eq!(config.worker.threads_per_worker, cores);
-    assert_eq!(config.service, ServiceConfig::new("hall"));
+    let warm_up_batch_sizes = vec![1, 2, 4, 8];
+    let fitted =
+        ServiceConfig { warm_up_batch_sizes, fit_batch_size: true, ..ServiceConfig::new("hall") };
+    assert_eq!(config.service, fitted);
 }
 
 #[test]
