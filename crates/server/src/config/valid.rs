@@ -98,6 +98,8 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
 
 /// Clips of a forward pass that no device gains from going beyond.
 const MOST_CLIPS: usize = 1024;
+/// Replicas that no device has threads for.
+const MOST_WORKERS: usize = 256;
 
 pub(super) fn wrong(
     key: &'static str,
@@ -110,6 +112,7 @@ pub(super) fn wrong(
 fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
     let mut devices = Vec::new();
     let workers = at_least_one("workers_per_device", raw.workers_per_device)?;
+    at_most("workers_per_device", workers, MOST_WORKERS)?;
     for name in &raw.devices {
         let accepted = "cpu, or cuda:N with N from 0, is expected";
         let device: DeviceSpec = name.parse().map_err(|_| wrong("devices", name, accepted))?;
@@ -141,16 +144,13 @@ fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
 
 fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, ConfigError> {
     let max_batch_size = at_least_one("max_batch_size", raw.max_batch_size)?;
+    at_most("max_batch_size", max_batch_size, MOST_CLIPS)?;
     if !FALSE_ALARM_RATES.contains(&raw.false_alarm_rate) {
         let accepted = FALSE_ALARM_RATES.map(|rate| rate.to_string()).join(" or ");
         let accepted = format!("{accepted} is expected, for which checkpoints have thresholds");
         return Err(wrong("false_alarm_rate", raw.false_alarm_rate, accepted));
     }
     let powers = std::iter::successors(Some(1), |size| Some(2 * size));
-    if max_batch_size > MOST_CLIPS {
-        let accepted = format!("at most {MOST_CLIPS} is expected");
-        return Err(wrong("max_batch_size", max_batch_size, accepted));
-    }
     let mut warm_up_batch_sizes: Vec<usize> =
         powers.take_while(|&size| size < max_batch_size).collect();
     warm_up_batch_sizes.push(max_batch_size);
@@ -184,6 +184,13 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
         connections: connections(raw)?,
         look_interval: LOOK_INTERVAL,
     })
+}
+
+fn at_most(key: &'static str, value: usize, most: usize) -> Result<(), ConfigError> {
+    if value > most {
+        return Err(wrong(key, value, format!("at most {most} is expected")));
+    }
+    Ok(())
 }
 
 pub(super) fn at_least_one(key: &'static str, value: usize) -> Result<usize, ConfigError> {

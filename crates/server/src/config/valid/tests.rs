@@ -73,6 +73,10 @@ fn every_wrong_value_names_key_value_and_what_is_accepted() {
         "max_batch_size is `0`; at least 1 is expected"
     );
     assert_eq!(
+        message(|raw| raw.workers_per_device = 1 << 32),
+        "workers_per_device is `4294967296`; at most 256 is expected"
+    );
+    assert_eq!(
         message(|raw| raw.max_batch_size = usize::MAX),
         format!("max_batch_size is `{}`; at most 1024 is expected", usize::MAX)
     );
