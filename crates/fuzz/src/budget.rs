@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 /// number of inputs, so that they take the same way every time.
 pub const SECONDS_VARIABLE: &str = "PROTOGUARD_FUZZ_SECONDS";
 
+/// Environment variable with the seed of such a stretch of time; without it, each is another.
+pub const SEED_VARIABLE: &str = "PROTOGUARD_FUZZ_SEED";
+
 /// How many inputs a test tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -45,11 +48,12 @@ impl Budget {
     }
 
     /// A seed for the mutator: the same every time for a number of inputs, another every time for
-    /// a stretch of time.
+    /// a stretch of time, unless [`SEED_VARIABLE`] says which.
     pub fn seed(&self) -> u64 {
+        let said = std::env::var(SEED_VARIABLE).ok().and_then(|text| text.parse().ok());
         match self.limit {
             Limit::Inputs(_) => 0,
-            Limit::Until(_) => fastrand::u64(..),
+            Limit::Until(_) => said.unwrap_or_else(|| fastrand::u64(..)),
         }
     }
 }

@@ -10,7 +10,7 @@ mod mutator;
 #[cfg(feature = "targets")]
 pub mod seeds;
 
-pub use budget::{Budget, SECONDS_VARIABLE};
+pub use budget::{Budget, SECONDS_VARIABLE, SEED_VARIABLE};
 pub use mutator::Mutator;
 
 /// Takes libFuzzer's panic hook away, which ends the process before a panic can be caught: the

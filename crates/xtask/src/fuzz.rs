@@ -31,6 +31,8 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 \
 
 /// Seconds that a test of a broken reader mutates; `protoguard_fuzz::SECONDS_VARIABLE`.
 const SECONDS_VARIABLE: &str = "PROTOGUARD_FUZZ_SECONDS";
+/// Its seed; `protoguard_fuzz::SEED_VARIABLE`.
+const SEED_VARIABLE: &str = "PROTOGUARD_FUZZ_SEED";
 
 /// Flags of `fuzz`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,12 +43,15 @@ pub(crate) struct FuzzArgs {
     /// Seconds for each
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// Makes a run repeatable, as far as it comes [default: another every time]
+    #[arg(long)]
+    seed: Option<u32>,
 }
 
 impl FuzzArgs {
-    /// Every reader for as long.
+    /// Every reader for as long, in the same way every time.
     pub(crate) fn every_reader(seconds: u32) -> Self {
-        Self { targets: Vec::new(), seconds }
+        Self { targets: Vec::new(), seconds, seed: Some(1) }
     }
 }
 
@@ -115,11 +120,9 @@ pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
             let command = match target.run() {
                 Run::Program(program) => {
                     let guided = guided.as_ref().context("programs were built")?;
-                    guided.command(program, args.seconds)?
+                    guided.command(program, args)?
                 }
-                Run::Test { package, arguments } => {
-                    mutated(workspace, package, arguments, args.seconds)
-                }
+                Run::Test { package, arguments } => mutated(workspace, package, arguments, args),
             };
             Ok((target.name(), command))
         })
@@ -129,9 +132,12 @@ pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
 }
 
 /// A test that mutates for a time.
-fn mutated(workspace: &Workspace, package: &str, arguments: &[&str], seconds: u32) -> Command {
+fn mutated(workspace: &Workspace, package: &str, arguments: &[&str], args: &FuzzArgs) -> Command {
     let mut cargo = workspace.cargo(&["test", "--quiet", "--package", package]);
-    cargo.args(arguments).env(SECONDS_VARIABLE, seconds.to_string());
+    cargo.args(arguments).env(SECONDS_VARIABLE, args.seconds.to_string());
+    if let Some(seed) = args.seed {
+        cargo.env(SEED_VARIABLE, seed.to_string());
+    }
     cargo
 }
 
@@ -183,7 +189,7 @@ impl Guided {
     }
 
     /// The corpus grows from run to run; inputs that break something are kept beside it.
-    fn command(&self, target: &str, seconds: u32) -> Result<Command> {
+    fn command(&self, target: &str, args: &FuzzArgs) -> Result<Command> {
         let [corpus, broken] = ["corpus", "broken"].map(|name| self.folder.join(name).join(target));
         for folder in [&corpus, &broken] {
             fs::create_dir_all(folder)
@@ -192,7 +198,8 @@ impl Guided {
         let mut command = self.program(&format!("fuzz-{target}"));
         command.arg(corpus).arg(self.folder.join("seeds").join(target));
         command.arg(format!("-artifact_prefix={}/", broken.display()));
-        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(format!("-max_total_time={}", args.seconds));
+        command.args(args.seed.map(|seed| format!("-seed={seed}")));
         command.args([
             "-timeout=10",
             "-rss_limit_mb=1024",
