@@ -9,9 +9,11 @@ mod budget;
 mod mutator;
 #[cfg(feature = "targets")]
 pub mod seeds;
+mod trial;
 
 pub use budget::{Budget, SECONDS_VARIABLE, SEED_VARIABLE};
 pub use mutator::Mutator;
+pub use trial::trial;
 
 /// Takes libFuzzer's panic hook away, which ends the process before a panic can be caught: the
 /// decoder of pictures catches those of its codecs. A panic that nobody catches still ends it.

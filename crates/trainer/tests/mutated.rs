@@ -1,7 +1,7 @@
 //! Configurations that somebody broke: an error that says why, never a panic.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up should fail loudly")]
 
-use protoguard_fuzz::{Budget, Mutator};
+use protoguard_fuzz::{Budget, Mutator, trial};
 use protoguard_trainer::config::{Layers, TrainerConfig};
 
 const WORDS: [&str; 10] = [
@@ -37,7 +37,7 @@ fn a_broken_configuration_is_an_error() {
     let mut mutator = Mutator::new(budget.seed(), seeds()).with_words(WORDS);
     let (mut accepted, mut refused) = (0, 0);
     while budget.spend() {
-        match load(&mutator.next_input()) {
+        trial(&mutator.next_input(), |input| match load(input) {
             // What is accepted can be built and printed.
             Ok(config) => {
                 accepted += 1;
@@ -48,7 +48,7 @@ fn a_broken_configuration_is_an_error() {
                 refused += 1;
                 assert!(!error.to_string().is_empty());
             }
-        }
+        });
     }
     assert!(accepted > 0 && refused > 0, "{accepted} accepted, {refused} refused");
 }
