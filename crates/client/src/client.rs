@@ -57,6 +57,10 @@ pub enum Health {
     Unknown,
 }
 
+/// Bytes of a frame of HTTP/2 that the server may send: eight of them are the pictures of a clip,
+/// which would take 64 of the usual size.
+const MAX_FRAME_BYTES: u32 = 128 << 10;
+
 /// A connection to one server. Clones share it, and calls may run side by side.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -84,6 +88,7 @@ impl Client {
             .connect_timeout(options.connect_timeout)
             .initial_stream_window_size(options.stream_window_bytes)
             .initial_connection_window_size(options.connection_window_bytes)
+            .max_frame_size(MAX_FRAME_BYTES)
             .tcp_nodelay(true)
             .connect()
             .await

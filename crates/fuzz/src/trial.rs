@@ -13,6 +13,7 @@ pub fn trial<T>(input: &[u8], check: impl FnOnce(&[u8]) -> T) -> T {
 
 struct Named<'a>(&'a [u8]);
 
+#[allow(clippy::print_stderr, reason = "what a failed test says")]
 impl Drop for Named<'_> {
     fn drop(&mut self) {
         if !thread::panicking() {

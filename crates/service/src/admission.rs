@@ -3,12 +3,14 @@
 //! tonic's and tower's limits count requests of one connection; this one counts clips and bytes of
 //! all connections together, which is what memory is made of.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::AdmissionLimits;
+use crate::fair_queue::CallerId;
 
 /// Counts what one model has admitted and not yet answered.
 #[derive(Debug)]
@@ -21,10 +23,12 @@ pub(crate) struct Admission {
     empty: Notify,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InUse {
     pub(crate) clips: usize,
     pub(crate) bytes: usize,
+    /// The clips of each caller that has some.
+    callers: HashMap<CallerId, usize>,
     /// Whether the model was replaced and takes nothing more.
     pub(crate) closed: bool,
 }
@@ -49,6 +53,7 @@ pub(crate) struct Overloaded {
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
+    caller: CallerId,
     bytes: usize,
 }
 
@@ -70,7 +75,11 @@ impl Admission {
 
     /// Takes room for one clip of `bytes`, or says which bound is full. A clip alone is always
     /// admitted, so that no accepted message waits for ever.
-    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Result<Permit, Refusal> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        caller: CallerId,
+        bytes: usize,
+    ) -> Result<Permit, Refusal> {
         let AdmissionLimits { max_clips, max_bytes } = self.limits;
         let full = |unit, in_use, limit| Refusal::Overloaded(Overloaded { unit, in_use, limit });
         let mut in_use = self.lock();
@@ -85,7 +94,15 @@ impl Admission {
         }
         in_use.clips += 1;
         in_use.bytes += bytes;
-        Ok(Permit { admission: Arc::clone(self), bytes })
+        *in_use.callers.entry(caller).or_default() += 1;
+        Ok(Permit { admission: Arc::clone(self), caller, bytes })
+    }
+
+    /// Clips that would be computed before one more of this caller, as callers take turns.
+    pub(crate) fn ahead_of(&self, caller: CallerId) -> usize {
+        let in_use = self.lock();
+        let turns = in_use.callers.get(&caller).map_or(1, |own| own + 1);
+        in_use.callers.values().map(|&clips| clips.min(turns)).sum()
     }
 
     pub(crate) fn arrival(self: &Arc<Self>) -> Arrival {
@@ -111,7 +128,7 @@ impl Admission {
 
     #[cfg(test)]
     pub(crate) fn in_use(&self) -> InUse {
-        *self.lock()
+        self.lock().clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InUse> {
@@ -131,6 +148,12 @@ impl Drop for Permit {
         let mut in_use = self.admission.lock();
         in_use.clips -= 1;
         in_use.bytes -= self.bytes;
+        if let Some(clips) = in_use.callers.get_mut(&self.caller) {
+            *clips -= 1;
+            if *clips == 0 {
+                in_use.callers.remove(&self.caller);
+            }
+        }
         if in_use.closed && in_use.clips == 0 {
             self.admission.empty.notify_one();
         }
@@ -147,6 +170,8 @@ impl Drop for Arrival {
 mod tests {
     use super::*;
 
+    const CALLER: CallerId = 1;
+
     fn admission() -> Arc<Admission> {
         Admission::new(AdmissionLimits { max_clips: 2, max_bytes: 100 })
     }
@@ -154,20 +179,20 @@ mod tests {
     #[test]
     fn room_comes_back_when_a_permit_is_dropped() {
         let admission = admission();
-        let first = admission.admit(10).unwrap();
-        let _second = admission.admit(10).unwrap();
-        let full = admission.admit(10).unwrap_err();
+        let first = admission.admit(CALLER, 10).unwrap();
+        let _second = admission.admit(CALLER, 10).unwrap();
+        let full = admission.admit(CALLER, 10).unwrap_err();
         let expected = Overloaded { unit: "clips", in_use: 2, limit: 2 };
         assert_eq!(full, Refusal::Overloaded(expected));
         drop(first);
-        assert!(admission.admit(10).is_ok());
+        assert!(admission.admit(CALLER, 10).is_ok());
     }
 
     #[test]
     fn bytes_are_bounded_except_for_a_clip_alone() {
         let admission = admission();
-        let large = admission.admit(500).unwrap();
-        let full = admission.admit(1).unwrap_err();
+        let large = admission.admit(CALLER, 500).unwrap();
+        let full = admission.admit(CALLER, 1).unwrap_err();
         let expected = Overloaded { unit: "bytes", in_use: 500, limit: 100 };
         assert_eq!(full, Refusal::Overloaded(expected));
         drop(large);
@@ -177,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_admission_is_empty_once_all_is_answered() {
         let admission = admission();
-        let permits = [admission.admit(10).unwrap(), admission.admit(10).unwrap()];
+        let permits = [admission.admit(CALLER, 10).unwrap(), admission.admit(CALLER, 10).unwrap()];
         let closing = tokio::spawn({
             let admission = Arc::clone(&admission);
             async move { admission.close().await }
@@ -185,10 +210,22 @@ mod tests {
         while !admission.in_use().closed {
             tokio::task::yield_now().await;
         }
-        assert_eq!(admission.admit(10).unwrap_err(), Refusal::Closed);
+        assert_eq!(admission.admit(CALLER, 10).unwrap_err(), Refusal::Closed);
         assert!(!closing.is_finished());
         drop(permits);
         closing.await.unwrap();
+    }
+
+    #[test]
+    fn a_caller_waits_for_the_turns_of_others_and_not_for_all_that_they_have() {
+        let admission = Admission::new(AdmissionLimits { max_clips: 9, max_bytes: 100 });
+        let admit = |caller| admission.admit(caller, 1).unwrap();
+        let mut held: Vec<Permit> = [1, 1, 1, 1, 2].map(admit).into();
+        assert_eq!([1, 2, 3].map(|caller| admission.ahead_of(caller)), [5, 3, 2]);
+        held.truncate(1);
+        assert_eq!([1, 2].map(|caller| admission.ahead_of(caller)), [1, 1]);
+        held.clear();
+        assert_eq!(admission.in_use(), InUse::default());
     }
 
     #[test]

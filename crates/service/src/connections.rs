@@ -35,6 +35,9 @@ use crate::credentials::Credentials;
 const STREAM_WINDOW: u32 = 8 << 20;
 /// A few such clips at once.
 const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Bytes of a frame of HTTP/2 that callers may send. Each is read whole, so a megabyte in frames of
+/// the usual 16 KiB wakes its connection 64 times; but a connection can hold one that nobody counts.
+pub(crate) const MAX_FRAME_BYTES: u32 = 128 << 10;
 /// Unset, hyper's own bound would be removed.
 const MAX_CONCURRENT_STREAMS: u32 = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -182,6 +185,7 @@ impl<S: Answers> Connection<S> {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME_BYTES)
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .keep_alive_interval(KEEPALIVE);
         let peer = self.peer;

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::ServeError;
 use crate::batcher::{BatchSender, Event, Restart};
+use crate::estimate::Pace;
 use crate::metrics::ModelMetrics;
 use crate::watchdog::Pulse;
 use crate::worker::{SafeSize, Worker};
@@ -20,6 +21,7 @@ pub(crate) struct Crew {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) warm_up_batch_sizes: Vec<usize>,
     pub(crate) fit_batch_size: bool,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) metrics: ModelMetrics,
     /// One watcher a thread, which ends with it.
     pub(crate) tasks: TaskTracker,
@@ -64,6 +66,7 @@ impl Crew {
             fit_batch_size: self.fit_batch_size,
             memory: Arc::clone(&post.memory),
             pulse: Arc::clone(&post.pulse),
+            pace: Arc::clone(&self.pace),
             metrics: self.metrics.clone(),
         };
         let (alive, ended) = oneshot::channel::<()>();

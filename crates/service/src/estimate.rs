@@ -6,6 +6,7 @@
 //! how far passes stray from it. When it refuses a whole batch nothing is left to measure; it falls
 //! then, so that a slow moment cannot shut everybody out for ever.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A new pass moves the mean and the deviation by one part in so many.
@@ -16,6 +17,8 @@ const CAUTION: u32 = 8;
 const DEVIATIONS: u32 = 2;
 /// One part of the mean in so many, for the answer's way back.
 const WAY_BACK: u32 = 8;
+/// One part of the wait in so many, because a long one is less certain.
+const UNCERTAINTY: u32 = 16;
 /// Sizes whose clips cost this many times the least, at most, are as good as the best.
 const AS_GOOD: f64 = 1.05;
 
@@ -64,6 +67,18 @@ impl ComputeEstimate {
         }
     }
 
+    /// What a clip costs in the batch where it costs least. A size that was never seen may cost no
+    /// more than the largest that was.
+    fn least_per_clip(&self, max_batch_size: usize) -> Option<Duration> {
+        let known = || {
+            let sized = self.by_size.iter().enumerate();
+            sized.filter_map(|(size, passes)| Some((size as u32, (*passes)?.mean)))
+        };
+        let (largest, took) = known().next_back()?;
+        let unseen = took / largest.max(max_batch_size as u32);
+        Some(known().map(|(size, mean)| mean / size).fold(unseen, Duration::min))
+    }
+
     /// The largest of the measured sizes whose clips cost about the least each; nothing where fewer
     /// than two were measured.
     ///
@@ -79,6 +94,43 @@ impl ComputeEstimate {
     }
 }
 
+/// How long the clips of a model take at best, as its workers say it: who would wait too long can
+/// be told so before anything of the clip is received.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    workers: u32,
+    max_batch_size: usize,
+    clip_ns: AtomicU64,
+    lone_ns: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn new(workers: usize, max_batch_size: usize) -> Self {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
+        Self { workers, max_batch_size, clip_ns: AtomicU64::new(0), lone_ns: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn is(&self, estimate: &ComputeEstimate) {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(clip) = estimate.least_per_clip(self.max_batch_size) {
+            self.clip_ns.store(ns(clip), Ordering::Relaxed);
+            self.lone_ns.store(ns(estimate.until_answered(1)), Ordering::Relaxed);
+        }
+    }
+
+    /// A clip with `ahead` others before it is answered after so long, if all goes well; zero while
+    /// nothing is known, and for a clip alone, which is measured rather than guessed.
+    pub(crate) fn until_answered(&self, ahead: usize) -> Duration {
+        if ahead == 0 {
+            return Duration::ZERO;
+        }
+        let [clip, lone] = [&self.clip_ns, &self.lone_ns]
+            .map(|ns| Duration::from_nanos(ns.load(Ordering::Relaxed)));
+        let wait = clip.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX)) / self.workers;
+        wait + wait / UNCERTAINTY + lone
+    }
+}
+
 fn moved(from: Duration, to: Duration) -> Duration {
     match to.checked_sub(from) {
         Some(up) => from + up / MEMORY,
@@ -91,6 +143,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_the_best_batches_of_all_workers() {
+        let (pace, mut estimate) = (Pace::new(2, 8), ComputeEstimate::default());
+        pace.is(&estimate);
+        assert_eq!(pace.until_answered(1000), Duration::ZERO);
+        estimate.measured(1, ms(32));
+        pace.is(&estimate);
+        // A batch of eight may take no longer than one clip.
+        assert_eq!(pace.until_answered(16), ms(32 + 2) + estimate.until_answered(1));
+        estimate.measured(8, ms(128));
+        pace.is(&estimate);
+        assert_eq!(pace.until_answered(16), ms(128 + 8) + estimate.until_answered(1));
+        assert_eq!(pace.until_answered(0), Duration::ZERO);
+    }
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)

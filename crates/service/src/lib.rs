@@ -28,6 +28,7 @@ mod crew;
 mod deadline;
 mod decode;
 mod dispatcher;
+mod door;
 mod error;
 mod estimate;
 mod fair_queue;

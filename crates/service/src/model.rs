@@ -10,6 +10,7 @@ use crate::admission::{Admission, Arrival, Permit, Refusal};
 use crate::batcher::{Batcher, Event, ModelState, Restarts};
 use crate::crew::Crew;
 use crate::dispatcher::Dispatcher;
+use crate::estimate::Pace;
 use crate::fair_queue::CallerId;
 use crate::health::Health;
 use crate::job::{Job, Scored, Ticket};
@@ -40,6 +41,7 @@ pub(crate) struct Model {
     slot: Slot,
     card: ModelCard,
     admission: Arc<Admission>,
+    pace: Arc<Pace>,
     events: mpsc::UnboundedSender<Event>,
     state: watch::Receiver<ModelState>,
     closed: CancellationToken,
@@ -136,12 +138,14 @@ impl Model {
         let (events, inbox) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(ModelState::Loading);
         let (closed, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let pace = Arc::new(Pace::new(spec.replicas.len(), config.batch.max_batch_size));
         let (crew, workers) = Crew {
             model: slot.to_string(),
             factories: spec.replicas,
             events: events.clone(),
             warm_up_batch_sizes: config.warm_up_batch_sizes.clone(),
             fit_batch_size: config.fit_batch_size,
+            pace: Arc::clone(&pace),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             posts: Vec::new(),
@@ -163,7 +167,7 @@ impl Model {
             closed: closed.clone(),
         };
         tasks.spawn(batcher.run());
-        Ok(Self { slot, card, admission, events, state, closed, tasks, metrics })
+        Ok(Self { slot, card, admission, pace, events, state, closed, tasks, metrics })
     }
 
     pub(crate) fn slot(&self) -> &Slot {
@@ -178,10 +182,17 @@ impl Model {
         &self.metrics
     }
 
+    /// Whether the clips ahead of this caller's next would make it too late. They are those that
+    /// were admitted, at their best pace, so that nobody is sent away who could be answered.
+    pub(crate) fn is_hopeless(&self, caller: CallerId, deadline: Instant) -> bool {
+        deadline < Instant::now() + self.pace.until_answered(self.admission.ahead_of(caller))
+    }
+
     /// Takes room for a clip before anything is decoded.
     pub(crate) fn admit(
         &self,
         bytes: usize,
+        caller: CallerId,
         deadline: Option<Instant>,
     ) -> Result<Admitted, NotAdmitted> {
         match *self.state.borrow() {
@@ -189,7 +200,10 @@ impl Model {
             ModelState::Lost(_) => return Err(self.refusal(Unavailable::NoWorker)),
             ModelState::Ready => {}
         }
-        let permit = self.admission.admit(bytes).map_err(|refusal| match refusal {
+        if deadline.is_some_and(|deadline| self.is_hopeless(caller, deadline)) {
+            return Err(NotAdmitted::Refused(self.refuse_hopeless()));
+        }
+        let permit = self.admission.admit(caller, bytes).map_err(|refusal| match refusal {
             Refusal::Closed => NotAdmitted::Replaced,
             Refusal::Overloaded(full) => NotAdmitted::Refused(ServiceError::Overloaded {
                 model: self.slot.to_string(),
@@ -202,6 +216,12 @@ impl Model {
         let given_up = GivenUp { events, metrics, deadline, step: Step::Decoding };
         let (arrival, in_flight) = (self.admission.arrival(), self.metrics.admitted());
         Ok(Admitted { permit, arrival, given_up, in_flight })
+    }
+
+    /// Counts and names a clip that would be too late.
+    pub(crate) fn refuse_hopeless(&self) -> ServiceError {
+        self.metrics.expired();
+        ServiceError::DeadlineExceeded { at: "before the queue: its wait would end after it" }
     }
 
     fn refusal(&self, why: Unavailable) -> NotAdmitted {

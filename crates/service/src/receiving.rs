@@ -7,6 +7,7 @@
 //! counted. Nothing is received before a method asks for it. Calls whose requests are streams by
 //! nature are exempt.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,11 +23,15 @@ use tower::{Layer, Service};
 
 use crate::ServiceError;
 use crate::byte_budget::{ByteBudget, Holding};
+use crate::connections::MAX_FRAME_BYTES;
 
 /// Prefixes of the paths whose requests are streams.
 const STREAMS: [&str; 1] = ["/grpc.reflection."];
 /// gRPC's prefix of a message: whether it is compressed, and its length in four bytes.
 const PREFIX_BYTES: usize = 5;
+/// A piece of so many bytes is kept as it came. A smaller one is copied, because it may be a sliver
+/// that keeps the whole buffer it was read into.
+const WHOLE_PIECE: usize = MAX_FRAME_BYTES as usize / 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivingLayer {
@@ -78,8 +83,11 @@ impl ReceivingLayer {
             timeout: self.timeout,
             max_message_bytes: self.max_message_bytes,
             holding: self.budget.hold_nothing(),
-            message: Vec::new(),
-            pieces: None,
+            prefix: Vec::with_capacity(PREFIX_BYTES),
+            length: 0,
+            pieces: VecDeque::new(),
+            tail: Vec::new(),
+            is_whole: false,
         }
     }
 }
@@ -91,33 +99,52 @@ struct Gathered {
     timeout: Duration,
     max_message_bytes: usize,
     holding: Holding,
-    /// What has come, with its prefix.
-    message: Vec<u8>,
-    /// What is shown after the end, last piece first.
-    pieces: Option<Vec<Bytes>>,
+    prefix: Vec<u8>,
+    /// Bytes of the message that have come.
+    length: usize,
+    /// What has come, in order; shown from the front after the end.
+    pieces: VecDeque<Bytes>,
+    /// Small pieces that came after those, copied together.
+    tail: Vec<u8>,
+    is_whole: bool,
 }
 
 impl Gathered {
-    fn add(&mut self, data: &[u8]) -> Result<(), ServiceError> {
+    fn add(&mut self, mut data: Bytes) -> Result<(), ServiceError> {
         self.holding.take(data.len())?;
-        self.message.extend_from_slice(data);
-        let claimed = self.message.first_chunk::<PREFIX_BYTES>();
+        let of_prefix = data.split_to(data.len().min(PREFIX_BYTES - self.prefix.len()));
+        self.prefix.extend_from_slice(&of_prefix);
+        self.length += data.len();
+        let claimed = self.prefix.first_chunk::<PREFIX_BYTES>();
         let claimed = claimed.map_or(0, |&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]));
-        let limit = self.max_message_bytes;
+        let (claimed, limit) = (claimed as usize, self.max_message_bytes);
         // Whoever claims more is refused at once, and whoever sends more than was claimed as well.
-        let length = self.message.len().saturating_sub(PREFIX_BYTES);
-        if length.max(claimed as usize) > limit {
+        if self.length.max(claimed) > limit {
             return Err(ServiceError::MessageTooLarge { limit });
+        }
+        if data.len() >= WHOLE_PIECE {
+            self.end_tail();
+            self.pieces.push_back(data);
+        } else {
+            self.tail.extend_from_slice(&data);
         }
         Ok(())
     }
 
-    /// The prefix and the message. tonic makes room for a message when it has seen the prefix;
-    /// shown in one piece with it, the message would be copied once more.
-    fn in_pieces(&mut self) -> Vec<Bytes> {
-        let mut message = Bytes::from(std::mem::take(&mut self.message));
-        let prefix = message.split_to(PREFIX_BYTES.min(message.len()));
-        vec![message, prefix]
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    /// Nothing more can come. tonic makes room for a message when it has seen the prefix, so that
+    /// comes by itself.
+    fn end(&mut self) {
+        self.end_tail();
+        if !self.prefix.is_empty() {
+            self.pieces.push_front(std::mem::take(&mut self.prefix).into());
+        }
+        self.is_whole = true;
     }
 }
 
@@ -130,17 +157,17 @@ impl HttpBody for Gathered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            if let Some(pieces) = &mut self.pieces {
-                return Poll::Ready(pieces.pop().map(|piece| Ok(Frame::data(piece))));
+            if self.is_whole {
+                return Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))));
             }
             match Pin::new(&mut self.body).poll_frame(context) {
                 // Requests of gRPC have no trailers.
                 Poll::Ready(Some(frame)) => {
                     if let Ok(data) = frame?.into_data() {
-                        self.add(&data)?;
+                        self.add(data)?;
                     }
                 }
-                Poll::Ready(None) => self.pieces = Some(self.in_pieces()),
+                Poll::Ready(None) => self.end(),
                 Poll::Pending if self.timer.as_mut().poll(context).is_ready() => {
                     let late = ServiceError::SlowMessage { limit: self.timeout };
                     return Poll::Ready(Some(Err(late.into())));
@@ -151,8 +178,8 @@ impl HttpBody for Gathered {
     }
 
     fn is_end_stream(&self) -> bool {
-        let nothing_came = self.message.is_empty() && self.body.is_end_stream();
-        self.pieces.as_ref().map_or(nothing_came, Vec::is_empty)
+        let nothing_came = self.prefix.is_empty() && self.body.is_end_stream();
+        if self.is_whole { self.pieces.is_empty() } else { nothing_came }
     }
 }
 
@@ -183,9 +210,15 @@ mod tests {
     }
 
     fn gathered() -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
+        gathered_up_to(8)
+    }
+
+    fn gathered_up_to(
+        max_message_bytes: usize,
+    ) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
         let (sender, sent) = mpsc::unbounded_channel();
-        let (timeout, budget) = (Duration::from_secs(60), ByteBudget::new(1000));
-        let limits = ReceivingLayer { timeout, max_message_bytes: 8, budget };
+        let (timeout, budget) = (Duration::from_secs(60), ByteBudget::new(10 * WHOLE_PIECE));
+        let limits = ReceivingLayer { timeout, max_message_bytes, budget };
         (sender, limits.gathered(Body::new(Sent(sent))))
     }
 
@@ -209,6 +242,23 @@ mod tests {
         }
         assert!(body.is_end_stream());
         assert_eq!(poll(&mut body), Poll::Ready(None));
+    }
+
+    #[tokio::test]
+    async fn large_pieces_are_kept_as_they_came_and_slivers_are_put_together() {
+        static LARGE: [u8; WHOLE_PIECE] = [7; WHOLE_PIECE];
+        let (sender, mut body) = gathered_up_to(4 * WHOLE_PIECE);
+        for part in [&b"\0\0\0\0\0a"[..], b"b", &LARGE, &LARGE[1..], b"c"] {
+            sender.send(part).unwrap();
+        }
+        drop(sender);
+        let mut pieces = Vec::new();
+        while let Poll::Ready(Some(piece)) = poll(&mut body) {
+            pieces.push(piece.unwrap());
+        }
+        let together = [&LARGE[1..], b"c"].concat();
+        assert_eq!(pieces, [&b"\0\0\0\0\0"[..], b"ab", &LARGE, &together]);
+        assert!(std::ptr::eq(pieces[2].as_ptr(), LARGE.as_ptr()));
     }
 
     #[tokio::test]

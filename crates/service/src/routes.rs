@@ -17,6 +17,7 @@ use crate::byte_budget::ByteBudget;
 use crate::connections::Answers;
 use crate::credentials::Credentials;
 use crate::deadline::DeadlineLayer;
+use crate::door::DoorLayer;
 use crate::metrics::RequestMetricsLayer;
 use crate::model::Surroundings;
 use crate::model_service::Models;
@@ -40,7 +41,8 @@ pub(crate) struct Routing {
 
 impl Routing {
     /// The whole way of a request: its deadline is noticed, its end is counted, its credential is
-    /// checked, its message is bounded in time, size and company, its method answers.
+    /// checked, it is refused where it would be too late, its message is bounded in time, size and
+    /// company, its method answers.
     pub(crate) fn service(self) -> Result<impl Answers, ServeError> {
         let config = &self.around.config;
         let max_message_bytes = config.max_message_bytes;
@@ -48,6 +50,7 @@ impl Routing {
             .layer(DeadlineLayer)
             .layer(RequestMetricsLayer { metrics: self.around.metrics.clone() })
             .layer(AuthLayer { credentials: Arc::clone(&self.credentials) })
+            .layer(DoorLayer { registry: Arc::clone(&self.registry) })
             .layer(TonicErrorsLayer { max_message_bytes })
             .layer(ReceivingLayer {
                 timeout: config.connections.receive_timeout,

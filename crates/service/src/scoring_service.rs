@@ -132,7 +132,7 @@ impl Scoring {
                 let (model, why) = (model.slot().to_string(), Unavailable::Draining);
                 return Err(ServiceError::Unavailable { model, why });
             }
-            match model.admit(target.bytes(&request.source), call.deadline) {
+            match model.admit(target.bytes(&request.source), call.caller, call.deadline) {
                 Ok(admitted) => return Ok(Placed { model, admitted, target, calibration }),
                 Err(NotAdmitted::Refused(error)) => return Err(error),
                 Err(NotAdmitted::Replaced) => {}

@@ -73,7 +73,7 @@ impl Bench {
             reply,
             deadline: deadline.map(|patience| now + patience),
             enqueued_at: now,
-            permit: self.admission.admit(1).unwrap(),
+            permit: self.admission.admit(0, 1).unwrap(),
             span: tracing::Span::none(),
             request_id: String::new(),
             caller: 0,

@@ -12,6 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::bench::{Gate, Served, bounded, clip, config, not_a_number};
 use crate::telemetry::until;
+use crate::wire::{Call, Wire};
 
 type Client = ScoringServiceClient<Channel>;
 
@@ -197,5 +198,48 @@ async fn overload_costs_no_compute_for_those_who_have_left() {
     let computed = computed.load(Ordering::SeqCst);
     assert!(late.count() > 100, "there was no overload: {good} good");
     assert!(10 * good >= 8 * computed, "{computed} clips were computed and {good} were in time");
+    served.stop().await;
+}
+
+/// A clip that must wait too long behind others is refused while its message has not come yet; a
+/// caller whose turn comes sooner is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_would_be_too_late_is_told_before_the_message_is_received() {
+    let factory = FakeFactory::new("hall").on_score(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    });
+    let batch = BatchPolicy { max_batch_size: 1, max_batch_delay: Duration::ZERO };
+    let served = Served::ready(factory, ServiceConfig { batch, ..config() }).await;
+    let crowd = served.scoring().await;
+    let mut calls = JoinSet::new();
+    for value in 0..40 {
+        let mut client = crowd.clone();
+        calls.spawn(async move { client.score_clip(clip(value)).await });
+    }
+    // A second one is computed, so the pace is known, and most are still waiting.
+    for _ in 0..2 {
+        assert!(bounded(calls.join_next()).await.unwrap().unwrap().is_ok());
+    }
+
+    let soon = |value| {
+        let mut request = Request::new(clip(value));
+        request.metadata_mut().insert("grpc-timeout", "900m".parse().unwrap());
+        request
+    };
+    let noticed = |status: &Status| {
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+        status.get_details_error_info().unwrap().metadata.remove("noticed")
+    };
+    let at_the_door = Some("before the queue: its wait would end after it");
+    let refused = bounded(crowd.clone().score_clip(soon(100))).await.unwrap_err();
+    assert_eq!(noticed(&refused).as_deref(), at_the_door);
+    assert!(bounded(served.scoring().await.score_clip(soon(101))).await.is_ok());
+
+    let mut wire = Wire::to(&served).await;
+    let (sender, status) = wire.begin(Call { timeout: "60m", ..Call::default() });
+    assert_eq!(noticed(&bounded(status).await.unwrap()).as_deref(), at_the_door);
+    drop(sender);
+    calls.shutdown().await;
     served.stop().await;
 }

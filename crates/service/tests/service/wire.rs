@@ -32,11 +32,13 @@ pub(crate) struct Call<'a> {
     pub(crate) path: &'a str,
     /// The header `grpc-encoding`; none where empty.
     pub(crate) encoding: &'a str,
+    /// The header `grpc-timeout`; none where empty.
+    pub(crate) timeout: &'a str,
 }
 
 impl Default for Call<'_> {
     fn default() -> Self {
-        Self { path: SCORE_CLIP, encoding: "" }
+        Self { path: SCORE_CLIP, encoding: "", timeout: "" }
     }
 }
 
@@ -60,8 +62,10 @@ impl Wire {
         let mut request = hyper::Request::post(format!("{}{}", self.origin, call.path))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
-        if !call.encoding.is_empty() {
-            request = request.header("grpc-encoding", call.encoding);
+        for (name, value) in [("grpc-encoding", call.encoding), ("grpc-timeout", call.timeout)] {
+            if !value.is_empty() {
+                request = request.header(name, value);
+            }
         }
         let answer = self.sender.send_request(request.body(Body(bytes)).unwrap());
         let status = async move {

@@ -30,7 +30,7 @@ pub(crate) struct ServiceArgs {
     #[arg(long, default_value_t = 256)]
     side: u32,
     /// Channels of its first level; with the side, 20 to 200 ms a clip are wanted
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 24)]
     base_width: u32,
     /// Clips of a forward pass, at most
     #[arg(long, default_value_t = 8)]
