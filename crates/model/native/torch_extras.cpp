@@ -85,6 +85,14 @@ char *pg_pack_up_convolution(const Tensor *weight, const int64_t *input_size, Te
   });
 }
 
+// How packed weights lie in memory, as bytes that are equal where the layouts are.
+char *pg_layout(const Tensor *packed, Tensor **layout) {
+  return guarded([&] {
+    static const auto op = find<Tensor(const Tensor &)>("mkldnn::_get_mkldnn_serialized_md", "");
+    *layout = new Tensor(op.call(*packed));
+  });
+}
+
 // activation: "none", "relu" or "tanh".
 char *pg_convolution(const Tensor *input, const Tensor *weight, const Tensor *bias, const char *activation,
                      Tensor **output) {

@@ -25,6 +25,7 @@ unsafe extern "C" {
         input_size: *const i64,
         packed: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn pg_layout(packed: *const C_tensor, layout: *mut *mut C_tensor) -> *mut c_char;
     fn pg_convolution(
         input: *const C_tensor,
         weight: *const C_tensor,
@@ -85,6 +86,13 @@ pub(crate) fn pack_convolution(weight: &Tensor, input_size: [i64; 4]) -> Result<
 pub(crate) fn pack_up_convolution(weight: &Tensor, input_size: [i64; 4]) -> Result<Tensor> {
     // SAFETY: as above.
     made(|out| unsafe { pg_pack_up_convolution(weight.as_ptr(), input_size.as_ptr(), out) })
+}
+
+/// How packed weights lie in memory: bytes that are equal where the layouts are.
+pub(crate) fn layout(packed: &Tensor) -> Result<Vec<u8>> {
+    // SAFETY: the tensor outlives the call.
+    let layout = made(|out| unsafe { pg_layout(packed.as_ptr(), out) })?;
+    Ok(Vec::try_from(layout)?)
 }
 
 /// A 3×3 convolution of stride 1 and padding 1 with packed weights.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use super::Setting;
+use super::packed::PackedWeights;
 use crate::Result;
 use crate::checkpoint::CheckpointError;
 use crate::layer::BATCH_NORM_EPS;
@@ -59,12 +60,17 @@ impl Folded {
 /// A convolution, ready to run.
 #[derive(Debug)]
 pub(super) struct Convolution {
-    /// Packed by oneDNN on the CPU, plain elsewhere.
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
     activation: Activation,
     up: bool,
-    packed: bool,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// By oneDNN, on the CPU.
+    Packed(PackedWeights),
+    Plain(Tensor),
 }
 
 impl Convolution {
@@ -80,16 +86,12 @@ impl Convolution {
         // Channels last in storage, as the activations are.
         let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
         let weight = weight.f_permute([0, 3, 1, 2])?;
-        let packed = device == Device::Cpu;
-        let inputs = weight.size()[usize::from(!folded.up)];
-        let size = [1, inputs, side, side];
-        let weight = match (packed, folded.up) {
-            (false, _) => weight,
-            (true, false) => native::pack_convolution(&weight, size)?,
-            (true, true) => native::pack_up_convolution(&weight, size)?,
+        let weight = if device == Device::Cpu {
+            Weight::Packed(PackedWeights::new(weight, folded.up, side)?)
+        } else {
+            Weight::Plain(weight)
         };
-        let bias = Some(placed(&folded.bias)?);
-        Ok(Self { weight, bias, activation, up: folded.up, packed })
+        Ok(Self { weight, bias: Some(placed(&folded.bias)?), activation, up: folded.up })
     }
 
     /// The same without its bias: what is added has one already.
@@ -99,26 +101,32 @@ impl Convolution {
 
     /// `[B, inputs, h, w]` channels last → `[B, outputs, h, w]`, or twice the side.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let Self { weight, activation, .. } = self;
-        let bias = self.bias.as_ref();
-        match (self.packed, self.up) {
-            (true, false) => native::convolution(input, weight, bias, *activation),
-            (true, true) => native::up_convolution(input, weight, bias, *activation),
-            (false, _) => activate(self.plain(input)?, *activation),
+        let (bias, activation) = (self.bias.as_ref(), self.activation);
+        let weight = match &self.weight {
+            Weight::Packed(weights) => weights.of_batch(input.size()[0])?,
+            Weight::Plain(weight) => return activate(self.plain(input, weight)?, activation),
+        };
+        if self.up {
+            native::up_convolution(input, &weight, bias, activation)
+        } else {
+            native::convolution(input, &weight, bias, activation)
         }
     }
 
     /// `relu(sum + convolution(input))`, in `sum`'s place where the device can.
     pub(super) fn add_to(&self, mut sum: Tensor, input: &Tensor) -> Result<Tensor> {
-        if self.packed {
-            native::convolution_into(&mut sum, input, &self.weight, self.bias.as_ref())?;
-            return Ok(sum);
+        match &self.weight {
+            Weight::Packed(weights) => {
+                let weight = weights.of_batch(input.size()[0])?;
+                native::convolution_into(&mut sum, input, &weight, self.bias.as_ref())?;
+                Ok(sum)
+            }
+            Weight::Plain(weight) => Ok(sum.f_add_(&self.plain(input, weight)?)?.f_relu_()?),
         }
-        Ok(sum.f_add_(&self.plain(input)?)?.f_relu_()?)
     }
 
-    fn plain(&self, input: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (&self.weight, self.bias.as_ref());
+    fn plain(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.as_ref();
         Ok(if self.up {
             input.f_conv_transpose2d(weight, bias, [2, 2], [1, 1], [1, 1], 1, [1, 1])?
         } else {

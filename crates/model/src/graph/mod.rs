@@ -9,6 +9,7 @@
 mod bottom;
 mod convolution;
 mod decoder;
+mod packed;
 
 use std::collections::BTreeMap;
 

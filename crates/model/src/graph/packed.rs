@@ -1,0 +1,102 @@
+//! Weights on the CPU as oneDNN likes them, for every batch size that comes.
+//!
+//! The layout that it prefers depends on the shape of the input, its batch size included, and
+//! weights that lie otherwise are laid out anew in every pass, by a reference loop that takes longer
+//! than the convolution itself.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use tch::Tensor;
+
+use crate::Result;
+use crate::native;
+
+#[derive(Debug)]
+pub(super) struct PackedWeights {
+    /// Channels last.
+    plain: Tensor,
+    up: bool,
+    side: i64,
+    layouts: RefCell<Layouts>,
+}
+
+#[derive(Debug, Default)]
+struct Layouts {
+    /// Each once, with its description.
+    weights: Vec<(Vec<u8>, Tensor)>,
+    /// The index of the one for a batch size.
+    by_batch: HashMap<i64, usize>,
+}
+
+impl PackedWeights {
+    /// Packs for lone clips of `side` × `side` pixels; others follow when they come.
+    pub(super) fn new(plain: Tensor, up: bool, side: i64) -> Result<Self> {
+        let packed = Self { plain, up, side, layouts: RefCell::default() };
+        packed.of_batch(1).map(drop)?;
+        Ok(packed)
+    }
+
+    /// The weights for a batch of this size.
+    pub(super) fn of_batch(&self, batch: i64) -> Result<Tensor> {
+        let mut layouts = self.layouts.borrow_mut();
+        let index = match layouts.by_batch.get(&batch) {
+            Some(&index) => index,
+            None => layouts.add(batch, self.pack(batch)?)?,
+        };
+        Ok(layouts.weights[index].1.shallow_clone())
+    }
+
+    fn pack(&self, batch: i64) -> Result<Tensor> {
+        let inputs = self.plain.size()[usize::from(!self.up)];
+        let size = [batch, inputs, self.side, self.side];
+        if self.up {
+            native::pack_up_convolution(&self.plain, size)
+        } else {
+            native::pack_convolution(&self.plain, size)
+        }
+    }
+}
+
+impl Layouts {
+    fn add(&mut self, batch: i64, packed: Tensor) -> Result<usize> {
+        let layout = native::layout(&packed)?;
+        let known = self.weights.iter().position(|(known, _)| *known == layout);
+        let index = known.unwrap_or(self.weights.len());
+        if known.is_none() {
+            self.weights.push((layout, packed));
+        }
+        self.by_batch.insert(batch, index);
+        Ok(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::native::Activation;
+
+    #[test]
+    fn every_batch_size_gets_its_weights_and_each_layout_is_kept_once() {
+        let options = (Kind::BFloat16, Device::Cpu);
+        let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
+        let plain = plain.to_kind(Kind::BFloat16).permute([0, 2, 3, 1]).contiguous();
+        let plain = plain.permute([0, 3, 1, 2]);
+        let weights = PackedWeights::new(plain.shallow_clone(), false, 8).unwrap();
+        for batch in [1, 2, 3, 8, 2, 1] {
+            let input = Tensor::randn([batch, 8, 8, 192], options).permute([0, 3, 1, 2]);
+            let weight = weights.of_batch(batch).unwrap();
+            let output = native::convolution(&input, &weight, None, Activation::None).unwrap();
+            let expected = input.conv2d(&plain, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            let error = (output - &expected).abs().max().double_value(&[]);
+            assert!(error <= 0.01 * expected.abs().max().double_value(&[]), "{batch}: {error}");
+        }
+        let Layouts { weights, by_batch } = weights.layouts.into_inner();
+        assert_eq!(by_batch.len(), 4);
+        let descriptions: std::collections::HashSet<_> =
+            weights.iter().map(|(layout, _)| layout).collect();
+        assert_eq!(descriptions.len(), weights.len());
+    }
+}
