@@ -10,6 +10,12 @@ use serde_json::Value;
 
 use super::machine::Machine;
 
+/// The upper one of two in the middle; nothing of nothing.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
 /// What a ratio has to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Goal {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::lab::{Lab, NetworkSize, read_json};
 use super::loads::LoadReport;
+use super::results::median;
 use super::service::reloads::Reloader;
 use crate::process::{Running, resident_bytes};
 use crate::workspace::Workspace;
@@ -126,9 +127,11 @@ impl Soaked {
     /// Median resident memory of the last quarter ÷ that of the second.
     fn growth(&self) -> f64 {
         let quarter = (self.resident.len() / 4).max(1);
-        let last = median(&self.resident[self.resident.len().saturating_sub(quarter)..]);
-        let second = median(self.resident.get(quarter..2 * quarter).unwrap_or(&self.resident));
-        last / second
+        let middle = |looks: &[u64]| {
+            median(looks.iter().map(|&bytes| bytes as f64).collect()).unwrap_or(f64::NAN)
+        };
+        let last = middle(&self.resident[self.resident.len().saturating_sub(quarter)..]);
+        last / middle(self.resident.get(quarter..2 * quarter).unwrap_or(&self.resident))
     }
 
     /// Everything that should not have happened, in words.
@@ -172,12 +175,6 @@ impl Soaked {
         })
         .to_string()
     }
-}
-
-fn median(values: &[u64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).map_or(f64::NAN, |&value| value as f64)
 }
 
 #[cfg(test)]

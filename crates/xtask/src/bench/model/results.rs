@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::triton::Round;
 use crate::bench::machine::Machine;
 use crate::bench::peers::Question;
-use crate::bench::results::write_whole;
+use crate::bench::results::{median, write_whole};
 
 /// Seconds of every repetition by what was asked.
 pub(super) type Cells = BTreeMap<Question, Vec<f64>>;
@@ -144,11 +144,6 @@ impl Serialize for Times {
 fn title(question: Question) -> String {
     let outputs = if question.full { "full" } else { "scores" };
     format!("{outputs}, batch {}", question.batch)
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 impl Results {

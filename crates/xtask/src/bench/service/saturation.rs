@@ -3,75 +3,85 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Bench;
 use crate::bench::loads::{Bare, LoadReport};
-use crate::bench::results::{Goal, Ratio};
+use crate::bench::results::{Goal, Ratio, median};
 
+/// Of E1 and E2.
+const ROUNDS: usize = 3;
 /// How long E4's server would wait for company.
 const TIMER_MS: f64 = 200.0;
 /// Clips that E4 sends, one after the other.
 const LONE_CLIPS: &str = "200";
 
-/// Both sides of E1 and E2.
-struct Rates {
-    bare: [Bare; 2],
-    served: LoadReport,
-    unbatched: LoadReport,
+/// Both sides of E1 and E2, one after the other.
+#[derive(Serialize)]
+struct Round {
+    bare: Bare,
+    served: f64,
+    mean_batch_size: Option<f64>,
+    unbatched: f64,
+    stable: bool,
 }
 
-/// E1, saturated rate ÷ best bare rate, and E2, served batching gain ÷ bare batching gain. The
-/// bare model is measured before and after the server, so that a machine that drifts shows.
+/// E1, saturated rate ÷ best bare rate, and E2, served batching gain ÷ bare batching gain. Both
+/// sides take turns, because a shared machine is not as fast in every minute.
 pub(super) fn measure(bench: &mut Bench<'_>, model: &Path) -> Result<Vec<Ratio>> {
-    eprintln!("\n== E1, E2: saturated against bare");
-    let bare =
-        || bench.lab.bare(model, &[&bench.server_arguments()[..], &["--scores-only"]].concat());
-    let before = bare()?;
-    let server = bench.lab.serve(model, &bench.server_arguments())?;
-    let served = bench.saturate_server(&server)?;
-    drop(server);
-    let unbatched = unbatched(bench, model)?;
-    let rates = Rates { bare: [before, bare()?], served: served.clone(), unbatched };
-    bench.saturated = Some(served);
-    Ok(vec![rates.throughput(), rates.batching_gain()?])
-}
-
-impl Rates {
-    fn best_bare(&self) -> f64 {
-        let [before, after] = &self.bare;
-        f64::midpoint(before.best_clips_per_second, after.best_clips_per_second)
+    let mut rounds = Vec::new();
+    for round in 0..ROUNDS {
+        eprintln!("\n== E1, E2: saturated against bare, round {} of {ROUNDS}", round + 1);
+        let more = [&bench.server_arguments()[..], &["--scores-only"]].concat();
+        let bare = bench.lab.bare(model, &more)?;
+        let server = bench.lab.serve(model, &bench.server_arguments())?;
+        let served = bench.saturate_server(&server)?;
+        drop(server);
+        rounds.push(Round {
+            bare,
+            served: served.clips_per_second,
+            mean_batch_size: served.mean_batch_size,
+            unbatched: unbatched(bench, model)?.clips_per_second,
+            stable: served.stable,
+        });
+        bench.saturated = Some(served);
     }
-
-    fn throughput(&self) -> Ratio {
+    let gains: Vec<f64> = rounds.iter().map(Round::batching_gain).collect::<Result<_>>()?;
+    let details = json!({ "rounds": rounds });
+    let middle = |ratios| median(ratios).context("there was a round");
+    Ok(vec![
         Ratio {
             key: "E1",
             what: "saturated clips/s over loopback gRPC ÷ best bare forward",
             unit: "",
             goal: Goal::AtLeast(0.95),
-            value: self.served.clips_per_second / self.best_bare(),
-            method: "closed loop with twice as many callers as clips of a full batch, against the \
-                     mean of the best bare rates before and after",
-            details: json!({ "served": self.served.clips_per_second, "bare": self.bare,
-                "stable": self.served.stable, "mean_batch_size": self.served.mean_batch_size }),
-        }
-    }
-
-    fn batching_gain(&self) -> Result<Ratio> {
-        let [before, after] = &self.bare;
-        let lone = f64::midpoint(before.lone()?.clips_per_second, after.lone()?.clips_per_second);
-        let (served, unbatched) = (self.served.clips_per_second, self.unbatched.clips_per_second);
-        Ok(Ratio {
+            value: middle(rounds.iter().map(Round::throughput).collect())?,
+            method: "closed loop with twice as many callers as clips of a full batch, after the bare \
+                     model's best batch size; the median of three rounds",
+            details: details.clone(),
+        },
+        Ratio {
             key: "E2",
             what: "served batching gain ÷ bare batching gain",
             unit: "",
             goal: Goal::AtLeast(0.95),
-            value: (served / unbatched) / (self.best_bare() / lone),
+            value: middle(gains)?,
             method: "saturated rate with and without batches, against the best bare rate and that \
-                     of single clips",
-            details: json!({ "served": served, "served_unbatched": unbatched,
-                "bare_best": self.best_bare(), "bare_unbatched": lone }),
-        })
+                     of single clips; the median of the same rounds",
+            details,
+        },
+    ])
+}
+
+impl Round {
+    fn throughput(&self) -> f64 {
+        self.served / self.bare.best_clips_per_second
+    }
+
+    fn batching_gain(&self) -> Result<f64> {
+        let bare = self.bare.best_clips_per_second / self.bare.lone()?.clips_per_second;
+        Ok(self.served / self.unbatched / bare)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Measured, Variant};
 use crate::bench::machine::Machine;
-use crate::bench::results::write_whole;
+use crate::bench::results::{median, write_whole};
 
 /// The line that the command ends with.
 #[derive(Clone, Debug, Serialize)]
@@ -62,11 +62,6 @@ fn median_of(
 ) -> Result<f64> {
     let runs = runs.get(&variant).into_iter().flatten();
     median(runs.flat_map(of).copied().collect()).context("every variant was timed")
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[derive(Clone, Debug, Serialize)]
