@@ -12,17 +12,17 @@ use crate::workspace::Workspace;
 
 /// What the server exports, one line a family: name, kind, labels. The checks of manifests and of
 /// images read the same list, the latter against a running server.
-const LIST: &str = include_str!("../../../../k8s/tests/metrics.txt");
+const LIST: &str = "k8s/tests/metrics.txt";
 
 const PREFIX: &str = "protoguard_";
 
 /// A family of the server's metrics page.
 #[derive(Debug)]
-struct Family {
+struct Family<'a> {
     /// Without the prefix that all share.
-    name: &'static str,
+    name: &'a str,
     kind: Kind,
-    labels: Vec<&'static str>,
+    labels: Vec<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +33,12 @@ enum Kind {
 }
 
 /// The families of a list.
-fn families(list: &'static str) -> Result<Vec<Family>> {
+fn families(list: &str) -> Result<Vec<Family<'_>>> {
     let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| family(line).with_context(|| format!("metrics.txt: {line}"))).collect()
+    lines.map(|line| family(line).with_context(|| format!("{LIST}: {line}"))).collect()
 }
 
-fn family(line: &'static str) -> Result<Family> {
+fn family(line: &str) -> Result<Family<'_>> {
     let mut words = line.split_whitespace();
     let name = words.next().and_then(|name| name.strip_prefix(PREFIX));
     let kind = match words.next() {
@@ -59,15 +59,17 @@ const TARGET_LABELS: [&str; 5] = ["namespace", "pod", "job", "instance", "le"];
 /// # Errors
 /// When one cannot be read.
 pub(super) fn complaints(workspace: &Workspace) -> Result<Vec<String>> {
-    let families = families(LIST)?;
+    let read = |file: &str| {
+        fs::read_to_string(workspace.root().join(file)).with_context(|| format!("reading {file}"))
+    };
+    let list = read(LIST)?;
+    let families = families(&list)?;
     let mut found = Vec::new();
-    for (file, read) in [
+    for (file, queries_of) in [
         ("k8s/monitoring/dashboard.json", dashboard as fn(&str) -> Result<Vec<String>>),
         ("k8s/monitoring/alerts.yaml", alerts),
     ] {
-        let text = fs::read_to_string(workspace.root().join(file))
-            .with_context(|| format!("reading {file}"))?;
-        let queries = read(&text).with_context(|| format!("in {file}"))?;
+        let queries = queries_of(&read(file)?).with_context(|| format!("in {file}"))?;
         found.extend(
             queries
                 .iter()
@@ -109,7 +111,7 @@ fn alerts(text: &str) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-fn of_query(families: &[Family], query: &str) -> Vec<String> {
+fn of_query(families: &[Family<'_>], query: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (start, _) in query.match_indices(PREFIX) {
         let rest = &query[start + PREFIX.len()..];
@@ -128,7 +130,7 @@ fn of_query(families: &[Family], query: &str) -> Vec<String> {
     found
 }
 
-impl Family {
+impl Family<'_> {
     /// Whether a series of this family has that name.
     fn has_series(&self, name: &str) -> bool {
         let suffix = name.strip_prefix(self.name);
@@ -153,9 +155,14 @@ fn labels(selector: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    fn list() -> String {
+        fs::read_to_string(Workspace::locate().unwrap().root().join(LIST)).unwrap()
+    }
+
     #[test]
     fn names_and_labels_that_do_not_exist_are_found() {
-        let of_query = |query: &str| of_query(&families(LIST).unwrap(), query);
+        let list = list();
+        let of_query = |query: &str| of_query(&families(&list).unwrap(), query);
         let good = r#"sum(rate(protoguard_batch_size_sum{model=~"$model", pod!="a"}[5m]))"#;
         assert_eq!(of_query(good), Vec::<String>::new());
         assert_eq!(of_query("label_values(protoguard_model_info, model)"), Vec::<String>::new());
@@ -172,13 +179,13 @@ mod tests {
 
     #[test]
     fn a_list_with_anything_but_families_is_refused() {
-        let list = "# name, kind, labels\n\nprotoguard_clips_total counter model\n";
-        let found = families(list).unwrap();
+        let one = "# name, kind, labels\n\nprotoguard_clips_total counter model\n";
+        let found = families(one).unwrap();
         let [Family { name: "clips_total", kind: Kind::Counter, labels }] = &found[..] else {
             panic!("{found:?}");
         };
         assert_eq!(*labels, ["model"]);
-        assert_eq!(families(LIST).unwrap().len(), 17);
+        assert_eq!(families(&list()).unwrap().len(), 17);
         for line in ["protoguard_clips_total", "protoguard_clips_total summary", "clips counter"] {
             assert!(families(line).is_err(), "{line}");
         }
@@ -196,7 +203,7 @@ mod tests {
         let workspace = Workspace::locate().unwrap();
         let path = workspace.root().join("k8s/monitoring/dashboard.json");
         let queries = dashboard(&fs::read_to_string(path).unwrap()).unwrap();
-        for family in families(LIST).unwrap() {
+        for family in families(&list()).unwrap() {
             let name = format!("{PREFIX}{}", family.name);
             assert!(queries.iter().any(|query| query.contains(&name)), "{name} is charted nowhere");
         }
