@@ -10,6 +10,7 @@ mod machine;
 mod model;
 mod peers;
 mod results;
+mod scaling;
 mod scrape;
 mod service;
 mod soak;
@@ -30,6 +31,8 @@ pub(crate) enum BenchCommand {
     Training(training::TrainingArgs),
     /// The forward pass beside PyTorch, ONNX Runtime and OpenVINO, into benches/results/
     Model(model::ModelArgs),
+    /// Throughput over batch, side, width and callers, into benches/results/
+    Scaling(scaling::ScalingArgs),
     /// Serve at 70 % load for a while with faults thrown in, and look for any harm
     Soak(soak::SoakArgs),
 }
@@ -43,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, command: &BenchCommand) -> Result<ExitC
         BenchCommand::Service(args) => service::run(workspace, args),
         BenchCommand::Training(args) => training::run(workspace, args),
         BenchCommand::Model(args) => model::run(workspace, args),
+        BenchCommand::Scaling(args) => scaling::run(workspace, args),
         BenchCommand::Soak(args) => soak::run(workspace, args),
     }
 }

@@ -75,7 +75,7 @@ impl Lab {
         let data = self.at("data");
         if !data.exists() {
             let mut synth = self.programs.trainer();
-            synth.arg("synth").arg("--out").arg(&data).args(["--frames", "60"]);
+            synth.arg("synth").arg("--out").arg(&data).args(["--frames", "20"]);
             synth.args(["--training-videos", "1", "--testing-videos", "1"]);
             self.children.run(&mut synth)?;
         }

@@ -1,0 +1,47 @@
+"""Draws a result file of `cargo xtask bench scaling`, beside it as PNG."""
+
+import argparse
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("results", type=pathlib.Path)
+    path = parser.parse_args().results
+    results = json.loads(path.read_text())
+    figure, axes = plt.subplots(1, len(results["series"]), figsize=(16, 4))
+    for axis, series in zip(axes, results["series"]):
+        sizes = [point["size"] for point in series["points"]]
+        for name, label, colour in (
+            ("clips_per_second", "clips a second", "#94a3b8"),
+            ("work_per_second", "work a second", "#c2410c"),
+        ):
+            values = [point[name] for point in series["points"]]
+            axis.plot(sizes, values, marker="o", color=colour, label=label)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, high / 10), high * 1.1)
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= tick <= high]
+        axis.set_yticks(ticks, [str(tick) for tick in ticks])
+        axis.set_title(series["name"])
+        axis.set_xlabel(series["axis"])
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    machine = results["machine"]
+    figure.suptitle(f"Cost as the work grows, {machine['cpu']}, {machine['cores']} cores")
+    figure.tight_layout()
+    figure.savefig(path.with_suffix(".png"), dpi=110)
+
+
+if __name__ == "__main__":
+    main()
