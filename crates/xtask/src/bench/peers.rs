@@ -47,13 +47,18 @@ pub(super) fn script(workspace: &Workspace, python: &Path, name: &str) -> Comman
 
 /// `benches/peers/serve_triton.py`, with Triton and the frameworks in reach.
 ///
+/// Triton's process for Python ignores PYTHONPATH but looks into its working directory, and outside
+/// of a site's own packages pytriton does not find the libraries that it brings.
+///
 /// # Errors
 /// When Triton cannot be installed.
 pub(super) fn triton(workspace: &Workspace, python: &Path) -> Result<Command> {
     let triton = TRITON.install(workspace)?.join("packages");
     let frameworks = python.with_file_name("").join("../packages");
     let mut command = script(workspace, Path::new(SYSTEM_PYTHON), "serve_triton.py");
-    command.env("PYTHONPATH", std::env::join_paths([triton, frameworks])?);
+    command.env("LD_LIBRARY_PATH", triton.join("nvidia_pytriton.libs"));
+    command.env("PYTHONPATH", std::env::join_paths([&triton, &frameworks])?);
+    command.current_dir(triton);
     Ok(command)
 }
 
