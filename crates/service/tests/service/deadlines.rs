@@ -213,7 +213,7 @@ async fn who_would_be_too_late_is_told_before_the_message_is_received() {
     let served = Served::ready(factory, ServiceConfig { batch, ..config() }).await;
     let crowd = served.scoring().await;
     let mut calls = JoinSet::new();
-    for value in 0..40 {
+    for value in 0..120 {
         let mut client = crowd.clone();
         calls.spawn(async move { client.score_clip(clip(value)).await });
     }
