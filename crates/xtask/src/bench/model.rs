@@ -35,16 +35,16 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4])]
     batch_sizes: Vec<u32>,
     /// Rounds over all implementations
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Timed passes of an implementation in a round, of each kind
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     repetitions: u32,
     /// Only these of the peers [default: all]
     #[arg(long, value_delimiter = ',', value_parser = PEERS)]
     peers: Vec<String>,
     /// Rounds of training steps beside PyTorch's; 0 leaves them out
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     training_rounds: u32,
     /// Rounds of serving beside Triton; 0 leaves them out
     #[arg(long, default_value_t = 2)]
