@@ -40,6 +40,23 @@ pub(super) struct Served {
     pub(super) metrics: String,
 }
 
+/// Of a drawn video, as many are learned from: a large network takes seconds a clip.
+const FRAMES: usize = 20;
+
+/// Removes all but the first frames of every video.
+fn keep_frames(videos: &Path) -> Result<()> {
+    let list = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = entries.collect::<std::io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    };
+    for video in list(videos)? {
+        list(&video)?.iter().skip(FRAMES).try_for_each(fs::remove_file)?;
+    }
+    Ok(())
+}
+
 impl Lab {
     /// Builds the programs.
     ///
@@ -75,9 +92,10 @@ impl Lab {
         let data = self.at("data");
         if !data.exists() {
             let mut synth = self.programs.trainer();
-            synth.arg("synth").arg("--out").arg(&data).args(["--frames", "20"]);
+            synth.arg("synth").arg("--out").arg(&data).args(["--frames", "60"]);
             synth.args(["--training-videos", "1", "--testing-videos", "1"]);
             self.children.run(&mut synth)?;
+            keep_frames(&data.join("training/frames"))?;
         }
         let checkpoint = self.at(&format!("{name}.safetensors"));
         let mut train = self.programs.trainer();
