@@ -1,21 +1,11 @@
 """Draws a result file of `cargo xtask bench model` as bars, beside it as PNG."""
 
-import argparse
-import json
-import pathlib
 import statistics
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from figures import draw, plt
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("results", type=pathlib.Path)
-    path = parser.parse_args().results
-    results = json.loads(path.read_text())
+def plot(results):
     times = results["times"]
     cells = list(next(iter(times.values())))
     names = sorted(times, key=lambda name: -statistics.median(times[name][cells[0]]))
@@ -40,9 +30,8 @@ def main():
         f"Forward pass, {settings['side']} pixels, width {settings['base_width']}, "
         f"{machine['cpu']}, {machine['cores']} cores"
     )
-    figure.tight_layout()
-    figure.savefig(path.with_suffix(".png"), dpi=110)
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    draw(plot)

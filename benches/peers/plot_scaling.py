@@ -1,20 +1,9 @@
 """Draws a result file of `cargo xtask bench scaling`, beside it as PNG."""
 
-import argparse
-import json
-import pathlib
-
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from figures import draw, plt
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("results", type=pathlib.Path)
-    path = parser.parse_args().results
-    results = json.loads(path.read_text())
+def plot(results):
     figure, axes = plt.subplots(1, len(results["series"]), figsize=(16, 4))
     for axis, series in zip(axes, results["series"]):
         sizes = [point["size"] for point in series["points"]]
@@ -39,9 +28,8 @@ def main():
     axes[0].legend(frameon=False)
     machine = results["machine"]
     figure.suptitle(f"Cost as the work grows, {machine['cpu']}, {machine['cores']} cores")
-    figure.tight_layout()
-    figure.savefig(path.with_suffix(".png"), dpi=110)
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    draw(plot)

@@ -32,6 +32,7 @@ mod door;
 mod error;
 mod estimate;
 mod fair_queue;
+mod gate;
 mod health;
 mod job;
 mod metrics;

@@ -12,12 +12,11 @@ use tonic_reflection::pb as reflection_pb;
 use tower::ServiceBuilder;
 
 use crate::ServeError;
-use crate::auth::AuthLayer;
 use crate::byte_budget::ByteBudget;
 use crate::connections::Answers;
 use crate::credentials::Credentials;
 use crate::deadline::DeadlineLayer;
-use crate::door::DoorLayer;
+use crate::gate::GateLayer;
 use crate::metrics::RequestMetricsLayer;
 use crate::model::Surroundings;
 use crate::model_service::Models;
@@ -49,8 +48,8 @@ impl Routing {
         Ok(ServiceBuilder::new()
             .layer(DeadlineLayer)
             .layer(RequestMetricsLayer { metrics: self.around.metrics.clone() })
-            .layer(AuthLayer { credentials: Arc::clone(&self.credentials) })
-            .layer(DoorLayer { registry: Arc::clone(&self.registry) })
+            .layer(GateLayer(Arc::clone(&self.credentials)))
+            .layer(GateLayer(Arc::clone(&self.registry)))
             .layer(TonicErrorsLayer { max_message_bytes })
             .layer(ReceivingLayer {
                 timeout: config.connections.receive_timeout,

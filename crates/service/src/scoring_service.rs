@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, debug, info_span};
 
-use crate::auth::Peer;
+use crate::auth::caller_of;
 use crate::deadline::Deadline;
 use crate::decode::DecodeTarget;
 use crate::fair_queue::CallerId;
@@ -46,7 +46,7 @@ impl ScoringService for Scoring {
         let extensions = request.extensions();
         let call = Call {
             deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
-            caller: extensions.get::<Peer>().map_or(0, |peer| peer.connection),
+            caller: caller_of(extensions),
             asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
         };
         let caller = TraceContext::of(request.metadata());

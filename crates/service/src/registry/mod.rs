@@ -8,8 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use protoguard_proto::ModelRef;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::fair_queue::CallerId;
 use crate::model::Model;
 use crate::{ServeError, ServiceError, Slot};
 
@@ -80,6 +82,11 @@ impl Registry {
             asked: asked.to_string(),
             known: self.known(),
         })
+    }
+
+    /// Whether every model's next clip of this caller would be too late.
+    pub(crate) fn is_hopeless(&self, caller: CallerId, deadline: Instant) -> bool {
+        self.read(|shelf| shelf.models.values().all(|model| model.is_hopeless(caller, deadline)))
     }
 
     /// The model in a place.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -126,14 +126,28 @@ impl Results {
     /// When the folder cannot be written to.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let stem = format!("service-{}", self.date);
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        write_whole(&folder.join(format!("{stem}.json")), &json)?;
-        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())
+        write_results(folder, &stem, self, &self.markdown()).map(drop)
     }
 }
 
+/// Writes both forms of results under the same stem, and returns the path of the JSON.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(super) fn write_results(
+    folder: &Path,
+    stem: &str,
+    results: &impl Serialize,
+    markdown: &str,
+) -> Result<PathBuf> {
+    let json = folder.join(format!("{stem}.json"));
+    write_whole(&json, &(serde_json::to_string_pretty(results)? + "\n"))?;
+    write_whole(&folder.join(format!("{stem}.md")), markdown)?;
+    Ok(json)
+}
+
 /// Writes a file that appears complete or not at all.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<()> {
+fn write_whole(path: &Path, text: &str) -> Result<()> {
     let unusable = || format!("{} cannot be written", path.display());
     let folder = path.parent().with_context(unusable)?;
     fs::create_dir_all(folder).with_context(unusable)?;

@@ -16,7 +16,7 @@ use super::lab::{Lab, NetworkSize};
 use super::loads::BareBatch;
 use super::machine::{Machine, today};
 use super::peers;
-use super::results::write_whole;
+use super::results::write_results;
 use crate::workspace::Workspace;
 
 /// What each of the others is varied from.
@@ -184,11 +184,7 @@ impl Series {
 
 impl Results {
     fn write(&self, folder: &Path) -> Result<PathBuf> {
-        let stem = format!("scaling-{}", self.date);
-        let json = folder.join(format!("{stem}.json"));
-        write_whole(&json, &(serde_json::to_string_pretty(self)? + "\n"))?;
-        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())?;
-        Ok(json)
+        write_results(folder, &format!("scaling-{}", self.date), self, &self.markdown())
     }
 
     fn markdown(&self) -> String {

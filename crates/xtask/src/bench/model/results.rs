@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::triton::Round;
 use crate::bench::machine::Machine;
 use crate::bench::peers::Question;
-use crate::bench::results::{median, write_whole};
+use crate::bench::results::{median, write_results};
 
 /// Seconds of every repetition by what was asked.
 pub(super) type Cells = BTreeMap<Question, Vec<f64>>;
@@ -197,11 +197,7 @@ impl Results {
     /// # Errors
     /// When the folder cannot be written to.
     pub(super) fn write(&self, folder: &Path) -> Result<PathBuf> {
-        let stem = format!("model-{}", self.date);
-        let json = folder.join(format!("{stem}.json"));
-        write_whole(&json, &(serde_json::to_string_pretty(self)? + "\n"))?;
-        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())?;
-        Ok(json)
+        write_results(folder, &format!("model-{}", self.date), self, &self.markdown())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Measured, Variant};
 use crate::bench::machine::Machine;
-use crate::bench::results::{median, write_whole};
+use crate::bench::results::{median, write_results};
 
 /// The line that the command ends with.
 #[derive(Clone, Debug, Serialize)]
@@ -106,9 +106,7 @@ impl Results {
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let stem = format!("training-{}", self.date);
-        let json = serde_json::to_string_pretty(self)? + "\n";
-        write_whole(&folder.join(format!("{stem}.json")), &json)?;
-        write_whole(&folder.join(format!("{stem}.md")), &self.markdown())
+        write_results(folder, &stem, self, &self.markdown()).map(drop)
     }
 }
 
