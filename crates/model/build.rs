@@ -17,6 +17,7 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(include.join("torch/csrc/api/include"))
         .include(include)
+        .file("native/bytes.cpp")
         .file("native/host_memory.cpp")
         .file("native/torch_extras.cpp")
         .compile("protoguard_torch_extras");

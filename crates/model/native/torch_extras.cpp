@@ -3,12 +3,15 @@
 // Every function returns null on success and otherwise a message to be freed with pg_free_message;
 // no C++ exception leaves this file.
 
+#include "bytes.h"
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -19,6 +22,8 @@
 namespace {
 
 using at::Tensor;
+using protoguard::largest;
+using protoguard::quantize;
 using Scalars = c10::List<std::optional<at::Scalar>>;
 
 template <typename Work>
@@ -48,6 +53,12 @@ using ConvolutionInto = Tensor &(Tensor &, const Tensor &, const Tensor &, const
                                  at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, std::string_view,
                                  std::optional<at::Scalar>, std::optional<std::string_view>, Scalars,
                                  std::optional<std::string_view>);
+using PackQuantized = Tensor(Tensor, Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>,
+                             c10::List<int64_t>, int64_t, std::optional<c10::List<int64_t>>);
+using QuantizedConvolution = Tensor(Tensor, double, int64_t, Tensor, Tensor, Tensor, std::optional<Tensor>,
+                                    c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double,
+                                    int64_t, std::optional<at::ScalarType>, std::string_view, Scalars,
+                                    std::optional<std::string_view>);
 using Reorder = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
                        at::OptionalIntArrayRef);
 using ReorderUp = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
@@ -56,6 +67,16 @@ using ReorderUp = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::I
 // All convolutions of the network are 3x3 with padding 1.
 constexpr std::array<int64_t, 2> kOne{1, 1};
 constexpr std::array<int64_t, 2> kTwo{2, 2};
+
+// The same numbers for operators that want a list of their own.
+c10::List<int64_t> ones() { return c10::List<int64_t>({1, 1}); }
+
+// Bytes of a few pixels that one thread should have to do at least.
+constexpr int64_t kGrain = 1 << 15;
+
+Tensor empty_bytes(const Tensor &like, at::IntArrayRef size) {
+  return at::empty(size, like.options().dtype(at::kByte).memory_format(at::MemoryFormat::ChannelsLast));
+}
 
 std::optional<Tensor> present(const Tensor *tensor) {
   return tensor == nullptr ? std::nullopt : std::optional<Tensor>(*tensor);
@@ -118,6 +139,104 @@ char *pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weight
     static const auto op = find<ConvolutionInto>("mkldnn::_convolution_pointwise_", "binary");
     op.call(*sum, *input, *weight, present(bias), kOne, kOne, kOne, 1, "add", std::nullopt, "relu", Scalars(),
             std::nullopt);
+  });
+}
+
+// x [B, C, h, w] channels last, f32 or bf16 and not negative, in steps of 1 / inverse_step as u8; after `left`
+// [B, L, h, w] u8 in every pixel, where there is one.
+char *pg_quantize(const Tensor *left, const Tensor *x, double inverse_step, Tensor **output) {
+  return guarded([&] {
+    const Tensor input = x->contiguous(at::MemoryFormat::ChannelsLast);
+    const bool narrow = input.scalar_type() == at::kBFloat16;
+    TORCH_CHECK(narrow || input.scalar_type() == at::kFloat, "f32 or bf16 is expected to be quantized");
+    const Tensor beside = left == nullptr ? Tensor() : left->contiguous(at::MemoryFormat::ChannelsLast);
+    const int64_t before = left == nullptr ? 0 : beside.size(1);
+    const int64_t channels = input.size(1), all = before + channels;
+    Tensor made = empty_bytes(input, {input.size(0), all, input.size(2), input.size(3)});
+    const int64_t pixels = input.numel() / channels;
+    const auto *from = static_cast<const char *>(input.const_data_ptr());
+    const auto *kept = left == nullptr ? nullptr : static_cast<const uint8_t *>(beside.const_data_ptr());
+    auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
+    const auto step = static_cast<float>(inverse_step);
+    at::parallel_for(0, pixels, std::max<int64_t>(1, kGrain / all), [&](int64_t begin, int64_t end) {
+      // Without anything beside them the pixels follow each other.
+      const int64_t together = before == 0 ? end - begin : 1;
+      for (int64_t pixel = begin; pixel < end; pixel += together) {
+        uint8_t *out = to + pixel * all;
+        if (before > 0) {
+          std::memcpy(out, kept + pixel * before, before);
+        }
+        const int64_t first = pixel * channels;
+        if (narrow) {
+          quantize(reinterpret_cast<const uint16_t *>(from) + first, together * channels, step, out + before);
+        } else {
+          quantize(reinterpret_cast<const float *>(from) + first, together * channels, step, out + before);
+        }
+      }
+    });
+    *output = new Tensor(std::move(made));
+  });
+}
+
+// Max pooling 2x2 of u8 [B, C, h, w] channels last, without the indices that libtorch's makes.
+char *pg_halve(const Tensor *x, Tensor **output) {
+  return guarded([&] {
+    const Tensor input = x->contiguous(at::MemoryFormat::ChannelsLast);
+    TORCH_CHECK(input.scalar_type() == at::kByte, "u8 is expected to be pooled");
+    const int64_t channels = input.size(1), height = input.size(2) / 2, width = input.size(3) / 2;
+    const int64_t row = input.size(3) * channels;
+    Tensor made = empty_bytes(input, {input.size(0), channels, height, width});
+    const auto *from = static_cast<const uint8_t *>(input.const_data_ptr());
+    auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
+    const int64_t rows = input.size(0) * height;
+    at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / row), [&](int64_t begin, int64_t end) {
+      for (int64_t y = begin; y < end; ++y) {
+        const uint8_t *above = from + (y / height * input.size(2) + y % height * 2) * row;
+        uint8_t *out = to + y * width * channels;
+        for (int64_t x = 0; x < width; ++x, above += 2 * channels, out += channels) {
+          const uint8_t *const four[] = {above, above + channels, above + row, above + row + channels};
+          largest(four, channels, out);
+        }
+      }
+    });
+    *output = new Tensor(std::move(made));
+  });
+}
+
+// Lays the s8 weights of a 3x3 convolution out for u8 inputs of that size.
+char *pg_pack_quantized(const Tensor *weight, const Tensor *scales, const int64_t *input_size, Tensor **packed) {
+  return guarded([&] {
+    static const auto op = find<PackQuantized>("onednn::qconv_prepack", "");
+    c10::List<int64_t> size;
+    for (int i = 0; i < 4; ++i) {
+      size.push_back(input_size[i]);
+    }
+    *packed = new Tensor(op.call(*weight, *scales, 1.0, 0, ones(), ones(), ones(), 1, size));
+  });
+}
+
+struct PgQuantizedConvolution {
+  const Tensor *input;
+  const Tensor *weight;
+  // What one step of the weights is worth, by output channel, in f32.
+  const Tensor *scales;
+  const Tensor *zero_points;
+  const Tensor *bias;
+  bool relu;
+  // What one step of a u8 output is worth; 0 for an output in f32 or bf16.
+  double output_step;
+  bool output_bf16;
+};
+
+// u8 [B, C, h, w] channels last with s8 weights, summed in 32 bits.
+char *pg_quantized_convolution(const PgQuantizedConvolution *c, Tensor **output) {
+  return guarded([&] {
+    static const auto op = find<QuantizedConvolution>("onednn::qconv2d_pointwise", "");
+    const bool bytes = c->output_step > 0;
+    const auto kind = bytes ? at::kByte : c->output_bf16 ? at::kBFloat16 : at::kFloat;
+    *output = new Tensor(op.call(*c->input, 1.0, 0, *c->weight, *c->scales, *c->zero_points, present(c->bias),
+                                 ones(), ones(), ones(), 1, bytes ? c->output_step : 1.0, 0, kind,
+                                 c->relu ? "relu" : "none", Scalars(), std::nullopt));
   });
 }
 

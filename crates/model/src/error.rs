@@ -3,6 +3,7 @@ use tch::TchError;
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
+use crate::precision::PrecisionError;
 
 /// What can go wrong in this room.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum ModelError {
     /// A checkpoint that cannot be written, read or used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A precision that cannot be had.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// A device that is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -34,6 +34,7 @@ mod native;
 mod network;
 mod plan;
 mod precision;
+mod ranges;
 mod scatter;
 mod score_batch;
 mod scorer;
@@ -59,6 +60,7 @@ pub use native::{
 };
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
 pub use precision::{Precision, PrecisionError};
+pub use ranges::ActivationRanges;
 pub use scatter::Scatter;
 pub use scorer::{ScorerOptions, TchScorer, TchScorerFactory, record_golden};
 pub use weights::{from_array, to_array};

@@ -57,6 +57,11 @@ pub(crate) struct NetworkPlan {
 pub(crate) const MEMORY_ITEMS: &str = "memory.items";
 
 impl LayerPlan {
+    /// Such as `encoder.1.conv1`.
+    pub(crate) fn path(&self) -> String {
+        format!("{}.{}", self.block, self.name)
+    }
+
     fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let Self { block, name, inputs, outputs, .. } = self;
         let weight = if self.up { [*inputs, *outputs, 3, 3] } else { [*outputs, *inputs, 3, 3] };

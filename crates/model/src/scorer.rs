@@ -101,8 +101,10 @@ fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer,
         set_threads_of_this_thread(threads);
     }
     let network = Network::from_checkpoint(checkpoint, device)?;
-    let scorer = TchScorer::new(InferenceGraph::new(&network, options.precision)?);
-    if let Some(golden) = &checkpoint.content().golden {
+    let content = checkpoint.content();
+    let (precision, ranges) = (options.precision, &content.activation_ranges);
+    let scorer = TchScorer::new(InferenceGraph::with_ranges(&network, precision, ranges)?);
+    if let Some(golden) = &content.golden {
         scorer.prove(golden)?;
     }
     Ok(scorer)
@@ -218,9 +220,10 @@ fn classify(error: &ModelError) -> ScorerError {
         return ScorerError::DeviceLost { reason };
     }
     match error {
-        ModelError::Device(_) | ModelError::Checkpoint(_) | ModelError::Config(_) => {
-            ScorerError::Load { reason }
-        }
+        ModelError::Device(_)
+        | ModelError::Checkpoint(_)
+        | ModelError::Config(_)
+        | ModelError::Precision(_) => ScorerError::Load { reason },
         _ => ScorerError::Batch { reason },
     }
 }

@@ -6,8 +6,8 @@ mod fixture;
 
 use protoguard_core::{ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerInput};
 use protoguard_model::{
-    Batch, InferenceGraph, LossConfig, MemoryConfig, ModelConfig, Network, Precision, TchScorer,
-    losses, scores,
+    ActivationRanges, Batch, InferenceGraph, LossConfig, MemoryConfig, ModelConfig, Network,
+    Precision, TchScorer, losses, scores,
 };
 use tch::{Device, Tensor};
 
@@ -56,9 +56,11 @@ struct Compared {
 fn compare(config: &ModelConfig, precision: Precision) -> Compared {
     let network = trained(config);
     let clips = fixture::clips(config.shape, 4);
+    let ranges = ActivationRanges::measure(&network, &clips).unwrap();
     let batch = Batch::from_clips(&clips, Device::Cpu).unwrap();
     let pass = network.forward_inference(&batch.input, true).unwrap();
-    let mut scorer = TchScorer::new(InferenceGraph::new(&network, precision).unwrap());
+    let mut scorer =
+        TchScorer::new(InferenceGraph::with_ranges(&network, precision, &ranges).unwrap());
     assert_eq!(scorer.graph().precision(), precision);
     let input = |clip| ScorerInput { clip, outputs: Outputs::ALL };
     let inputs: Vec<ScorerInput> = clips.into_iter().map(input).collect();
@@ -128,4 +130,25 @@ fn in_bf16_scores_stay_close() {
         assert!(psnr_db <= 0.1, "{config:?}: PSNR differs by {psnr_db} dB");
         assert!(distance <= 0.01, "{config:?}: feature distances differ by {distance}");
     }
+}
+
+#[test]
+fn in_int8_scores_stay_close() {
+    for config in architectures() {
+        let Compared { frames, psnr_db, distance, .. } = compare(&config, Precision::Int8);
+        assert!(frames <= 0.1, "{config:?}: predicted frames differ by {frames}");
+        assert!(psnr_db <= 0.2, "{config:?}: PSNR differs by {psnr_db} dB");
+        assert!(distance <= 0.02, "{config:?}: feature distances differ by {distance}");
+    }
+}
+
+#[test]
+fn int8_without_ranges_names_the_layer_and_the_remedy() {
+    let network = fixture::network(&fixture::config());
+    let error = InferenceGraph::new(&network, Precision::Int8).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "checkpoint has no activation range of encoder.1.conv1, which int8 needs; \
+         `protoguard-trainer calibrate` measures them"
+    );
 }

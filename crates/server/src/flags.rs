@@ -47,7 +47,7 @@ pub(crate) struct Flags {
     /// Folder with libtorch_cuda.so, which cuda devices need.
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub(crate) libtorch: Option<String>,
-    /// What convolutions compute in: auto, f32 or bf16.
+    /// What convolutions compute in: auto, f32, bf16 or int8.
     #[arg(long)]
     pub(crate) precision: Option<String>,
     /// Clips of a forward pass, at most.

@@ -6,15 +6,22 @@ use std::sync::Arc;
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{Calibration, CalibrationError, ClipShape, Scorer};
 use protoguard_data::{DecodedVideo, Half};
-use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
+use protoguard_model::{
+    ActivationRanges, Checkpoint, Network, Precision, ScorerOptions, TchScorerFactory,
+};
 
 use crate::cli::CalibrateArgs;
 use crate::scoring::{ScoringError, ScoringOptions, score_video};
 use crate::source::{Source, name_of};
 use crate::{output, progress};
 
+/// Clips that activations are measured on: their largest values differ by a few per cent from
+/// clip to clip.
+const RANGE_CLIPS: usize = 16;
+
 /// The `calibrate` command: adds, or replaces, the calibration of a scene, measured on normal
-/// video of its camera. Weights stay as they are; the checkpoint gets a new hash.
+/// video of its camera, and widens the activation ranges to it. Weights stay as they are; the
+/// checkpoint gets a new hash.
 ///
 /// # Errors
 /// When the checkpoint or the data cannot be read, the scene has no name, or the file cannot be
@@ -37,7 +44,10 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let gamma = checkpoint.content().calibrations.first().map_or(GAMMA, |c| c.normaliser.gamma);
     let found = calibrate(&mut scorer, &videos, shape, gamma)?;
+    let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
+    let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
+    content.activation_ranges = content.activation_ranges.joined(ranges);
     let of_scene = |calibration: &Calibration| calibration.scene.as_ref() == Some(&args.scene);
     content.calibrations.retain(|calibration| !of_scene(calibration));
     content.calibrations.extend(found.into_iter().filter(of_scene));
@@ -63,6 +73,25 @@ pub enum CalibrateError {
     /// The scores are no ground to stand on.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+}
+
+/// What int8 makes its steps of: how large activations become on clips from all over the video.
+///
+/// # Errors
+/// When a frame cannot be read or a clip cannot be scored.
+pub fn activation_ranges(
+    network: &Network,
+    held_out: &[DecodedVideo],
+) -> anyhow::Result<ActivationRanges> {
+    let shape = network.config().shape;
+    let windows = held_out
+        .iter()
+        .flat_map(|video| (0..video.clip_count(shape)).map(move |first| (video, first)));
+    let windows: Vec<_> = windows.collect();
+    let apart = windows.len().div_ceil(RANGE_CLIPS).max(1);
+    let clip = |&(video, first): &(&DecodedVideo, usize)| video.clip_at(shape, first).transpose();
+    let clips = windows.iter().step_by(apart).filter_map(clip).collect::<Result<Vec<_>, _>>()?;
+    Ok(ActivationRanges::measure(network, &clips)?)
 }
 
 /// The calibration over all held-out video, and one for each scene where scenes are known.

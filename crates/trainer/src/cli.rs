@@ -322,7 +322,7 @@ pub struct EvaluateArgs {
     /// CPU threads, 0 for all cores
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
-    /// What convolutions compute in: f32, bf16 or auto, which is what a server would take
+    /// What convolutions compute in: f32, bf16, int8 or auto, which is what a server would take
     #[arg(long, default_value_t = Precision::F32)]
     pub precision: Precision,
     /// Folder of libtorch_cuda.so, for cuda devices

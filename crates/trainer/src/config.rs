@@ -211,6 +211,9 @@ impl TrainerConfig {
         let minutes = training.save_minutes;
         let in_range = minutes.is_finite() && minutes >= 0.0;
         check(in_range, "save_minutes", &minutes, "accepted: 0 or more")?;
+        let precision = training.precision;
+        let accepted = "accepted: auto, f32 or bf16; int8 is for trained weights";
+        check(precision != Precision::Int8, "precision", &precision, accepted)?;
         let share = training.held_out;
         check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
         check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")

@@ -37,6 +37,7 @@ pub fn to_json(checkpoint: &Checkpoint) -> serde_json::Result<Value> {
         "model": serde_json::to_value(&content.model)?,
         "preprocessing": serde_json::to_value(&content.preprocessing)?,
         "training": serde_json::to_value(&content.training)?,
+        "activation_ranges": serde_json::to_value(&content.activation_ranges)?,
         "calibrations": serde_json::to_value(&content.calibrations)?,
         "golden": content.golden.as_ref().map(|golden| golden.scores()),
         "tensors": content.tensors.len(),
@@ -110,6 +111,10 @@ impl Summary<'_> {
         let golden = content.golden.as_ref().map(|golden| golden.scores().psnr.0);
         let golden = golden.map_or("none".to_owned(), |psnr| format!("{psnr:.3} dB"));
         rows.push(row("golden clip", golden));
+        let ranges = content.activation_ranges.iter().count();
+        let ranges =
+            if ranges == 0 { "none, so no int8".to_owned() } else { format!("of {ranges} layers") };
+        rows.push(row("activation ranges", ranges));
         rows
     }
 }

@@ -94,7 +94,7 @@ pub enum CheckpointError {
         "checkpoint tensor {name} is not finite at element {index}; finite values are expected"
     )]
     NotFinite {
-        /// The tensor, or `metrics.` and the name of a figure.
+        /// The tensor, or `metrics.` or `activation_ranges.` and the name of a figure.
         name: String,
         /// Position of the first such element.
         index: usize,
@@ -114,6 +114,15 @@ pub enum CheckpointError {
         found: String,
         /// As written in the file.
         expected: String,
+    },
+    /// How large a layer's activations become was never measured.
+    #[error(
+        "checkpoint has no activation range of {layer}, which int8 needs; `protoguard-trainer \
+         calibrate` measures them"
+    )]
+    MissingRange {
+        /// The layer.
+        layer: String,
     },
     /// The loaded model does not compute what was trained.
     #[error("golden clip scores {score} {found}; {expected} within {tolerance} is expected")]

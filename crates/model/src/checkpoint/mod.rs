@@ -3,8 +3,9 @@
 //! The file is safetensors: a JSON header and raw arrays, no pickle and no code. The header's
 //! `__metadata__` has one entry, `protoguard`, itself JSON:
 //! ```text
-//! { "format_version": 1, "content_hash": "<sha256>", "content": {
-//!     "model": …, "preprocessing": …, "training": …, "calibrations": …, "golden": … } }
+//! { "format_version": 2, "content_hash": "<sha256>", "content": {
+//!     "model": …, "preprocessing": …, "training": …, "calibrations": …,
+//!     "activation_ranges": …, "golden": … } }
 //! ```
 //! Tensors are the network's by their paths, `golden.clip`, and the optimiser's state under
 //! `optimizer.`. The hash covers the text of `content` and every tensor. The same content makes
@@ -35,10 +36,11 @@ pub use golden::Golden;
 pub use metadata::{GoldenScores, Preprocessing, SCALING, TrainingRecord};
 
 use crate::config::ModelConfig;
+use crate::ranges::ActivationRanges;
 use metadata::Metadata;
 
 /// The format that this program writes, and the newest it reads.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 
 /// Key of the JSON in the header's `__metadata__`.
 const METADATA_KEY: &str = "protoguard";
@@ -56,6 +58,8 @@ pub struct CheckpointContent {
     pub training: TrainingRecord,
     /// Bounds and thresholds; the first without a scene is the default.
     pub calibrations: Vec<Calibration>,
+    /// What int8 makes its steps of.
+    pub activation_ranges: ActivationRanges,
     /// A clip whose scores are known.
     pub golden: Option<Golden>,
     /// The network's parameters and buffers by path; see [`crate::Network::to_arrays`].
@@ -138,6 +142,7 @@ impl CheckpointContent {
             preprocessing: self.preprocessing.clone(),
             training: self.training.clone(),
             calibrations: self.calibrations.clone(),
+            activation_ranges: self.activation_ranges.clone(),
             golden: self.golden.as_ref().map(Golden::scores),
         };
         let value = serde_json::to_value(&metadata).map_err(metadata_error)?;

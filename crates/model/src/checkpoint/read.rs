@@ -157,12 +157,13 @@ fn assemble(
         (Some(_), None) => return Err(CheckpointError::GoldenClip { found: "without scores" }),
         (None, Some(_)) => return Err(CheckpointError::GoldenClip { found: "missing" }),
     };
-    let Metadata { model, preprocessing, training, calibrations, .. } = metadata;
+    let Metadata { model, preprocessing, training, calibrations, activation_ranges, .. } = metadata;
     let content = CheckpointContent {
         model,
         preprocessing,
         training,
         calibrations,
+        activation_ranges,
         golden,
         tensors,
         optimizer,

@@ -20,6 +20,11 @@ pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointErro
     if let Some((name, _)) = metrics.iter().find(|(_, value)| !value.is_finite()) {
         return Err(CheckpointError::NotFinite { name: format!("metrics.{name}"), index: 0 });
     }
+    let mut ranges = content.activation_ranges.iter();
+    if let Some((layer, _)) = ranges.find(|(_, range)| !range.is_finite() || *range < 0.0) {
+        let name = format!("activation_ranges.{layer}");
+        return Err(CheckpointError::NotFinite { name, index: 0 });
+    }
     let expected = NetworkPlan::new(&content.model).tensor_shapes();
     check_names(&expected, &content.tensors)?;
     content.tensors.iter().try_for_each(|(name, array)| check_array(name, array))?;

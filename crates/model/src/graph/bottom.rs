@@ -29,7 +29,7 @@ pub(super) enum Bottom {
 
 impl Bottom {
     /// With `items [N, C]` in f64, they are folded in.
-    pub(super) fn new(layer: &Folded, items: Option<&Tensor>, setting: Setting) -> Result<Self> {
+    pub(super) fn new(layer: &Folded, items: Option<&Tensor>, setting: &Setting) -> Result<Self> {
         let side = setting.query_side;
         let Some(items) = items else {
             let convolution = Convolution::new(layer, Activation::Relu, side, setting)?;
@@ -48,7 +48,8 @@ impl Bottom {
         let constant = mean.f_conv2d(kernel, bias, [1, 1], [1, 1], [1, 1], 1)?;
         let constant = constant.f_permute([0, 2, 3, 1])?.f_contiguous()?;
         let constant = constant.f_to_device(setting.device)?.f_to_kind(setting.kind)?;
-        let kernel = Folded { weight, bias: layer.bias.f_zeros_like()?, up: false };
+        let (path, bias) = (layer.path.clone(), layer.bias.f_zeros_like()?);
+        let kernel = Folded { path, weight, bias, up: false };
         let convolution = Convolution::new(&kernel, Activation::Relu, side, setting)?;
         Ok(Self::Folded { convolution: convolution.without_bias(), constant })
     }

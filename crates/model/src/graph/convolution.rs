@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::Setting;
-use super::packed::PackedWeights;
+use super::packed::{Kernel, PackedWeights};
+use super::{Numbers, Setting};
 use crate::Result;
 use crate::checkpoint::CheckpointError;
 use crate::layer::BATCH_NORM_EPS;
 use crate::native::{self, Activation};
 use crate::plan::LayerPlan;
+use crate::ranges::Watch;
 
 /// Weights and bias of a layer with its BatchNorm folded in, in f64 on the CPU.
 pub(super) struct Folded {
+    /// Path of the layer; none for a part of one.
+    pub(super) path: Option<String>,
     /// `[outputs, inputs, 3, 3]`, or `[inputs, outputs, 3, 3]` for an up-convolution.
     pub(super) weight: Tensor,
     /// `[outputs]`
@@ -36,24 +39,26 @@ impl Folded {
                 .f_to_kind(Kind::Double)?)
         };
         let (weight, bias) = (read(plan.name, "weight")?, read(plan.name, "bias")?);
-        let Some(norm) = plan.norm else { return Ok(Self { weight, bias, up: plan.up }) };
+        let (path, up) = (Some(plan.path()), plan.up);
+        let Some(norm) = plan.norm else { return Ok(Self { path, weight, bias, up }) };
         let deviation = read(norm, "running_var")?.f_add_scalar(BATCH_NORM_EPS)?.f_sqrt()?;
         let scale = read(norm, "weight")?.f_div(&deviation)?;
-        let shape = if plan.up { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
+        let shape = if up { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
         Ok(Self {
+            path,
             weight: weight.f_mul(&scale.f_reshape(shape)?)?,
             bias: bias
                 .f_sub(&read(norm, "running_mean")?)?
                 .f_mul(&scale)?
                 .f_add(&read(norm, "bias")?)?,
-            up: plan.up,
+            up,
         })
     }
 
     /// The part that acts on some of the inputs, without bias.
     pub(super) fn inputs(&self, first: i64, count: i64) -> Result<Self> {
         let weight = self.weight.f_narrow(i64::from(!self.up), first, count)?;
-        Ok(Self { weight, bias: self.bias.f_zeros_like()?, up: self.up })
+        Ok(Self { path: None, weight, bias: self.bias.f_zeros_like()?, up: self.up })
     }
 }
 
@@ -64,6 +69,8 @@ pub(super) struct Convolution {
     bias: Option<Tensor>,
     activation: Activation,
     up: bool,
+    /// Told of the output, under the layer's path.
+    watch: Option<(Watch, String)>,
 }
 
 #[derive(Debug)]
@@ -79,19 +86,25 @@ impl Convolution {
         folded: &Folded,
         activation: Activation,
         side: i64,
-        setting: Setting,
+        setting: &Setting,
     ) -> Result<Self> {
-        let Setting { device, kind, .. } = setting;
+        let (device, kind) = (setting.device, setting.kind);
         let placed = |x: &Tensor| x.f_to_device(device)?.f_to_kind(kind);
         // Channels last in storage, as the activations are.
         let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
         let weight = weight.f_permute([0, 3, 1, 2])?;
         let weight = if device == Device::Cpu {
-            Weight::Packed(PackedWeights::new(weight, folded.up, side)?)
+            let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
+            Weight::Packed(PackedWeights::new(weight, kernel, side)?)
         } else {
             Weight::Plain(weight)
         };
-        Ok(Self { weight, bias: Some(placed(&folded.bias)?), activation, up: folded.up })
+        let watch = match &setting.numbers {
+            Numbers::Watched(watch) => folded.path.clone().map(|path| (watch.clone(), path)),
+            Numbers::Plain | Numbers::Quantized(_) => None,
+        };
+        let bias = Some(placed(&folded.bias)?);
+        Ok(Self { weight, bias, activation, up: folded.up, watch })
     }
 
     /// The same without its bias: what is added has one already.
@@ -102,15 +115,18 @@ impl Convolution {
     /// `[B, inputs, h, w]` channels last → `[B, outputs, h, w]`, or twice the side.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let (bias, activation) = (self.bias.as_ref(), self.activation);
-        let weight = match &self.weight {
-            Weight::Packed(weights) => weights.of_batch(input.size()[0])?,
-            Weight::Plain(weight) => return activate(self.plain(input, weight)?, activation),
+        let output = match &self.weight {
+            Weight::Packed(weights) => {
+                let weight = weights.of_batch(input.size()[0])?;
+                if self.up {
+                    native::up_convolution(input, &weight, bias, activation)?
+                } else {
+                    native::convolution(input, &weight, bias, activation)?
+                }
+            }
+            Weight::Plain(weight) => activate(self.plain(input, weight)?, activation)?,
         };
-        if self.up {
-            native::up_convolution(input, &weight, bias, activation)
-        } else {
-            native::convolution(input, &weight, bias, activation)
-        }
+        self.seen(output)
     }
 
     /// `relu(sum + convolution(input))`, in `sum`'s place where the device can.
@@ -119,10 +135,19 @@ impl Convolution {
             Weight::Packed(weights) => {
                 let weight = weights.of_batch(input.size()[0])?;
                 native::convolution_into(&mut sum, input, &weight, self.bias.as_ref())?;
-                Ok(sum)
             }
-            Weight::Plain(weight) => Ok(sum.f_add_(&self.plain(input, weight)?)?.f_relu_()?),
+            Weight::Plain(weight) => {
+                sum = sum.f_add_(&self.plain(input, weight)?)?.f_relu_()?;
+            }
         }
+        self.seen(sum)
+    }
+
+    fn seen(&self, output: Tensor) -> Result<Tensor> {
+        if let Some((watch, path)) = &self.watch {
+            watch.see(path, &output)?;
+        }
+        Ok(output)
     }
 
     fn plain(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {

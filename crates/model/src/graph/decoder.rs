@@ -2,19 +2,19 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use super::Setting;
 use super::bottom::Bottom;
 use super::convolution::{Convolution, Folded};
+use super::quantized::{Edges, Layer, QuantizedConvolution};
+use super::{Numbers, Setting};
 use crate::Result;
 use crate::native::Activation;
-use crate::plan::{DecoderPlan, StagePlan};
+use crate::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
 
-/// Either decoder, without a concatenation: a convolution over cat(skip, up) is the sum of one
-/// over the skip and one over the up-convolution's output.
+/// Either decoder.
 #[derive(Debug)]
 pub(super) struct GraphDecoder {
     bottom: Bottom,
-    second: Convolution,
+    second: Layer,
     stages: Vec<Stage>,
     last: Convolution,
 }
@@ -22,10 +22,20 @@ pub(super) struct GraphDecoder {
 #[derive(Debug)]
 struct Stage {
     up: Convolution,
-    /// The first convolution's part that acts on the skip; absent in the motion decoder.
-    skip: Option<Convolution>,
-    first: Convolution,
-    second: Convolution,
+    first: First,
+    second: Layer,
+}
+
+/// The convolution after an up-convolution.
+#[derive(Debug)]
+enum First {
+    /// In the motion decoder: over the up-convolution's output alone.
+    Alone(Layer),
+    /// A convolution over cat(skip, up) as the sum of one over either: nothing is concatenated.
+    Sum { skip: Convolution, up: Convolution },
+    /// u8 is concatenated where it is made of the up-convolution's output, in the same pass over
+    /// memory.
+    Beside(QuantizedConvolution),
 }
 
 /// What a decoder is built from.
@@ -34,21 +44,27 @@ pub(super) struct DecoderParts<'a> {
     pub(super) tensors: &'a BTreeMap<String, Tensor>,
     /// The memory's items `[N, C]` in f64, where they are to be folded into the first kernel.
     pub(super) items: Option<&'a Tensor>,
+    /// Whose levels are the skips, where the decoder takes them.
+    pub(super) encoder: &'a [PairPlan; 4],
     pub(super) last: Activation,
 }
 
 impl GraphDecoder {
-    pub(super) fn new(parts: &DecoderParts<'_>, setting: Setting) -> Result<Self> {
-        let DecoderParts { plan, tensors, items, last } = *parts;
+    pub(super) fn new(parts: &DecoderParts<'_>, setting: &Setting) -> Result<Self> {
+        let DecoderParts { plan, tensors, items, encoder, last } = *parts;
         let side = setting.query_side;
         let folded = |layer| Folded::new(layer, tensors);
         let [first, second] = &plan.bottom;
-        let stage = |(plan, side): (&StagePlan, i64)| Stage::new(plan, tensors, side, setting);
-        let sides = [side, 2 * side, 4 * side];
-        let stages = plan.stages.iter().zip(sides).map(stage).collect::<Result<_>>()?;
+        let stage = |(level, plan): (usize, &StagePlan)| {
+            let skip = &encoder[2 - level][1];
+            Stage::new(plan, tensors, skip, side << level, setting)
+        };
+        let stages = plan.stages.iter().enumerate().map(stage).collect::<Result<_>>()?;
+        let edges = Edges { inputs: &[first], narrow: false };
+        let second = Layer::new(&folded(second)?, Activation::Relu, side, setting, &edges)?;
         Ok(Self {
             bottom: Bottom::new(&folded(first)?, items, setting)?,
-            second: Convolution::new(&folded(second)?, Activation::Relu, side, setting)?,
+            second,
             stages,
             last: Convolution::new(&folded(&plan.last)?, last, 8 * side, setting)?,
         })
@@ -68,35 +84,67 @@ impl Stage {
     fn new(
         plan: &StagePlan,
         tensors: &BTreeMap<String, Tensor>,
+        skip: &LayerPlan,
         side: i64,
-        setting: Setting,
+        setting: &Setting,
     ) -> Result<Self> {
-        let relu =
-            |folded: &Folded, side| Convolution::new(folded, Activation::Relu, side, setting);
         let [first, second] = &plan.pair;
-        let (width, wide) = (first.outputs as i64, first.inputs as i64);
-        let whole = Folded::new(first, tensors)?;
-        let second = relu(&Folded::new(second, tensors)?, 2 * side)?;
-        let up = relu(&Folded::new(&plan.up, tensors)?, side)?;
-        if wide == width {
-            return Ok(Self { up, skip: None, first: relu(&whole, 2 * side)?, second });
-        }
-        // The skip comes first in the concatenation, and carries the bias.
-        let mut of_skip = whole.inputs(0, wide - width)?;
-        of_skip.bias = whole.bias.shallow_clone();
-        let skip = Convolution::new(&of_skip, Activation::None, 2 * side, setting)?;
-        let first = relu(&whole.inputs(wide - width, width)?, 2 * side)?.without_bias();
-        Ok(Self { up, skip: Some(skip), first, second })
+        let edges = Edges { inputs: &[first], narrow: false };
+        let folded = Folded::new(second, tensors)?;
+        let second = Layer::new(&folded, Activation::Relu, 2 * side, setting, &edges)?;
+        let up = Folded::new(&plan.up, tensors)?;
+        Ok(Self {
+            up: Convolution::new(&up, Activation::Relu, side, setting)?,
+            first: First::new(first, tensors, [skip, &plan.up], 2 * side, setting)?,
+            second,
+        })
     }
 
     fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         let up = self.up.forward(x)?;
-        let first = match (&self.skip, skip) {
-            (Some(convolution), Some(skip)) => {
-                self.first.add_to(convolution.forward(skip)?, &up)?
-            }
-            _ => self.first.forward(&up)?,
-        };
-        self.second.forward(&first)
+        self.second.forward(&self.first.forward(&up, skip)?)
+    }
+}
+
+impl First {
+    fn new(
+        plan: &LayerPlan,
+        tensors: &BTreeMap<String, Tensor>,
+        [skip, up]: [&LayerPlan; 2],
+        side: i64,
+        setting: &Setting,
+    ) -> Result<Self> {
+        let whole = Folded::new(plan, tensors)?;
+        let relu = Activation::Relu;
+        if plan.inputs == up.outputs {
+            let edges = Edges { inputs: &[up], narrow: true };
+            return Layer::new(&whole, relu, side, setting, &edges).map(Self::Alone);
+        }
+        if let Numbers::Quantized(ranges) = &setting.numbers {
+            let edges = Edges { inputs: &[skip, up], narrow: true };
+            let numbers = (setting.kind, ranges);
+            let first = QuantizedConvolution::new(&whole, true, side, numbers, &edges)?;
+            return Ok(Self::Beside(first));
+        }
+        // The skip comes first in the concatenation, and carries the bias.
+        let (before, after) = (skip.outputs as i64, up.outputs as i64);
+        let mut of_skip = whole.inputs(0, before)?;
+        of_skip.bias = whole.bias.shallow_clone();
+        let mut of_up = whole.inputs(before, after)?;
+        // What it is added to makes the layer whole.
+        of_up.path.clone_from(&whole.path);
+        Ok(Self::Sum {
+            skip: Convolution::new(&of_skip, Activation::None, side, setting)?,
+            up: Convolution::new(&of_up, relu, side, setting)?.without_bias(),
+        })
+    }
+
+    fn forward(&self, up: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+        let skip = || skip.expect("a decoder that was built with skips is given them");
+        match self {
+            Self::Alone(layer) => layer.forward(up),
+            Self::Sum { skip: of_skip, up: of_up } => of_up.add_to(of_skip.forward(skip())?, up),
+            Self::Beside(convolution) => convolution.forward_beside(skip(), up),
+        }
     }
 }

@@ -5,11 +5,15 @@
 //! throughout, concatenations are sums, and the memory's items are folded into the decoders' first
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
+//!
+//! In int8, activations between two convolutions of a level are u8, and so are the skips. What
+//! reads the memory or comes from it, doubles the side, or makes the picture stays wide.
 
 mod bottom;
 mod convolution;
 mod decoder;
 mod packed;
+mod quantized;
 
 use std::collections::BTreeMap;
 
@@ -19,12 +23,14 @@ use crate::Result;
 use crate::config::ModelConfig;
 use crate::encoder::Encoding;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
-use crate::native::Activation;
+use crate::native::{self, Activation};
 use crate::network::Network;
 use crate::plan::{NetworkPlan, PairPlan};
-use crate::precision::Precision;
-use convolution::{Convolution, Folded};
+use crate::precision::{Precision, PrecisionError};
+use crate::ranges::{ActivationRanges, Watch};
+use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
+use quantized::{Edges, Layer};
 
 /// A trained network, ready to score on one device, for one thread.
 #[derive(Debug)]
@@ -41,16 +47,29 @@ pub struct InferenceGraph {
 }
 
 /// Where and in which numbers convolutions compute.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Setting {
     device: Device,
+    /// Of all that is not quantized.
     kind: Kind,
     /// Height and width of the bottleneck.
     query_side: i64,
+    numbers: Numbers,
+}
+
+/// What activations are between convolutions.
+#[derive(Clone, Debug)]
+enum Numbers {
+    /// What convolutions compute in.
+    Plain,
+    /// The same, with their ranges noted.
+    Watched(Watch),
+    /// u8 where the next layer takes it, in steps of these ranges.
+    Quantized(ActivationRanges),
 }
 
 #[derive(Debug)]
-struct Level([Convolution; 2]);
+struct Level([Layer; 2]);
 
 /// What the decoders start from, and what was read from the memory on the way.
 #[derive(Debug)]
@@ -65,28 +84,52 @@ impl InferenceGraph {
     /// The graph of a network's present variables, on the network's device.
     ///
     /// # Errors
-    /// When the device has no room.
+    /// When the device has no room, or for int8, which needs [`InferenceGraph::with_ranges`].
     pub fn new(network: &Network, precision: Precision) -> Result<Self> {
-        tch::no_grad(|| Self::build(network, precision))
+        Self::with_ranges(network, precision, &ActivationRanges::default())
     }
 
-    fn build(network: &Network, precision: Precision) -> Result<Self> {
+    /// The same in any precision.
+    ///
+    /// # Errors
+    /// When the device has no room, or int8 is asked of a GPU or without the range of a layer.
+    pub fn with_ranges(
+        network: &Network,
+        precision: Precision,
+        ranges: &ActivationRanges,
+    ) -> Result<Self> {
+        let numbers = match precision.on(network.device()) {
+            Precision::Int8 if network.device() != Device::Cpu => {
+                return Err(PrecisionError::NotOnGpu.into());
+            }
+            Precision::Int8 => Numbers::Quantized(ranges.clone()),
+            _ => Numbers::Plain,
+        };
+        tch::no_grad(|| Self::build(network, precision, numbers))
+    }
+
+    /// The graph in f32, which tells `watch` of every layer's output.
+    pub(crate) fn watched(network: &Network, watch: Watch) -> Result<Self> {
+        tch::no_grad(|| Self::build(network, Precision::F32, Numbers::Watched(watch)))
+    }
+
+    fn build(network: &Network, precision: Precision, numbers: Numbers) -> Result<Self> {
         let config = network.config().clone();
         let (plan, tensors) = (NetworkPlan::new(&config), network.tensors());
         let device = network.device();
         let query_side = config.query_side() as i64;
-        let setting = Setting { device, kind: precision.kind(device), query_side };
+        let setting = Setting { device, kind: precision.kind(device), query_side, numbers };
         let memory = network.memory().map(Memory::frozen).transpose()?;
         // Folding pays where there are fewer items than channels.
         let folded = memory.as_ref().filter(|memory| memory.config().items < config.channels());
         let items = folded.map(items_in_f64).transpose()?;
-        let decoder = |plan, last| {
-            let parts = DecoderParts { plan, tensors: &tensors, items: items.as_ref(), last };
-            GraphDecoder::new(&parts, setting)
+        let decoder = |of, last| {
+            let (tensors, items, encoder) = (&tensors, items.as_ref(), &plan.encoder);
+            GraphDecoder::new(&DecoderParts { plan: of, tensors, items, encoder, last }, &setting)
         };
         let motion = plan.motion.as_ref().map(|plan| decoder(plan, Activation::None));
         Ok(Self {
-            encoder: encoder(&plan.encoder, &tensors, setting)?,
+            encoder: encoder(&plan.encoder, &tensors, &setting)?,
             prediction: decoder(&plan.prediction, Activation::Tanh)?,
             motion: motion.transpose()?,
             folds_memory: items.is_some(),
@@ -175,18 +218,24 @@ fn items_in_f64(memory: &Memory) -> Result<Tensor> {
 fn encoder(
     plan: &[PairPlan; 4],
     tensors: &BTreeMap<String, Tensor>,
-    setting: Setting,
+    setting: &Setting,
 ) -> Result<[Level; 4]> {
-    let level = |depth: usize, last| -> Result<Level> {
+    let level = |depth: usize| -> Result<Level> {
         let side = (8 * setting.query_side) >> depth;
-        let [first, second] = &plan[depth];
-        let convolution = |plan, activation| {
-            Convolution::new(&Folded::new(plan, tensors)?, activation, side, setting)
+        let layer = |plan, activation, edges: &Edges<'_>| {
+            Layer::new(&Folded::new(plan, tensors)?, activation, side, setting, edges)
         };
-        Ok(Level([convolution(first, Activation::Relu)?, convolution(second, last)?]))
+        let [first, second] = &plan[depth];
+        // The first level sees the frames, the deepest makes what the memory is asked.
+        let above = depth.checked_sub(1).map(|above| &plan[above][1]);
+        let (relu, deepest) = (Activation::Relu, depth == 3);
+        let last = if deepest { Activation::None } else { relu };
+        Ok(Level([
+            layer(first, relu, &Edges { inputs: above.as_slice(), narrow: true })?,
+            layer(second, last, &Edges { inputs: &[first], narrow: !deepest })?,
+        ]))
     };
-    let relu = Activation::Relu;
-    Ok([level(0, relu)?, level(1, relu)?, level(2, relu)?, level(3, Activation::None)?])
+    Ok([level(0)?, level(1)?, level(2)?, level(3)?])
 }
 
 impl Level {
@@ -197,5 +246,8 @@ impl Level {
 }
 
 fn halve(x: &Tensor) -> Result<Tensor> {
+    if x.kind() == Kind::Uint8 {
+        return native::halve(x);
+    }
     Ok(x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?)
 }

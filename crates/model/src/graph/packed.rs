@@ -12,11 +12,22 @@ use tch::Tensor;
 use crate::Result;
 use crate::native;
 
+/// What the weights are for.
+#[derive(Debug)]
+pub(super) enum Kernel {
+    /// A convolution.
+    Straight,
+    /// One that doubles the side.
+    Up,
+    /// A convolution of u8, with what a step of the s8 weights is worth by output channel.
+    Quantized(Tensor),
+}
+
 #[derive(Debug)]
 pub(super) struct PackedWeights {
     /// Channels last.
     plain: Tensor,
-    up: bool,
+    kernel: Kernel,
     side: i64,
     layouts: RefCell<Layouts>,
 }
@@ -31,8 +42,8 @@ struct Layouts {
 
 impl PackedWeights {
     /// Packs for lone clips of `side` × `side` pixels; others follow when they come.
-    pub(super) fn new(plain: Tensor, up: bool, side: i64) -> Result<Self> {
-        let packed = Self { plain, up, side, layouts: RefCell::default() };
+    pub(super) fn new(plain: Tensor, kernel: Kernel, side: i64) -> Result<Self> {
+        let packed = Self { plain, kernel, side, layouts: RefCell::default() };
         packed.of_batch(1).map(drop)?;
         Ok(packed)
     }
@@ -48,12 +59,13 @@ impl PackedWeights {
     }
 
     fn pack(&self, batch: i64) -> Result<Tensor> {
-        let inputs = self.plain.size()[usize::from(!self.up)];
-        let size = [batch, inputs, self.side, self.side];
-        if self.up {
-            native::pack_up_convolution(&self.plain, size)
-        } else {
-            native::pack_convolution(&self.plain, size)
+        let (outputs, inputs) = (self.plain.size()[0], self.plain.size()[1]);
+        let size = |inputs| [batch, inputs, self.side, self.side];
+        match &self.kernel {
+            Kernel::Straight => native::pack_convolution(&self.plain, size(inputs)),
+            // An up-convolution's inputs come first.
+            Kernel::Up => native::pack_up_convolution(&self.plain, size(outputs)),
+            Kernel::Quantized(scales) => native::pack_quantized(&self.plain, scales, size(inputs)),
         }
     }
 }
@@ -84,7 +96,7 @@ mod tests {
         let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
         let plain = plain.to_kind(Kind::BFloat16).permute([0, 2, 3, 1]).contiguous();
         let plain = plain.permute([0, 3, 1, 2]);
-        let weights = PackedWeights::new(plain.shallow_clone(), false, 8).unwrap();
+        let weights = PackedWeights::new(plain.shallow_clone(), Kernel::Straight, 8).unwrap();
         for batch in [1, 2, 3, 8, 2, 1] {
             let input = Tensor::randn([batch, 8, 8, 192], options).permute([0, 3, 1, 2]);
             let weight = weights.of_batch(batch).unwrap();

@@ -13,7 +13,7 @@ use protoguard_model::{
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;
 use super::step::{EpochRecord, Learner};
-use crate::calibrate::calibrate;
+use crate::calibrate::{activation_ranges, calibrate};
 use crate::config::TrainerConfig;
 
 /// What is known of a run at its end.
@@ -52,6 +52,7 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
         preprocessing: Preprocessing::new(RESIZER),
         training: finished.record()?,
         calibrations,
+        activation_ranges: activation_ranges(&network, &finished.data.held_out)?,
         golden: Some(golden),
         tensors,
         optimizer: optimizer_state(&adam)?,

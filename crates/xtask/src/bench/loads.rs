@@ -19,6 +19,17 @@ pub(super) struct LoadReport {
     pub(super) good: u64,
     pub(super) codes: BTreeMap<String, u64>,
     pub(super) failures: BTreeMap<String, String>,
+    #[serde(default, skip_serializing)]
+    pub(super) windows: Vec<LoadWindow>,
+}
+
+/// A stretch of the load; the first begins when it does, each other where the last ends.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct LoadWindow {
+    pub(super) seconds: f64,
+    pub(super) failed: u64,
+    /// Of the scored clips.
+    pub(super) mean_ms: Option<f64>,
 }
 
 /// A distribution in milliseconds.

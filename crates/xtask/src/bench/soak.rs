@@ -4,14 +4,17 @@
 //! beside it: every request has exactly one answer, and that is its scores.
 
 mod faults;
+mod incidents;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use faults::{Fault, Faults};
+use incidents::{Lasted, incidents, stalls};
 use serde_json::json;
 
 use super::lab::{Lab, NetworkSize, read_json};
@@ -34,8 +37,8 @@ pub(crate) struct SoakArgs {
     /// Side of the model in pixels
     #[arg(long, default_value_t = 64)]
     side: u32,
-    /// Channels of its first level
-    #[arg(long, default_value_t = 16)]
+    /// Channels of its first level; with the side, 20 to 200 ms a clip are wanted
+    #[arg(long, default_value_t = 24)]
     base_width: u32,
     /// Share of the saturated rate
     #[arg(long, default_value_t = 0.7)]
@@ -75,28 +78,35 @@ pub(crate) fn run(workspace: &Workspace, args: &SoakArgs) -> Result<ExitCode> {
 /// What was seen.
 struct Soaked {
     report: LoadReport,
-    faults: BTreeMap<&'static str, u32>,
+    /// Faults, then stalls of the machine.
+    lasted: Vec<Lasted>,
     complaints: Vec<String>,
     /// Bytes, in the order they were looked at.
     resident: Vec<u64>,
 }
 
 fn soak(args: &SoakArgs, mut faults: Faults<'_>, rate: f64) -> Result<Soaked> {
-    let windows = (args.minutes * 60.0 / 5.0).ceil().max(1.0).to_string();
+    let windows = (args.minutes * 60.0).ceil().max(1.0).to_string();
     let rate = rate.to_string();
     let out = faults.lab.at("soak.json");
-    let load = ["--rate", &rate, "--warm-up-ms", "0", "--window-ms", "5000"];
+    let load = ["--rate", &rate, "--warm-up-ms", "0", "--window-ms", "1000"];
     // As many must agree as there are: the load runs to the end.
     let load = [&load[..], &["--max-windows", &windows, "--stable-windows", &windows]].concat();
     let running = faults.lab.begin_load(faults.served, &out, &load)?;
     let mut soaked = Soaked {
         report: LoadReport::default(),
-        faults: BTreeMap::new(),
+        lasted: Vec::new(),
         complaints: Vec::new(),
         resident: Vec::new(),
     };
     let (until, mut running) = (Duration::from_secs_f64(args.minutes * 60.0), running);
-    soaked.inject(args, &mut faults, until)?;
+    let (started, ended) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let stalls = scope.spawn(|| stalls(started, &ended));
+        soaked.inject(args, &mut faults, started, until);
+        ended.store(true, Ordering::Relaxed);
+        soaked.lasted.extend(stalls.join().expect("it only sleeps"));
+    });
     ensure!(wait(&mut running)?, "the load failed");
     soaked.report = read_json(&out)?;
     Ok(soaked)
@@ -108,20 +118,35 @@ fn wait(load: &mut Running) -> Result<bool> {
 
 impl Soaked {
     /// A fault every second or so.
-    fn inject(&mut self, args: &SoakArgs, faults: &mut Faults<'_>, until: Duration) -> Result<()> {
+    fn inject(
+        &mut self,
+        args: &SoakArgs,
+        faults: &mut Faults<'_>,
+        started: Instant,
+        until: Duration,
+    ) {
         let mut random = fastrand::Rng::with_seed(args.seed);
-        let started = Instant::now();
         while started.elapsed() < until {
             let fault = Fault::ALL[random.usize(..Fault::ALL.len())];
+            let from_s = started.elapsed().as_secs_f64();
             if let Err(error) = faults.inject(fault) {
                 eprintln!("{}: {error:#}", fault.name());
                 self.complaints.push(format!("{}: {error:#}", fault.name()));
             }
-            *self.faults.entry(fault.name()).or_default() += 1;
+            let to_s = started.elapsed().as_secs_f64();
+            self.lasted.push(Lasted { what: fault.name(), from_s, to_s });
             self.resident.push(resident_bytes(faults.served.server.pid()));
             std::thread::sleep(Duration::from_millis(random.u64(100..1500)));
         }
-        Ok(())
+    }
+
+    /// How often each kind of fault was injected, and how often the machine stalled.
+    fn counts(&self) -> BTreeMap<&'static str, u32> {
+        let mut counts = BTreeMap::new();
+        for lasted in &self.lasted {
+            *counts.entry(lasted.what).or_default() += 1;
+        }
+        counts
     }
 
     /// Median resident memory of the last quarter ÷ that of the second.
@@ -169,7 +194,8 @@ impl Soaked {
             "codes": self.report.codes,
             "p50_ms": latency.map(|latency| latency.p50),
             "p99_ms": latency.map(|latency| latency.p99),
-            "faults": self.faults,
+            "faults": self.counts(),
+            "incidents": incidents(&self.report.windows, &self.lasted),
             "resident_growth": self.growth(),
             "harm": harm,
         })
@@ -186,7 +212,7 @@ mod tests {
             codes.iter().map(|&(code, count)| (code.to_owned(), count)).collect();
         let sent = codes.values().sum();
         let report = LoadReport { codes, sent, answered: sent, ..LoadReport::default() };
-        Soaked { report, faults: [].into(), complaints: Vec::new(), resident }
+        Soaked { report, lasted: Vec::new(), complaints: Vec::new(), resident }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn every_wrong_value_names_key_value_and_what_is_accepted() {
     assert_eq!(twice, "models.name is `hall`; it is taken; names must differ");
     assert_eq!(
         message(|raw| raw.precision = "int4".to_owned()),
-        "precision is `int4`; auto, f32 or bf16 is expected"
+        "precision is `int4`; auto, f32, bf16 or int8 is expected"
     );
     let cuda = message(|raw| raw.devices = vec!["cuda:0".to_owned()]);
     assert!(cuda.starts_with("libtorch is ``"), "{cuda}");

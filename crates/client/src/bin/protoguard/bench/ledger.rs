@@ -77,6 +77,13 @@ impl Ledger {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Copies of the answers after the first `count`, and how many there are with those: whoever
+    /// looks at them long must not keep new ones waiting.
+    pub(crate) fn answers_after(&self, count: usize) -> (Vec<Answer>, usize) {
+        let answers = self.answers();
+        (answers[count..].to_vec(), answers.len())
+    }
+
     /// Waits until there are so many answers.
     pub(crate) async fn answered(&self, count: u64) {
         loop {

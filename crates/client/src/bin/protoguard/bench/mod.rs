@@ -120,10 +120,16 @@ async fn watch_windows(load: &Load, arguments: &BenchArguments) -> Watched {
     let (mut windows, mut spans) = (Vec::new(), Vec::new());
     let mut start = Instant::now();
     let mut agreed = false;
+    // How many answers there were when the last window began, and the one before it: a window is
+    // measured from the last answer before it, and an answer is written down a little after it
+    // came.
+    let (mut before_last, mut before) = (0, 0);
     while !agreed && windows.len() < usize::from(arguments.max_windows) {
         tokio::time::sleep_until((start + length).into()).await;
         let span = Span { start, end: Instant::now() };
-        let window = Window::measure(&load.ledger().answers(), span);
+        let (answers, count) = load.ledger().answers_after(before_last);
+        (before_last, before) = (before, count);
+        let window = Window::measure(&answers, span);
         say(windows.len() + 1, &window);
         windows.push(window);
         spans.push(span);

@@ -1,0 +1,46 @@
+#include "bytes.h"
+
+#include <algorithm>
+#include <cstring>
+
+// The compiler writes each loop twice, and the loader picks by the processor. Wider registers would
+// wait for memory.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PG_WIDEST __attribute__((target_clones("avx2", "default")))
+#else
+#define PG_WIDEST
+#endif
+
+namespace protoguard {
+
+namespace {
+
+inline uint8_t steps(float value, float inverse_step) {
+  return static_cast<uint8_t>(static_cast<int32_t>(std::min(value * inverse_step + 0.5f, 255.0f)));
+}
+
+} // namespace
+
+PG_WIDEST void quantize(const float *values, size_t count, float inverse_step, uint8_t *out) {
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = steps(values[i], inverse_step);
+  }
+}
+
+PG_WIDEST void quantize(const uint16_t *values, size_t count, float inverse_step, uint8_t *out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(values[i]) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    out[i] = steps(value, inverse_step);
+  }
+}
+
+PG_WIDEST void largest(const uint8_t *const pixels[4], size_t channels, uint8_t *out) {
+  const uint8_t *a = pixels[0], *b = pixels[1], *c = pixels[2], *d = pixels[3];
+  for (size_t i = 0; i < channels; ++i) {
+    out[i] = std::max(std::max(a[i], b[i]), std::max(c[i], d[i]));
+  }
+}
+
+} // namespace protoguard

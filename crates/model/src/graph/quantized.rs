@@ -1,0 +1,143 @@
+//! Convolutions in 8-bit integers, beside those that are not.
+//!
+//! An activation after a ReLU is u8, in steps of its layer's range ÷ 255; weights are s8, in steps
+//! of their own for every output channel, `w ≈ s_o q` with `s_o = max |w_o| / 127`. The steps of the
+//! inputs are multiplied into the weights first, so that outputs of several layers may lie beside
+//! each other in one input, and a sum of products (in 32 bits) is worth `s_o`.
+
+use tch::{Device, Kind, Tensor};
+
+use super::convolution::{Convolution, Folded};
+use super::packed::{Kernel, PackedWeights};
+use super::{Numbers, Setting};
+use crate::Result;
+use crate::native::{self, Activation};
+use crate::plan::LayerPlan;
+use crate::ranges::ActivationRanges;
+
+/// Steps of an s8 on either side of zero.
+const STEPS: f64 = 127.0;
+
+/// How a convolution sits between others.
+pub(super) struct Edges<'a> {
+    /// The layers whose outputs are its input, in the order of their channels. A convolution of
+    /// something else stays wide.
+    pub(super) inputs: &'a [&'a LayerPlan],
+    /// Whether what it makes may be u8.
+    pub(super) narrow: bool,
+}
+
+/// A convolution in the numbers of its setting.
+#[derive(Debug)]
+pub(super) enum Layer {
+    Wide(Convolution),
+    Quantized(QuantizedConvolution),
+}
+
+/// A convolution of u8.
+#[derive(Debug)]
+pub(super) struct QuantizedConvolution {
+    weights: PackedWeights,
+    /// `s_o` in f32.
+    scales: Tensor,
+    zero_points: Tensor,
+    bias: Tensor,
+    relu: bool,
+    /// Of the last of the inputs, which may come wide.
+    input_step: f64,
+    /// Nothing for an output of `kind`.
+    output_step: Option<f64>,
+    kind: Kind,
+}
+
+impl Layer {
+    pub(super) fn new(
+        folded: &Folded,
+        activation: Activation,
+        side: i64,
+        setting: &Setting,
+        edges: &Edges<'_>,
+    ) -> Result<Self> {
+        match &setting.numbers {
+            Numbers::Quantized(ranges) if !edges.inputs.is_empty() => {
+                let relu = activation == Activation::Relu;
+                QuantizedConvolution::new(folded, relu, side, (setting.kind, ranges), edges)
+                    .map(Self::Quantized)
+            }
+            _ => Convolution::new(folded, activation, side, setting).map(Self::Wide),
+        }
+    }
+
+    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Wide(convolution) => convolution.forward(input),
+            Self::Quantized(convolution) => convolution.forward(input),
+        }
+    }
+}
+
+impl QuantizedConvolution {
+    pub(super) fn new(
+        folded: &Folded,
+        relu: bool,
+        side: i64,
+        (kind, ranges): (Kind, &ActivationRanges),
+        edges: &Edges<'_>,
+    ) -> Result<Self> {
+        // 1. The steps of the inputs, into the weights.
+        let (mut steps, mut input_step) = (Vec::new(), 0.0);
+        for input in edges.inputs {
+            input_step = ranges.step(&input.path())?;
+            steps.extend(std::iter::repeat_n(input_step, input.outputs));
+        }
+        let steps = Tensor::f_from_slice(&steps)?.f_reshape([1, -1, 1, 1])?;
+        let weight = folded.weight.f_mul(&steps)?;
+        // 2. Each output channel in steps of its own; one that is all zeros has any.
+        let largest = weight.f_abs()?.f_amax([1i64, 2, 3].as_slice(), true)?;
+        let scales = largest.f_clamp_min(f64::MIN_POSITIVE)?.f_div_scalar(STEPS)?;
+        let weight = weight.f_div(&scales)?.f_round()?.f_to_kind(Kind::Int8)?;
+        let scales = scales.f_reshape([-1])?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let output_step = match &folded.path {
+            Some(path) if edges.narrow => Some(ranges.step(path)?),
+            _ => None,
+        };
+        let zero_points = Tensor::f_zeros(scales.size(), (Kind::Int, Device::Cpu))?;
+        Ok(Self {
+            weights: PackedWeights::new(weight, Kernel::Quantized(scales.shallow_clone()), side)?,
+            scales,
+            zero_points,
+            bias: folded.bias.f_to_kind(Kind::Float)?,
+            relu,
+            input_step,
+            output_step,
+            kind,
+        })
+    }
+
+    /// `[B, inputs, h, w]` channels last in u8, or wide and not negative.
+    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        if input.kind() == Kind::Uint8 {
+            return self.convolve(input);
+        }
+        self.convolve(&native::quantize(None, input, self.input_step)?)
+    }
+
+    /// Of cat(left, right), the left in u8 and the right wide.
+    pub(super) fn forward_beside(&self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+        self.convolve(&native::quantize(Some(left), right, self.input_step)?)
+    }
+
+    fn convolve(&self, input: &Tensor) -> Result<Tensor> {
+        native::QuantizedConvolution {
+            input,
+            weight: &self.weights.of_batch(input.size()[0])?,
+            scales: &self.scales,
+            zero_points: &self.zero_points,
+            bias: &self.bias,
+            relu: self.relu,
+            output_step: self.output_step,
+            kind: self.kind,
+        }
+        .compute()
+    }
+}
