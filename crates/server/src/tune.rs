@@ -1,8 +1,8 @@
 //! `protoguard-server tune`: which settings suit this machine and a model.
 //!
 //! Every way to share the device is measured by the forward pass alone, as `bare` measures it:
-//! workers × threads on a CPU, workers on a GPU, in f32 and in what `auto` means there. The rate of
-//! scored clips decides. Of settings within a few percent of the best the one that answers a lone
+//! workers × threads on a CPU, workers on a GPU, in f32, in what `auto` means there, and in int8
+//! where that is asked for. The rate of scored clips decides. Of settings within a few percent of the best the one that answers a lone
 //! clip soonest is taken, because that difference is noise and a caller's wait is not.
 
 use std::fmt::Write;
@@ -30,6 +30,10 @@ pub(crate) struct TuneFlags {
     /// Forward passes of each batch size under each setting; the median counts.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
+    /// Try int8 as well, which scores a little otherwise: `protoguard-trainer evaluate --precision
+    /// int8` says how much.
+    #[arg(long)]
+    int8: bool,
 }
 
 /// A setting and what it gave.
@@ -50,7 +54,7 @@ struct Trial {
 /// When the model cannot be loaded or computed.
 pub(crate) fn run(config: &Config, tune: &TuneFlags) -> anyhow::Result<String> {
     let mut trials: Vec<Trial> = Vec::new();
-    for worker in layouts(&config.worker) {
+    for worker in layouts(&config.worker, tune.int8) {
         let trial = measure(config, worker, tune)?;
         // What `auto` means may be f32, which is a trial of its own.
         if !trials.iter().any(|known| known.setting() == trial.setting()) {
@@ -62,7 +66,7 @@ pub(crate) fn run(config: &Config, tune: &TuneFlags) -> anyhow::Result<String> {
 }
 
 /// Every way to share the configured devices.
-fn layouts(worker: &WorkerConfig) -> Vec<WorkerConfig> {
+fn layouts(worker: &WorkerConfig, int8: bool) -> Vec<WorkerConfig> {
     let mut devices = worker.devices.clone();
     devices.dedup();
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -73,7 +77,8 @@ fn layouts(worker: &WorkerConfig) -> Vec<WorkerConfig> {
         [1, 2].map(|workers| (workers, worker.threads_per_worker)).to_vec()
     };
     let mut layouts = Vec::new();
-    for precision in [Precision::Auto, Precision::F32] {
+    let precisions = [Precision::Auto, Precision::F32].into_iter();
+    for precision in precisions.chain(int8.then_some(Precision::Int8)) {
         for &(workers, threads_per_worker) in &shares {
             let devices = devices.iter().flat_map(|device| std::iter::repeat_n(*device, workers));
             layouts.push(WorkerConfig {
@@ -197,10 +202,13 @@ mod tests {
             libtorch: None,
             precision: Precision::Auto,
         };
-        let layouts = layouts(&worker);
+        let tried = |int8: bool| layouts(&worker, int8);
+        let (layouts, more) = (tried(false), tried(true));
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let share = |layout: &WorkerConfig| layout.devices.len() * layout.threads_per_worker;
         assert!(layouts.iter().all(|layout| share(layout) == cores), "{layouts:?}");
         assert!(layouts.iter().any(|layout| layout.precision == Precision::F32));
+        let int8 = more.iter().filter(|layout| layout.precision == Precision::Int8).count();
+        assert_eq!((more.len() - layouts.len(), 2 * int8), (int8, layouts.len()));
     }
 }

@@ -281,6 +281,9 @@ mod tests {
     fn a_value_out_of_range_is_named() {
         let error = load("", &["training.held_out=0.9"]).unwrap_err().to_string();
         assert_eq!(error, "training.held_out is 0.9; accepted: above 0, at most 0.5");
+        let error = load("", &["training.precision=int8"]).unwrap_err().to_string();
+        let expected = "training.precision is int8; accepted: auto, f32 or bf16";
+        assert!(error.starts_with(expected), "{error}");
         let error = load("", &["epochs"]).unwrap_err().to_string();
         assert!(error.contains("expected key=value"), "{error}");
     }

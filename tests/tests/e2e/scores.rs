@@ -57,6 +57,22 @@ async fn served_scores_are_those_of_evaluate() {
 }
 
 #[tokio::test]
+async fn int8_is_served_and_scores_nearly_the_same() {
+    let trained = trained().await;
+    let server = Server::start_with(&trained.checkpoint, &["--precision", "int8"]).await;
+    let models = run("protoguard", ["models", "--address", &server.uri()]).await.success();
+    assert!(models.contains("int8"), "{models}");
+    let served = served(&server, &trained.data.join("testing/frames"), &[]).await;
+    assert_eq!(served.len(), trained.frames.len());
+    for (served, evaluated) in served.iter().zip(&trained.frames) {
+        let apart = |name: &str, expected: f64| (served[name].as_f64().unwrap() - expected).abs();
+        assert!(apart("psnr_db", evaluated.psnr_db) < 0.2, "{served} and {evaluated:?}");
+        let distance = apart("feature_distance", evaluated.feature_distance);
+        assert!(distance < 0.02, "{served} and {evaluated:?}");
+    }
+}
+
+#[tokio::test]
 async fn labels_give_an_auc_beside_the_baseline() {
     let trained = trained().await;
     let server = Server::start(&trained.checkpoint).await;

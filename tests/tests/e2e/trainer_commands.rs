@@ -60,6 +60,12 @@ async fn another_camera_is_calibrated_without_training() {
     assert_eq!(after["calibrations"][0], before["calibrations"][0]);
     assert_ne!(before["version"], after["version"]);
     assert_eq!(before["weight_bytes"], after["weight_bytes"]);
+    // Steps of int8 that serve both cameras.
+    let ranges = |shown: &Value| shown["activation_ranges"].as_object().unwrap().clone();
+    let (before, after) = (ranges(&before), ranges(&after));
+    assert!(before.contains_key("encoder.1.conv1") && before.keys().eq(after.keys()));
+    let wider = |layer: &String| after[layer].as_f64() >= before[layer].as_f64();
+    assert!(before.keys().all(wider), "{before:?} {after:?}");
 }
 
 #[tokio::test]

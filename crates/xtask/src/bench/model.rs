@@ -68,7 +68,8 @@ const PEERS: [&str; 9] = [
 ];
 
 /// Ours by precision: their name here and the server's.
-const OURS: [(&str, &str); 2] = [("protoguard_f32", "f32"), ("protoguard_bf16", "bf16")];
+const OURS: [(&str, &str); 3] =
+    [("protoguard_f32", "f32"), ("protoguard_bf16", "bf16"), ("protoguard_int8", "int8")];
 
 /// Measures, writes the results and prints one line of JSON.
 ///

@@ -30,6 +30,10 @@ pub(super) struct Line {
     bf16_scores_vs_fastest_peer: Option<f64>,
     f32_full_vs_fastest_f32_peer: Option<f64>,
     bf16_full_vs_scores: f64,
+    int8_full_vs_bf16: f64,
+    int8_scores_vs_bf16: f64,
+    /// Against the peers that compute what was trained, in whatever precision is fastest.
+    int8_full_vs_fastest_peer: Option<f64>,
     training_step_vs_pytorch: Option<f64>,
     #[serde(rename = "E10_throughput")]
     e10_throughput: Option<f64>,
@@ -73,6 +77,9 @@ impl Times {
             bf16_scores_vs_fastest_peer: self.worst("protoguard_bf16", false, any)?,
             f32_full_vs_fastest_f32_peer: self.worst("protoguard_f32", true, f32)?,
             bf16_full_vs_scores: self.own_scores_gain("protoguard_bf16")?,
+            int8_full_vs_bf16: self.int8_gain(true)?,
+            int8_scores_vs_bf16: self.int8_gain(false)?,
+            int8_full_vs_fastest_peer: self.worst("protoguard_int8", true, any)?,
             training_step_vs_pytorch,
             e10_throughput: of(Round::throughput),
             e10_p50: of(Round::p50),
@@ -115,6 +122,16 @@ impl Times {
             }
         }
         Ok(worst)
+    }
+
+    /// bf16's time ÷ int8's, at the batch size where that is least.
+    fn int8_gain(&self, full: bool) -> Result<f64> {
+        let mut gain = f64::INFINITY;
+        for batch in self.batches() {
+            let of = |name| self.median(name, Question { full, batch }).context("ours was timed");
+            gain = gain.min(of("protoguard_bf16")? / of("protoguard_int8")?);
+        }
+        Ok(gain)
     }
 
     /// Full output ÷ scores only, at the batch size where that is least.
@@ -160,6 +177,9 @@ impl Results {
             ("bf16, scores: fastest peer ÷ ours", "≥ 1.07", line.bf16_scores_vs_fastest_peer),
             ("f32, full: fastest f32 peer ÷ ours", "≥ 1.07", line.f32_full_vs_fastest_f32_peer),
             ("bf16: our full ÷ our scores", "≥ 1.45", Some(line.bf16_full_vs_scores)),
+            ("int8, full: our bf16 ÷ ours", "≥ 1.7", Some(line.int8_full_vs_bf16)),
+            ("int8, scores: our bf16 ÷ ours", "≥ 1.7", Some(line.int8_scores_vs_bf16)),
+            ("int8, full: fastest peer ÷ ours", "–", line.int8_full_vs_fastest_peer),
             ("training step: PyTorch's ÷ ours", "≥ 1.05", line.training_step_vs_pytorch),
             ("E10: our served clips/s ÷ Triton's", "> 1", line.e10_throughput),
             ("E10: Triton's p50 of a lone caller ÷ ours", "> 1", line.e10_p50),
@@ -227,6 +247,7 @@ mod tests {
             times.add("protoguard_bf16", cells(seconds)).unwrap();
         }
         times.add("protoguard_f32", cells([2.0, 6.0, 4.0, 12.0])).unwrap();
+        times.add("protoguard_int8", cells([0.5, 1.5, 1.0, 4.0])).unwrap();
         times.add("openvino_bf16", cells([1.1, 3.6, 2.4, 6.6])).unwrap();
         times.add("openvino_f32", cells([3.0, 9.0, 5.0, 15.0])).unwrap();
         times
@@ -240,6 +261,7 @@ mod tests {
         assert!(close(line.bf16_scores_vs_fastest_peer, 1.1), "{line:?}");
         assert!(close(line.f32_full_vs_fastest_f32_peer, 1.25), "{line:?}");
         assert!(close(Some(line.bf16_full_vs_scores), 2.0), "{line:?}");
+        assert_eq!((line.int8_scores_vs_bf16, line.int8_full_vs_bf16), (2.0, 1.5));
         assert_eq!(line.fastest_peer, Some("openvino_bf16"));
     }
 
@@ -248,6 +270,7 @@ mod tests {
         let mut alone = Times::default();
         alone.add("protoguard_bf16", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
         alone.add("protoguard_f32", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
+        alone.add("protoguard_int8", cells([1.0, 3.0, 2.0, 6.0])).unwrap();
         let line = alone.line(Some(1.5), &[]).unwrap();
         assert_eq!((line.fastest_peer, line.bf16_full_vs_fastest_peer), (None, None));
     }
