@@ -22,9 +22,11 @@
 
 namespace {
 
-// Smaller blocks are served well by malloc.
-constexpr size_t kLarge = size_t{4} << 20;
+// Smaller blocks are served well by malloc, which serves larger ones of other owners from maps of
+// their own: a checkpoint that was read leaves no holes between what stays.
+constexpr size_t kLarge = size_t{512} << 10;
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kStep = size_t{64} << 10;
 // A block serves requests down to this share of its size.
 constexpr double kFits = 0.8;
 // Kept and used together, over the most that was in use.
@@ -56,7 +58,8 @@ public:
 
 private:
   void *take(size_t bytes) {
-    const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const size_t step = bytes < kHugePage ? kStep : kHugePage;
+    const size_t size = (bytes + step - 1) / step * step;
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto kept = kept_.lower_bound(size);
     if (kept != kept_.end() && kFits * static_cast<double>(kept->first) <= static_cast<double>(size)) {
@@ -69,8 +72,10 @@ private:
     release_until(bound - std::min(bound, used_bytes_ + size));
     void *block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TORCH_CHECK(block != MAP_FAILED, "[enforce fail] out of memory: ", size, " bytes cannot be allocated");
-    // Only advice: where the kernel has no huge pages it stays as it is.
-    madvise(block, size, MADV_HUGEPAGE);
+    if (size >= kHugePage) {
+      // Only advice: where the kernel has no huge pages it stays as it is.
+      madvise(block, size, MADV_HUGEPAGE);
+    }
     return use(block, size);
   }
 
@@ -138,6 +143,7 @@ void pg_keep_host_memory() {
   static std::once_flag once;
   std::call_once(once, [] {
     // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
+    mallopt(M_MMAP_THRESHOLD, static_cast<int>(kLarge));
     mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
     instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
     c10::SetCPUAllocator(instance, /*priority=*/1);

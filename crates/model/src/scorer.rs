@@ -40,6 +40,8 @@ pub struct TchScorerFactory {
     checkpoint: Arc<Checkpoint>,
     options: ScorerOptions,
     card: ModelCard,
+    /// Dropped last: a checkpoint lies in more than its replicas.
+    _released: ReleaseOnDrop,
 }
 
 /// A replica.
@@ -50,7 +52,7 @@ pub struct TchScorer {
     _released: ReleaseOnDrop,
 }
 
-/// A replica that goes leaves its place to the one that came for it: without this a server would
+/// A model that goes leaves its place to the one that came for it: without this a server would
 /// stay as large as two of its models after the first reload.
 #[derive(Debug)]
 struct ReleaseOnDrop;
@@ -81,7 +83,7 @@ impl TchScorerFactory {
             metrics: content.training.metrics.clone(),
             calibrations: content.calibrations.clone(),
         };
-        Self { checkpoint, options, card }
+        Self { checkpoint, options, card, _released: ReleaseOnDrop }
     }
 
     /// A replica for the calling thread, proven on the checkpoint's golden clip.
