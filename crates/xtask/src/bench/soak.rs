@@ -35,7 +35,7 @@ pub(crate) struct SoakArgs {
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
     /// Side of the model in pixels
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 192)]
     side: u32,
     /// Channels of its first level; with the side, 20 to 200 ms a clip are wanted
     #[arg(long, default_value_t = 24)]
