@@ -21,18 +21,18 @@ inline uint8_t steps(float value, float inverse_step) {
 
 } // namespace
 
-PG_WIDEST void quantize(const float *values, size_t count, float inverse_step, uint8_t *out) {
-  for (size_t i = 0; i < count; ++i) {
-    out[i] = steps(values[i], inverse_step);
+PG_WIDEST void quantize(const float *values, const float *inverse_steps, size_t channels, uint8_t *out) {
+  for (size_t i = 0; i < channels; ++i) {
+    out[i] = steps(values[i], inverse_steps[i]);
   }
 }
 
-PG_WIDEST void quantize(const uint16_t *values, size_t count, float inverse_step, uint8_t *out) {
-  for (size_t i = 0; i < count; ++i) {
+PG_WIDEST void quantize(const uint16_t *values, const float *inverse_steps, size_t channels, uint8_t *out) {
+  for (size_t i = 0; i < channels; ++i) {
     const uint32_t bits = static_cast<uint32_t>(values[i]) << 16;
     float value;
     std::memcpy(&value, &bits, sizeof value);
-    out[i] = steps(value, inverse_step);
+    out[i] = steps(value, inverse_steps[i]);
   }
 }
 

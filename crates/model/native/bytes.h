@@ -7,11 +7,11 @@
 
 namespace protoguard {
 
-// round(x * inverse_step) within 0 and 255, for values that are not negative.
-void quantize(const float *values, size_t count, float inverse_step, uint8_t *out);
+// round(x * inverse_step) within 0 and 255, channel by channel, for values that are not negative.
+void quantize(const float *values, const float *inverse_steps, size_t channels, uint8_t *out);
 
 // The same of bf16, which is the upper half of a float.
-void quantize(const uint16_t *values, size_t count, float inverse_step, uint8_t *out);
+void quantize(const uint16_t *values, const float *inverse_steps, size_t channels, uint8_t *out);
 
 // The largest of four pixels, channel by channel.
 void largest(const uint8_t *const pixels[4], size_t channels, uint8_t *out);

@@ -142,9 +142,9 @@ char *pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weight
   });
 }
 
-// x [B, C, h, w] channels last, f32 or bf16 and not negative, in steps of 1 / inverse_step as u8; after `left`
+// x [B, C, h, w] channels last, f32 or bf16 and not negative, times inverse_steps [C] as u8; after `left`
 // [B, L, h, w] u8 in every pixel, where there is one.
-char *pg_quantize(const Tensor *left, const Tensor *x, double inverse_step, Tensor **output) {
+char *pg_quantize(const Tensor *left, const Tensor *x, const Tensor *inverse_steps, Tensor **output) {
   return guarded([&] {
     const Tensor input = x->contiguous(at::MemoryFormat::ChannelsLast);
     const bool narrow = input.scalar_type() == at::kBFloat16;
@@ -157,20 +157,20 @@ char *pg_quantize(const Tensor *left, const Tensor *x, double inverse_step, Tens
     const auto *from = static_cast<const char *>(input.const_data_ptr());
     const auto *kept = left == nullptr ? nullptr : static_cast<const uint8_t *>(beside.const_data_ptr());
     auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
-    const auto step = static_cast<float>(inverse_step);
+    TORCH_CHECK(inverse_steps->numel() == channels, "a step a channel is expected");
+    const Tensor dense = inverse_steps->contiguous();
+    const float *steps = dense.const_data_ptr<float>();
     at::parallel_for(0, pixels, std::max<int64_t>(1, kGrain / all), [&](int64_t begin, int64_t end) {
-      // Without anything beside them the pixels follow each other.
-      const int64_t together = before == 0 ? end - begin : 1;
-      for (int64_t pixel = begin; pixel < end; pixel += together) {
+      for (int64_t pixel = begin; pixel < end; ++pixel) {
         uint8_t *out = to + pixel * all;
         if (before > 0) {
           std::memcpy(out, kept + pixel * before, before);
         }
         const int64_t first = pixel * channels;
         if (narrow) {
-          quantize(reinterpret_cast<const uint16_t *>(from) + first, together * channels, step, out + before);
+          quantize(reinterpret_cast<const uint16_t *>(from) + first, steps, channels, out + before);
         } else {
-          quantize(reinterpret_cast<const float *>(from) + first, together * channels, step, out + before);
+          quantize(reinterpret_cast<const float *>(from) + first, steps, channels, out + before);
         }
       }
     });
@@ -223,19 +223,18 @@ struct PgQuantizedConvolution {
   const Tensor *zero_points;
   const Tensor *bias;
   bool relu;
-  // What one step of a u8 output is worth; 0 for an output in f32 or bf16.
-  double output_step;
-  bool output_bf16;
+  // Whether the output is u8, in steps of 1; otherwise bf16 or f32.
+  bool narrow;
+  bool bf16;
 };
 
 // u8 [B, C, h, w] channels last with s8 weights, summed in 32 bits.
 char *pg_quantized_convolution(const PgQuantizedConvolution *c, Tensor **output) {
   return guarded([&] {
     static const auto op = find<QuantizedConvolution>("onednn::qconv2d_pointwise", "");
-    const bool bytes = c->output_step > 0;
-    const auto kind = bytes ? at::kByte : c->output_bf16 ? at::kBFloat16 : at::kFloat;
+    const auto kind = c->narrow ? at::kByte : c->bf16 ? at::kBFloat16 : at::kFloat;
     *output = new Tensor(op.call(*c->input, 1.0, 0, *c->weight, *c->scales, *c->zero_points, present(c->bias),
-                                 ones(), ones(), ones(), 1, bytes ? c->output_step : 1.0, 0, kind,
+                                 ones(), ones(), ones(), 1, 1.0, 0, kind,
                                  c->relu ? "relu" : "none", Scalars(), std::nullopt));
   });
 }

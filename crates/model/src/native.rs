@@ -49,7 +49,7 @@ unsafe extern "C" {
     fn pg_quantize(
         left: *const C_tensor,
         x: *const C_tensor,
-        inverse_step: f64,
+        inverse_steps: *const C_tensor,
         output: *mut *mut C_tensor,
     ) -> *mut c_char;
     fn pg_halve(x: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
@@ -149,11 +149,16 @@ pub(crate) fn convolution_into(
     })
 }
 
-/// `x [B, C, h, w]`, not negative, in steps of `step` as u8, behind the channels of `left` where
-/// there is one. What lies beyond 255 steps is cut.
-pub(crate) fn quantize(left: Option<&Tensor>, x: &Tensor, step: f64) -> Result<Tensor> {
+/// `x [B, C, h, w]`, not negative, times `inverse_steps [C]` in f32 as u8, behind the channels of
+/// `left` where there is one. What lies beyond 255 steps is cut.
+pub(crate) fn quantize(
+    left: Option<&Tensor>,
+    x: &Tensor,
+    inverse_steps: &Tensor,
+) -> Result<Tensor> {
+    let (x, inverse_steps) = (x.as_ptr(), inverse_steps.as_ptr());
     // SAFETY: tensors outlive the call; an absent one is null.
-    made(|out| unsafe { pg_quantize(pointer(left), x.as_ptr(), 1.0 / step, out) })
+    made(|out| unsafe { pg_quantize(pointer(left), x, inverse_steps, out) })
 }
 
 /// Max pooling 2×2 of a u8 tensor.
@@ -189,8 +194,8 @@ pub(crate) struct QuantizedConvolution<'a> {
     pub(crate) bias: &'a Tensor,
     /// `Tanh` is not among them.
     pub(crate) relu: bool,
-    /// What a step of a u8 output is worth; none for one of `kind`.
-    pub(crate) output_step: Option<f64>,
+    /// Whether the output is u8, and not of `kind`.
+    pub(crate) narrow: bool,
     /// f32 or bf16.
     pub(crate) kind: Kind,
 }
@@ -203,8 +208,8 @@ struct RawQuantizedConvolution {
     zero_points: *const C_tensor,
     bias: *const C_tensor,
     relu: bool,
-    output_step: f64,
-    output_bf16: bool,
+    narrow: bool,
+    bf16: bool,
 }
 
 impl QuantizedConvolution<'_> {
@@ -217,8 +222,8 @@ impl QuantizedConvolution<'_> {
             zero_points: self.zero_points.as_ptr(),
             bias: self.bias.as_ptr(),
             relu: self.relu,
-            output_step: self.output_step.unwrap_or(0.0),
-            output_bf16: self.kind == Kind::BFloat16,
+            narrow: self.narrow,
+            bf16: self.kind == Kind::BFloat16,
         };
         // SAFETY: every pointer is that of a tensor that outlives the call.
         made(|out| unsafe { pg_quantized_convolution(&raw, out) })
@@ -448,17 +453,21 @@ mod tests {
     fn quantized_values_are_the_nearest_steps() {
         let values = Tensor::from_slice(&[0.0f32, 0.24, 0.26, 1.0, 127.3, 127.5, 1e9]);
         for kind in [Kind::Float, Kind::BFloat16] {
-            let x = values.to_kind(kind).reshape([1, 7, 1, 1]);
-            let found = Vec::<u8>::try_from(quantize(None, &x, 0.5).unwrap().reshape([7])).unwrap();
+            let x = values.to_kind(kind).reshape([1, 1, 7, 1]);
+            let found = quantize(None, &x, &Tensor::from_slice(&[2.0f32])).unwrap();
+            let found = Vec::<u8>::try_from(found.reshape([7])).unwrap();
             assert_eq!(found, [0, 0, 1, 2, 255, 255, 255], "{kind:?}");
         }
         // Sizes that fill no register, and pixels enough for several threads.
         let (left, x) = (channels_last(&bytes(&[2, 5, 96, 97])), bytes(&[2, 19, 96, 97]));
-        let steps = channels_last(&(x.to_kind(Kind::Float) * 0.5));
-        let found = quantize(Some(&left), &steps, 0.5).unwrap();
+        let step = Tensor::rand([19], (Kind::Float, Device::Cpu)) + 0.1;
+        let inverse = step.reciprocal();
+        let values = channels_last(&(x.to_kind(Kind::Float) * step.reshape([1, 19, 1, 1])));
+        let found = quantize(Some(&left), &values, &inverse).unwrap();
         assert!(found.equal(&Tensor::cat(&[&left, &x], 1)));
-        assert!(quantize(None, &steps, 0.5).unwrap().equal(&x));
-        assert!(quantize(None, &x, 0.5).is_err(), "u8 has been quantized already");
+        assert!(quantize(None, &values, &inverse).unwrap().equal(&x));
+        assert!(quantize(None, &x, &inverse).is_err(), "u8 has been quantized already");
+        assert!(quantize(None, &values, &inverse.narrow(0, 0, 3)).is_err(), "a step a channel");
     }
 
     #[test]
@@ -486,7 +495,7 @@ mod tests {
             zero_points: &zero_points,
             bias: &bias,
             relu: false,
-            output_step: None,
+            narrow: false,
             kind: Kind::Float,
         };
         let found = convolution.compute().unwrap();
@@ -495,12 +504,19 @@ mod tests {
         let found = convolution.compute().unwrap();
         assert_eq!(found.kind(), Kind::BFloat16);
         assert!(largest_difference(&found.to_kind(Kind::Float), &plain) < 1e-2 * largest);
-        let step = largest / 255.0;
-        (convolution.relu, convolution.output_step) = (true, Some(step));
+        // So that the output is in steps of 1 up to 255.
+        let (scales, bias) = (&scales * (255.0 / largest), &bias * (255.0 / largest));
+        let convolution = QuantizedConvolution {
+            relu: true,
+            narrow: true,
+            scales: &scales,
+            bias: &bias,
+            ..convolution
+        };
         let found = convolution.compute().unwrap();
         assert_eq!(found.kind(), Kind::Uint8);
-        let found = found.to_kind(Kind::Float) * step;
-        assert!(largest_difference(&found, &plain.relu()) <= 0.51 * step);
+        let expected = plain.relu() * (255.0 / largest);
+        assert!(largest_difference(&found.to_kind(Kind::Float), &expected) <= 0.51);
     }
 
     #[test]

@@ -217,8 +217,8 @@ fn a_newer_format_is_refused_before_anything_else() {
         *envelope = serde_json::json!({ "format_version": 3, "novelty": true });
     });
     let error = Checkpoint::read(&path).unwrap_err();
-    assert_eq!(error, CheckpointError::NewerFormat { found: 2 });
-    assert_eq!(error.to_string(), "checkpoint format is 2; this program reads up to 1");
+    assert_eq!(error, CheckpointError::NewerFormat { found: 3 });
+    assert_eq!(error.to_string(), "checkpoint format is 3; this program reads up to 2");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn int8_without_ranges_names_the_layer_and_the_remedy() {
     let error = InferenceGraph::new(&network, Precision::Int8).unwrap_err().to_string();
     assert_eq!(
         error,
-        "checkpoint has no activation range of encoder.1.conv1, which int8 needs; \
+        "checkpoint has no activation ranges of encoder.1.conv1, which int8 needs; \
          `protoguard-trainer calibrate` measures them"
     );
 }

@@ -15,9 +15,8 @@ use crate::scoring::{ScoringError, ScoringOptions, score_video};
 use crate::source::{Source, name_of};
 use crate::{output, progress};
 
-/// Clips that activations are measured on: their largest values differ by a few per cent from
-/// clip to clip.
-const RANGE_CLIPS: usize = 16;
+/// Clips that activations are measured on: the largest of more would hardly be larger.
+const RANGE_CLIPS: usize = 32;
 
 /// The `calibrate` command: adds, or replaces, the calibration of a scene, measured on normal
 /// video of its camera, and widens the activation ranges to it. Weights stay as they are; the

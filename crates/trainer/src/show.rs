@@ -37,7 +37,7 @@ pub fn to_json(checkpoint: &Checkpoint) -> serde_json::Result<Value> {
         "model": serde_json::to_value(&content.model)?,
         "preprocessing": serde_json::to_value(&content.preprocessing)?,
         "training": serde_json::to_value(&content.training)?,
-        "activation_ranges": serde_json::to_value(&content.activation_ranges)?,
+        "activation_ranges": serde_json::to_value(content.activation_ranges.by_layer())?,
         "calibrations": serde_json::to_value(&content.calibrations)?,
         "golden": content.golden.as_ref().map(|golden| golden.scores()),
         "tensors": content.tensors.len(),
@@ -111,7 +111,7 @@ impl Summary<'_> {
         let golden = content.golden.as_ref().map(|golden| golden.scores().psnr.0);
         let golden = golden.map_or("none".to_owned(), |psnr| format!("{psnr:.3} dB"));
         rows.push(row("golden clip", golden));
-        let ranges = content.activation_ranges.iter().count();
+        let ranges = content.activation_ranges.by_layer().len();
         let ranges =
             if ranges == 0 { "none, so no int8".to_owned() } else { format!("of {ranges} layers") };
         rows.push(row("activation ranges", ranges));

@@ -33,8 +33,8 @@ impl Server {
         Self::start_with(checkpoint, &[]).await
     }
 
-    /// The same with more arguments. It computes in f32, so that its scores can be compared with
-    /// the trainer's.
+    /// The same with more arguments. Where they say nothing else it computes in f32, so that its
+    /// scores can be compared with the trainer's.
     pub(crate) async fn start_with(checkpoint: &Path, more: &[&str]) -> Self {
         let model = ["--model", checkpoint.to_str().unwrap()];
         Self::start_bare(&[&model, more].concat()).await
@@ -43,7 +43,9 @@ impl Server {
     /// Starts a server with these arguments, on a free port where they name none.
     pub(crate) async fn start_bare(arguments: &[&str]) -> Self {
         let mut command = program("protoguard-server");
-        command.args(["--precision", "f32"]);
+        if !arguments.contains(&"--precision") {
+            command.args(["--precision", "f32"]);
+        }
         if !arguments.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -94,7 +94,7 @@ pub enum CheckpointError {
         "checkpoint tensor {name} is not finite at element {index}; finite values are expected"
     )]
     NotFinite {
-        /// The tensor, or `metrics.` or `activation_ranges.` and the name of a figure.
+        /// The tensor, or `metrics.` and the name of a figure.
         name: String,
         /// Position of the first such element.
         index: usize,
@@ -117,10 +117,10 @@ pub enum CheckpointError {
     },
     /// How large a layer's activations become was never measured.
     #[error(
-        "checkpoint has no activation range of {layer}, which int8 needs; `protoguard-trainer \
+        "checkpoint has no activation ranges of {layer}, which int8 needs; `protoguard-trainer \
          calibrate` measures them"
     )]
-    MissingRange {
+    MissingRanges {
         /// The layer.
         layer: String,
     },

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
 use crate::health::MemoryHealth;
-use crate::ranges::ActivationRanges;
 
 /// The scaling of [`crate::Batch`], the only one there is.
 pub const SCALING: &str = "v / 127.5 - 1";
@@ -65,8 +64,5 @@ pub(super) struct Metadata {
     pub(super) preprocessing: Preprocessing,
     pub(super) training: TrainingRecord,
     pub(super) calibrations: Vec<Calibration>,
-    /// Absent in checkpoints of format 1, whose hash has to stay what it was.
-    #[serde(default, skip_serializing_if = "ActivationRanges::is_empty")]
-    pub(super) activation_ranges: ActivationRanges,
     pub(super) golden: Option<GoldenScores>,
 }

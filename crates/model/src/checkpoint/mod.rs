@@ -4,11 +4,10 @@
 //! `__metadata__` has one entry, `protoguard`, itself JSON:
 //! ```text
 //! { "format_version": 2, "content_hash": "<sha256>", "content": {
-//!     "model": …, "preprocessing": …, "training": …, "calibrations": …,
-//!     "activation_ranges": …, "golden": … } }
+//!     "model": …, "preprocessing": …, "training": …, "calibrations": …, "golden": … } }
 //! ```
-//! Tensors are the network's by their paths, `golden.clip`, and the optimiser's state under
-//! `optimizer.`. The hash covers the text of `content` and every tensor. The same content makes
+//! Tensors are the network's by their paths, `golden.clip`, what int8 makes its steps of under
+//! `activation_ranges.` (since format 2), and the optimiser's state under `optimizer.`. The hash covers the text of `content` and every tensor. The same content makes
 //! the same file, byte for byte.
 //!
 //! A [`Checkpoint`] holds no tensor, so that worker threads can share one; and it cannot be had
@@ -46,6 +45,7 @@ pub const FORMAT_VERSION: u64 = 2;
 const METADATA_KEY: &str = "protoguard";
 const GOLDEN_CLIP: &str = "golden.clip";
 const OPTIMIZER_PREFIX: &str = "optimizer.";
+const RANGES_PREFIX: &str = "activation_ranges.";
 
 /// What a checkpoint is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,7 +142,6 @@ impl CheckpointContent {
             preprocessing: self.preprocessing.clone(),
             training: self.training.clone(),
             calibrations: self.calibrations.clone(),
-            activation_ranges: self.activation_ranges.clone(),
             golden: self.golden.as_ref().map(Golden::scores),
         };
         let value = serde_json::to_value(&metadata).map_err(metadata_error)?;
@@ -158,7 +157,10 @@ impl CheckpointContent {
             self.optimizer.iter().map(|(name, array)| (format!("{OPTIMIZER_PREFIX}{name}"), array));
         let golden = self.golden.iter();
         let golden = golden.map(|g| (GOLDEN_CLIP.to_owned(), Cow::Owned(g.to_array())));
-        tensors.chain(optimizer).map(borrow).chain(golden).collect()
+        let ranges = self.activation_ranges.arrays();
+        let ranges =
+            ranges.map(|(layer, array)| (format!("{RANGES_PREFIX}{layer}"), Cow::Owned(array)));
+        tensors.chain(optimizer).map(borrow).chain(golden).chain(ranges).collect()
     }
 }
 

@@ -11,8 +11,9 @@ use super::array::{Array, Dtype};
 use super::metadata::Metadata;
 use super::{
     Checkpoint, CheckpointContent, CheckpointError, FORMAT_VERSION, GOLDEN_CLIP, Golden,
-    METADATA_KEY, OPTIMIZER_PREFIX, hash, metadata_error, validate,
+    METADATA_KEY, OPTIMIZER_PREFIX, RANGES_PREFIX, hash, metadata_error, validate,
 };
+use crate::ranges::ActivationRanges;
 
 /// Bytes before the header: its length.
 const PREFIX: u64 = 8;
@@ -139,11 +140,14 @@ fn assemble(
 ) -> Result<CheckpointContent, CheckpointError> {
     let mut clip = None;
     let (mut tensors, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
+    let mut activation_ranges = ActivationRanges::default();
     for (name, array) in arrays {
         if name == GOLDEN_CLIP {
             clip = Some(array);
         } else if let Some(name) = name.strip_prefix(OPTIMIZER_PREFIX) {
             optimizer.insert(name.to_owned(), array);
+        } else if let Some(layer) = name.strip_prefix(RANGES_PREFIX) {
+            activation_ranges.add(layer, &array)?;
         } else {
             tensors.insert(name, array);
         }
@@ -157,7 +161,7 @@ fn assemble(
         (Some(_), None) => return Err(CheckpointError::GoldenClip { found: "without scores" }),
         (None, Some(_)) => return Err(CheckpointError::GoldenClip { found: "missing" }),
     };
-    let Metadata { model, preprocessing, training, calibrations, activation_ranges, .. } = metadata;
+    let Metadata { model, preprocessing, training, calibrations, .. } = metadata;
     let content = CheckpointContent {
         model,
         preprocessing,

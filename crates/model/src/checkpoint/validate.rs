@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::array::{Array, Dtype};
 use super::metadata::SCALING;
-use super::{CheckpointContent, CheckpointError};
+use super::{CheckpointContent, CheckpointError, RANGES_PREFIX};
 use crate::plan::NetworkPlan;
 
 /// Every check that content must pass, whether it was read or made.
@@ -20,10 +20,8 @@ pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointErro
     if let Some((name, _)) = metrics.iter().find(|(_, value)| !value.is_finite()) {
         return Err(CheckpointError::NotFinite { name: format!("metrics.{name}"), index: 0 });
     }
-    let mut ranges = content.activation_ranges.iter();
-    if let Some((layer, _)) = ranges.find(|(_, range)| !range.is_finite() || *range < 0.0) {
-        let name = format!("activation_ranges.{layer}");
-        return Err(CheckpointError::NotFinite { name, index: 0 });
+    for (layer, array) in content.activation_ranges.arrays() {
+        check_finite(&format!("{RANGES_PREFIX}{layer}"), &array)?;
     }
     let expected = NetworkPlan::new(&content.model).tensor_shapes();
     check_names(&expected, &content.tensors)?;
