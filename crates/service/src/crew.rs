@@ -11,6 +11,7 @@ use crate::ServeError;
 use crate::batcher::{BatchSender, Event, Restart};
 use crate::estimate::Pace;
 use crate::metrics::ModelMetrics;
+use crate::turns::Turns;
 use crate::watchdog::Pulse;
 use crate::worker::{SafeSize, Worker};
 
@@ -22,6 +23,7 @@ pub(crate) struct Crew {
     pub(crate) warm_up_batch_sizes: Vec<usize>,
     pub(crate) fit_batch_size: bool,
     pub(crate) pace: Arc<Pace>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) metrics: ModelMetrics,
     /// One watcher a thread, which ends with it.
     pub(crate) tasks: TaskTracker,
@@ -67,6 +69,7 @@ impl Crew {
             memory: Arc::clone(&post.memory),
             pulse: Arc::clone(&post.pulse),
             pace: Arc::clone(&self.pace),
+            turn: self.turns.on(&self.factories[index].card().device),
             metrics: self.metrics.clone(),
         };
         let (alive, ended) = oneshot::channel::<()>();

@@ -52,6 +52,7 @@ mod source;
 pub mod testing;
 mod tonic_errors;
 mod trace_context;
+mod turns;
 mod verdict;
 mod watchdog;
 mod worker;

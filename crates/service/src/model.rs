@@ -15,6 +15,7 @@ use crate::fair_queue::CallerId;
 use crate::health::Health;
 use crate::job::{Job, Scored, Ticket};
 use crate::metrics::{Gauged, Metrics, ModelMetrics};
+use crate::turns::Turns;
 use crate::watchdog::Watchdog;
 use crate::{ServeError, ServiceConfig, ServiceError, Slot, Traces, Unavailable};
 
@@ -32,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) config: Arc<ServiceConfig>,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    /// Of all models, which share devices.
+    pub(crate) turns: Arc<Turns>,
     /// Nobody collects spans where absent.
     pub(crate) traces: Option<Arc<dyn Traces>>,
 }
@@ -146,6 +149,7 @@ impl Model {
             warm_up_batch_sizes: config.warm_up_batch_sizes.clone(),
             fit_batch_size: config.fit_batch_size,
             pace: Arc::clone(&pace),
+            turns: Arc::clone(&around.turns),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             posts: Vec::new(),

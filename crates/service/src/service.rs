@@ -63,7 +63,13 @@ impl Service {
     /// What probes can be answered from before any model is read.
     pub async fn prepare(config: ServiceConfig, metrics: Metrics) -> Prepared {
         let health = Health::new().await;
-        Prepared(Surroundings { config: Arc::new(config), metrics, health, traces: None })
+        Prepared(Surroundings {
+            config: Arc::new(config),
+            metrics,
+            health,
+            turns: Arc::default(),
+            traces: None,
+        })
     }
 
     /// Reads every model of a source and starts its workers, which begin to build and warm up their

@@ -16,6 +16,7 @@ use crate::batcher::Event;
 use crate::estimate::{ComputeEstimate, Pace};
 use crate::job::Job;
 use crate::metrics::ModelMetrics;
+use crate::turns::Turn;
 use crate::watchdog::Pulse;
 
 /// Passes of each batch size that are timed.
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) memory: Arc<SafeSize>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) pace: Arc<Pace>,
+    pub(crate) turn: Turn,
     pub(crate) metrics: ModelMetrics,
 }
 
@@ -84,6 +86,7 @@ impl Worker {
         bench.warm_up()?;
         bench.worker.pace.is(&bench.estimate);
         let _alive = bench.worker.metrics.worker_alive();
+        let _serving = bench.worker.turn.begin_serving();
         let best = bench.worker.fit_batch_size.then(|| bench.estimate.best_size());
         let (worker, best_batch_size) = (bench.worker.index, best.flatten());
         let mut done = Event::WorkerReady { worker, best_batch_size };
@@ -125,7 +128,8 @@ impl Bench<'_> {
         for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
             let outputs = if size == 1 { Outputs::ALL } else { Outputs::NONE };
             let mut batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
-            match forward(self.scorer.as_mut(), &batch) {
+            let turn = self.worker.turn.clone();
+            match turn.warm_up(|| forward(self.scorer.as_mut(), &batch)) {
                 Ok(_) if timed => {
                     batch.iter_mut().for_each(|input| input.outputs = Outputs::NONE);
                     if let Some(least) = self.least_time(&batch) {
@@ -147,13 +151,16 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The shortest of a few passes: whatever else the machine does only makes them longer.
+    /// The shortest of a few passes: whatever else the machine does only makes them longer. Beside
+    /// workers that serve one has to do, so that they have the device back.
     fn least_time(&mut self, batch: &[ScorerInput]) -> Option<Duration> {
-        let passes = (0..TIMED_PASSES).filter_map(|_| {
+        let turn = self.worker.turn.clone();
+        let count = if turn.is_serving() { 1 } else { TIMED_PASSES };
+        let mut pass = || {
             let started = Instant::now();
             forward(self.scorer.as_mut(), batch).is_ok().then(|| started.elapsed())
-        });
-        passes.min()
+        };
+        (0..count).filter_map(|_| turn.warm_up(&mut pass)).min()
     }
 
     /// Answers every job of a batch, or leaves it for another worker where the device is lost.
@@ -173,11 +180,14 @@ impl Bench<'_> {
             return Ok(());
         }
         batch.begin();
-        let started = Instant::now();
         let beat = self.worker.pulse.begin(batch.request_ids());
-        let scored = forward(self.scorer.as_mut(), &batch.inputs);
+        let turn = self.worker.turn.clone();
+        let (scored, pass) = turn.serve(|| {
+            let started = Instant::now();
+            let scored = forward(self.scorer.as_mut(), &batch.inputs);
+            (scored, Pass { started, compute: started.elapsed() })
+        });
         drop(beat);
-        let pass = Pass { started, compute: started.elapsed() };
         match scored {
             Ok(scores) => {
                 self.estimate.measured(batch.len(), pass.compute);
