@@ -1,8 +1,8 @@
 // An allocator for libtorch's memory on the CPU that keeps large blocks instead of giving them back
 // to the system.
 //
-// glibc maps a block of 32 MiB or more anew each time, and the kernel then fills every page of it
-// with zeros at its first touch: at full size that is a tenth of a forward pass and more of a
+// glibc maps a large block anew each time, and the kernel then fills every page of it with zeros at
+// its first touch: at full size that is a tenth of a forward pass and more of a
 // training step. Passes ask for the same sizes again and again, so a freed block is kept for the
 // next one that it fits. What is kept and what is in use are together never more than a little
 // above the most that was ever in use.
@@ -142,8 +142,9 @@ extern "C" {
 void pg_keep_host_memory() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
+    // Set, it stays: glibc would raise it to the largest block that was ever freed.
     mallopt(M_MMAP_THRESHOLD, static_cast<int>(kLarge));
+    // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
     mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
     instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
     c10::SetCPUAllocator(instance, /*priority=*/1);

@@ -21,8 +21,8 @@ pub enum Precision {
     F32,
     /// 8 bits of mantissa, on GPUs and many processors at twice the rate or better.
     Bf16,
-    /// Most convolutions in 8-bit integers, at up to four times the rate of f32, on the CPU alone; the
-    /// first and the last, the up-convolutions and those beside the memory in bf16 or f32.
+    /// Most convolutions in 8-bit integers, on the CPU alone; the first and the last, the
+    /// up-convolutions and those beside the memory in bf16 or f32.
     Int8,
 }
 
@@ -30,7 +30,7 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrecisionError {
     /// A name that is none.
-    #[error("precision is {found:?}; auto, f32, bf16 or int8 is expected")]
+    #[error("precision is {found:?}; {}", Precision::ACCEPTED)]
     Unknown {
         /// What was asked for.
         found: String,
@@ -41,6 +41,9 @@ pub enum PrecisionError {
 }
 
 impl Precision {
+    /// What an error says of another name.
+    pub const ACCEPTED: &'static str = "auto, f32, bf16 or int8 is expected";
+
     /// What `Auto` means on a device; the others are as they are.
     pub fn on(self, device: Device) -> Self {
         match self {

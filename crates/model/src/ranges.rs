@@ -8,7 +8,7 @@ use protoguard_core::{Clip, Outputs, ScorerInput};
 use tch::{Kind, Tensor};
 
 use crate::Result;
-use crate::checkpoint::{Array, CheckpointError};
+use crate::checkpoint::{Array, CheckpointError, RANGES_PREFIX};
 use crate::graph::InferenceGraph;
 use crate::network::Network;
 use crate::score_batch::score_batch;
@@ -62,7 +62,7 @@ impl ActivationRanges {
     /// Takes the ranges of a layer back.
     pub(crate) fn add(&mut self, layer: &str, array: &Array) -> Result<(), CheckpointError> {
         let ranges = array.to_f32().ok_or_else(|| CheckpointError::Dtype {
-            name: format!("activation_ranges.{layer}"),
+            name: format!("{RANGES_PREFIX}{layer}"),
             found: array.dtype().to_string(),
             expected: "F32",
         })?;

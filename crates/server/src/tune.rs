@@ -2,8 +2,9 @@
 //!
 //! Every way to share the device is measured by the forward pass alone, as `bare` measures it:
 //! workers × threads on a CPU, workers on a GPU, in f32, in what `auto` means there, and in int8
-//! where that is asked for. The rate of scored clips decides. Of settings within a few percent of the best the one that answers a lone
-//! clip soonest is taken, because that difference is noise and a caller's wait is not.
+//! where that is asked for. The rate of scored clips decides. Of settings within a few percent of
+//! the best the one that answers a lone clip soonest is taken, because that difference is noise and
+//! a caller's wait is not.
 
 use std::fmt::Write;
 use std::num::NonZeroUsize;

@@ -128,8 +128,7 @@ impl Bench<'_> {
         for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
             let outputs = if size == 1 { Outputs::ALL } else { Outputs::NONE };
             let mut batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
-            let turn = self.worker.turn.clone();
-            match turn.warm_up(|| forward(self.scorer.as_mut(), &batch)) {
+            match self.worker.turn.warm_up(|| forward(self.scorer.as_mut(), &batch)) {
                 Ok(_) if timed => {
                     batch.iter_mut().for_each(|input| input.outputs = Outputs::NONE);
                     if let Some(least) = self.least_time(&batch) {
@@ -154,7 +153,7 @@ impl Bench<'_> {
     /// The shortest of a few passes: whatever else the machine does only makes them longer. Beside
     /// workers that serve one has to do, so that they have the device back.
     fn least_time(&mut self, batch: &[ScorerInput]) -> Option<Duration> {
-        let turn = self.worker.turn.clone();
+        let turn = &self.worker.turn;
         let count = if turn.is_serving() { 1 } else { TIMED_PASSES };
         let mut pass = || {
             let started = Instant::now();
@@ -181,8 +180,7 @@ impl Bench<'_> {
         }
         batch.begin();
         let beat = self.worker.pulse.begin(batch.request_ids());
-        let turn = self.worker.turn.clone();
-        let (scored, pass) = turn.serve(|| {
+        let (scored, pass) = self.worker.turn.serve(|| {
             let started = Instant::now();
             let scored = forward(self.scorer.as_mut(), &batch.inputs);
             (scored, Pass { started, compute: started.elapsed() })

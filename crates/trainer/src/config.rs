@@ -54,7 +54,7 @@ pub struct TrainingConfig {
     /// CPU threads of the forward and backward pass; 0 for as many as there are cores.
     pub threads: usize,
     /// What convolutions compute in: `f32`, `bf16`, or `auto` for bf16 where the processor
-    /// multiplies it natively and on GPUs. Weights, memory, losses and statistics are f32 always.
+    /// is faster in it and on GPUs. Weights, memory, losses and statistics are f32 always.
     pub precision: Precision,
     /// Whether GPUs may multiply f32 with 10 bits of mantissa (TF32).
     pub tf32: bool,

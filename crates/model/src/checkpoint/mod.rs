@@ -45,7 +45,7 @@ pub const FORMAT_VERSION: u64 = 2;
 const METADATA_KEY: &str = "protoguard";
 const GOLDEN_CLIP: &str = "golden.clip";
 const OPTIMIZER_PREFIX: &str = "optimizer.";
-const RANGES_PREFIX: &str = "activation_ranges.";
+pub(crate) const RANGES_PREFIX: &str = "activation_ranges.";
 
 /// What a checkpoint is made of.
 #[derive(Clone, Debug, PartialEq)]

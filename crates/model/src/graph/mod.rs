@@ -247,7 +247,7 @@ impl Level {
 
 fn halve(x: &Tensor) -> Result<Tensor> {
     if x.kind() == Kind::Uint8 {
-        return native::halve(x);
+        return native::quantized::halve(x);
     }
     Ok(x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?)
 }

@@ -65,7 +65,9 @@ impl PackedWeights {
             Kernel::Straight => native::pack_convolution(&self.plain, size(inputs)),
             // An up-convolution's inputs come first.
             Kernel::Up => native::pack_up_convolution(&self.plain, size(outputs)),
-            Kernel::Quantized(scales) => native::pack_quantized(&self.plain, scales, size(inputs)),
+            Kernel::Quantized(scales) => {
+                native::quantized::pack_quantized(&self.plain, scales, size(inputs))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use super::convolution::{Convolution, Folded};
 use super::packed::{Kernel, PackedWeights};
 use super::{Numbers, Setting};
 use crate::Result;
-use crate::native::{self, Activation};
+use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
 use crate::ranges::ActivationRanges;
 
@@ -126,16 +126,16 @@ impl QuantizedConvolution {
         if input.kind() == Kind::Uint8 {
             return self.convolve(input);
         }
-        self.convolve(&native::quantize(None, input, &self.inverse_steps)?)
+        self.convolve(&quantized::quantize(None, input, &self.inverse_steps)?)
     }
 
     /// Of cat(left, right), the left in u8 and the right wide.
     pub(super) fn forward_beside(&self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
-        self.convolve(&native::quantize(Some(left), right, &self.inverse_steps)?)
+        self.convolve(&quantized::quantize(Some(left), right, &self.inverse_steps)?)
     }
 
     fn convolve(&self, input: &Tensor) -> Result<Tensor> {
-        native::QuantizedConvolution {
+        quantized::QuantizedConvolution {
             input,
             weight: &self.weights.of_batch(input.size()[0])?,
             scales: &self.scales,

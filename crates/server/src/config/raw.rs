@@ -39,8 +39,8 @@ pub(crate) struct RawConfig {
     pub(crate) threads_per_worker: usize,
     /// Folder with `libtorch_cuda.so`; only cuda devices need it.
     pub(crate) libtorch: String,
-    /// `f32`, `bf16`, `int8`, or `auto` for bf16 where the device computes it and the checkpoint
-    /// proves itself in it.
+    /// `f32`, `bf16`, `int8`, or `auto` for bf16 where the device is faster in it and the
+    /// checkpoint proves itself in it.
     pub(crate) precision: String,
     /// Clips of a forward pass, at most: what the device's memory holds.
     pub(crate) max_batch_size: usize,

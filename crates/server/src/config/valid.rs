@@ -135,9 +135,10 @@ fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
             threads => threads,
         },
         libtorch: (!raw.libtorch.is_empty()).then(|| PathBuf::from(&raw.libtorch)),
-        precision: raw.precision.parse().map_err(|_| {
-            wrong("precision", &raw.precision, "auto, f32, bf16 or int8 is expected")
-        })?,
+        precision: raw
+            .precision
+            .parse()
+            .map_err(|_| wrong("precision", &raw.precision, Precision::ACCEPTED))?,
     })
 }
 

@@ -116,7 +116,7 @@ impl Times {
         let mut worst: Option<f64> = None;
         for batch in self.batches() {
             let question = Question { full, batch };
-            let own = self.median(ours, question).context("ours was timed")?;
+            let own = self.own(ours, question)?;
             if let Some((_, peer)) = self.fastest(question, counts) {
                 worst = Some(worst.unwrap_or(f64::INFINITY).min(peer / own));
             }
@@ -124,24 +124,29 @@ impl Times {
         Ok(worst)
     }
 
-    /// bf16's time ÷ int8's, at the batch size where that is least.
+    /// bf16's time ÷ int8's.
     fn int8_gain(&self, full: bool) -> Result<f64> {
-        let mut gain = f64::INFINITY;
-        for batch in self.batches() {
-            let of = |name| self.median(name, Question { full, batch }).context("ours was timed");
-            gain = gain.min(of("protoguard_bf16")? / of("protoguard_int8")?);
-        }
-        Ok(gain)
+        self.least(|batch| {
+            let question = Question { full, batch };
+            Ok(self.own("protoguard_bf16", question)? / self.own("protoguard_int8", question)?)
+        })
     }
 
-    /// Full output ÷ scores only, at the batch size where that is least.
+    /// Full output ÷ scores only.
     fn own_scores_gain(&self, name: &str) -> Result<f64> {
-        let mut gain = f64::INFINITY;
-        for batch in self.batches() {
-            let of = |full| self.median(name, Question { full, batch }).context("ours was timed");
-            gain = gain.min(of(true)? / of(false)?);
-        }
-        Ok(gain)
+        self.least(|batch| {
+            let of = |full| self.own(name, Question { full, batch });
+            Ok(of(true)? / of(false)?)
+        })
+    }
+
+    /// A ratio at the batch size where it is least.
+    fn least(&self, ratio: impl Fn(u32) -> Result<f64>) -> Result<f64> {
+        self.batches().try_fold(f64::INFINITY, |least, batch| Ok(least.min(ratio(batch)?)))
+    }
+
+    fn own(&self, name: &str, question: Question) -> Result<f64> {
+        self.median(name, question).context("ours was timed")
     }
 }
 

@@ -1,0 +1,197 @@
+//! Activations of u8, and convolutions of them.
+
+use std::ffi::c_char;
+
+use tch::{Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::{made, pointer};
+use crate::Result;
+
+unsafe extern "C" {
+    fn pg_quantize(
+        left: *const C_tensor,
+        x: *const C_tensor,
+        inverse_steps: *const C_tensor,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_halve(x: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
+    fn pg_pack_quantized(
+        weight: *const C_tensor,
+        scales: *const C_tensor,
+        input_size: *const i64,
+        packed: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_quantized_convolution(
+        convolution: *const RawQuantizedConvolution,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
+}
+
+/// `x [B, C, h, w]`, not negative, times `inverse_steps [C]` in f32 as u8, behind the channels of
+/// `left` where there is one. What lies beyond 255 steps is cut.
+pub(crate) fn quantize(
+    left: Option<&Tensor>,
+    x: &Tensor,
+    inverse_steps: &Tensor,
+) -> Result<Tensor> {
+    let (x, inverse_steps) = (x.as_ptr(), inverse_steps.as_ptr());
+    // SAFETY: tensors outlive the call; an absent one is null.
+    made(|out| unsafe { pg_quantize(pointer(left), x, inverse_steps, out) })
+}
+
+/// Max pooling 2×2 of a u8 tensor.
+pub(crate) fn halve(x: &Tensor) -> Result<Tensor> {
+    // SAFETY: the tensor outlives the call.
+    made(|out| unsafe { pg_halve(x.as_ptr(), out) })
+}
+
+/// The s8 weights of a 3×3 convolution on the CPU, laid out for u8 inputs of one size.
+pub(crate) fn pack_quantized(
+    weight: &Tensor,
+    scales: &Tensor,
+    input_size: [i64; 4],
+) -> Result<Tensor> {
+    // SAFETY: tensors outlive the call, and the size has the four numbers that are read.
+    made(|out| unsafe {
+        pg_pack_quantized(weight.as_ptr(), scales.as_ptr(), input_size.as_ptr(), out)
+    })
+}
+
+/// A 3×3 convolution of u8 with s8 weights.
+#[derive(Debug)]
+pub(crate) struct QuantizedConvolution<'a> {
+    /// `[B, inputs, h, w]` u8, channels last.
+    pub(crate) input: &'a Tensor,
+    /// Packed.
+    pub(crate) weight: &'a Tensor,
+    /// `[outputs]` f32: what a step of the weights times a step of the input is worth.
+    pub(crate) scales: &'a Tensor,
+    /// `[outputs]` i32, all 0.
+    pub(crate) zero_points: &'a Tensor,
+    /// `[outputs]` f32.
+    pub(crate) bias: &'a Tensor,
+    /// `Tanh` is not among them.
+    pub(crate) relu: bool,
+    /// Whether the output is u8, and not of `kind`.
+    pub(crate) narrow: bool,
+    /// f32 or bf16.
+    pub(crate) kind: Kind,
+}
+
+#[repr(C)]
+struct RawQuantizedConvolution {
+    input: *const C_tensor,
+    weight: *const C_tensor,
+    scales: *const C_tensor,
+    zero_points: *const C_tensor,
+    bias: *const C_tensor,
+    relu: bool,
+    narrow: bool,
+    bf16: bool,
+}
+
+impl QuantizedConvolution<'_> {
+    /// `[B, outputs, h, w]`.
+    pub(crate) fn compute(&self) -> Result<Tensor> {
+        let raw = RawQuantizedConvolution {
+            input: self.input.as_ptr(),
+            weight: self.weight.as_ptr(),
+            scales: self.scales.as_ptr(),
+            zero_points: self.zero_points.as_ptr(),
+            bias: self.bias.as_ptr(),
+            relu: self.relu,
+            narrow: self.narrow,
+            bf16: self.kind == Kind::BFloat16,
+        };
+        // SAFETY: every pointer is that of a tensor that outlives the call.
+        made(|out| unsafe { pg_quantized_convolution(&raw, out) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::super::tests::{largest_difference, random};
+    use super::*;
+
+    /// Numbers on a grid, so that steps lose nothing.
+    fn bytes(size: &[i64]) -> Tensor {
+        Tensor::randint(256, size, (Kind::Uint8, Device::Cpu))
+    }
+
+    fn channels_last(x: &Tensor) -> Tensor {
+        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+    }
+
+    #[test]
+    fn quantized_values_are_the_nearest_steps() {
+        let values = Tensor::from_slice(&[0.0f32, 0.24, 0.26, 1.0, 127.3, 127.5, 1e9]);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let x = values.to_kind(kind).reshape([1, 1, 7, 1]);
+            let found = quantize(None, &x, &Tensor::from_slice(&[2.0f32])).unwrap();
+            let found = Vec::<u8>::try_from(found.reshape([7])).unwrap();
+            assert_eq!(found, [0, 0, 1, 2, 255, 255, 255], "{kind:?}");
+        }
+        // Sizes that fill no register, and pixels enough for several threads.
+        let (left, x) = (channels_last(&bytes(&[2, 5, 96, 97])), bytes(&[2, 19, 96, 97]));
+        let step = Tensor::rand([19], (Kind::Float, Device::Cpu)) + 0.1;
+        let inverse = step.reciprocal();
+        let values = channels_last(&(x.to_kind(Kind::Float) * step.reshape([1, 19, 1, 1])));
+        let found = quantize(Some(&left), &values, &inverse).unwrap();
+        assert!(found.equal(&Tensor::cat(&[&left, &x], 1)));
+        assert!(quantize(None, &values, &inverse).unwrap().equal(&x));
+        assert!(quantize(None, &x, &inverse).is_err(), "u8 has been quantized already");
+        assert!(quantize(None, &values, &inverse.narrow(0, 0, 3)).is_err(), "a step a channel");
+    }
+
+    #[test]
+    fn halved_bytes_are_the_largest_of_four() {
+        let x = channels_last(&bytes(&[2, 19, 64, 66]));
+        let expected = x.to_kind(Kind::Float).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+        assert!(halve(&x).unwrap().to_kind(Kind::Float).equal(&expected));
+    }
+
+    #[test]
+    fn quantized_convolutions_are_convolutions() {
+        let x = channels_last(&bytes(&[2, 16, 9, 7]));
+        let weight = Tensor::randint_low(-127, 128, [6, 16, 3, 3], (Kind::Int8, Device::Cpu));
+        let (scales, bias) = (random(&[6]).abs() * 1e-3 + 1e-4, random(&[6]));
+        let zero_points = Tensor::zeros([6], (Kind::Int, Device::Cpu));
+        let packed = pack_quantized(&weight, &scales, [2, 16, 9, 7]).unwrap();
+        let real = weight.to_kind(Kind::Float) * scales.reshape([6, 1, 1, 1]);
+        let input = x.to_kind(Kind::Float);
+        let plain = input.conv2d(&real, Some(&bias), [1, 1], [1, 1], [1, 1], 1);
+        let largest = plain.abs().max().double_value(&[]);
+        let mut convolution = QuantizedConvolution {
+            input: &x,
+            weight: &packed,
+            scales: &scales,
+            zero_points: &zero_points,
+            bias: &bias,
+            relu: false,
+            narrow: false,
+            kind: Kind::Float,
+        };
+        let found = convolution.compute().unwrap();
+        assert!(largest_difference(&found, &plain) < 1e-4 * largest);
+        convolution.kind = Kind::BFloat16;
+        let found = convolution.compute().unwrap();
+        assert_eq!(found.kind(), Kind::BFloat16);
+        assert!(largest_difference(&found.to_kind(Kind::Float), &plain) < 1e-2 * largest);
+        // So that the output is in steps of 1 up to 255.
+        let (scales, bias) = (&scales * (255.0 / largest), &bias * (255.0 / largest));
+        let convolution = QuantizedConvolution {
+            relu: true,
+            narrow: true,
+            scales: &scales,
+            bias: &bias,
+            ..convolution
+        };
+        let found = convolution.compute().unwrap();
+        assert_eq!(found.kind(), Kind::Uint8);
+        let expected = plain.relu() * (255.0 / largest);
+        assert!(largest_difference(&found.to_kind(Kind::Float), &expected) <= 0.51);
+    }
+}
