@@ -1,4 +1,5 @@
-"""The forward pass of one checkpoint under one peer, for `cargo xtask bench model`.
+"""The forward pass of one checkpoint under one peer, for `cargo xtask bench model` and, on a GPU,
+for `benches/gpu/measure.py`.
 
 Reads a checkpoint and a case that `protoguard-server bare --case FILE` wrote: a clip and what came
 out for it. Then answers each line of JSON on standard input with one on standard output:
@@ -79,8 +80,9 @@ class Scorer(nn.Module):
 class Torch:
     """Eager PyTorch, or compiled."""
 
-    def __init__(self, name, tensors, temperature):
+    def __init__(self, name, tensors, temperature, device):
         self.name, self.tensors, self.temperature = name, tensors, temperature
+        self.device = torch.device(device)
 
     def scorer(self, full):
         network = of_checkpoint(self.tensors).eval()
@@ -94,17 +96,21 @@ class Torch:
             network.memory.items = items
         if not plain:
             network = network.to(memory_format=torch.channels_last)
-        return Scorer(network, self.temperature, full, kind, not plain).eval()
+        return Scorer(network, self.temperature, full, kind, not plain).eval().to(self.device)
 
     def build(self, full, clips):
         scorer, autocast = self.scorer(full), self.name == "pytorch_bf16_autocast"
+        on, gpu = self.device.type, self.device.type == "cuda"
+        clips = clips.pin_memory() if gpu else clips
         if self.name.startswith("inductor"):
             torch._inductor.config.freezing = True
-            scorer = torch.compile(scorer, dynamic=False)
+            mode = "max-autotune" if gpu else "default"
+            scorer = torch.compile(scorer, dynamic=False, mode=mode)
 
         def run():
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                return scorer(clips)
+            with torch.no_grad(), torch.autocast(on, torch.bfloat16, enabled=autocast):
+                made = scorer(clips.to(self.device, non_blocking=True))
+                return [tensor.to("cpu") for tensor in made]
 
         return run
 
@@ -155,12 +161,12 @@ class OpenVino:
         return run
 
 
-def peer(name, tensors, temperature, threads):
+def peer(name, tensors, temperature, threads, device):
     if name == "onnxruntime_f32":
         return OnnxRuntime(tensors, temperature, threads)
     if name.startswith("openvino"):
         return OpenVino(tensors, temperature, threads, name.removeprefix("openvino_"))
-    return Torch(name, tensors, temperature)
+    return Torch(name, tensors, temperature, device)
 
 
 def read(checkpoint, case):
@@ -194,11 +200,13 @@ def main():
     parser.add_argument("checkpoint")
     parser.add_argument("case")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0; PyTorch's alone")
     args = parser.parse_args()
+    torch.backends.cudnn.benchmark = True
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)
     tensors, case, temperature = read(args.checkpoint, args.case)
-    measured = peer(args.peer, tensors, temperature, args.threads)
+    measured = peer(args.peer, tensors, temperature, args.threads, args.device)
     built = {}
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Frameworks write to standard output.

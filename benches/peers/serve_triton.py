@@ -24,6 +24,7 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 NAME = "scorer"
+EAGER = ("pytorch_f32", "pytorch_f32_channels_last", "pytorch_bf16_folded")
 
 
 def free_port():
@@ -32,9 +33,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def scorer(tensors, temperature):
+def scorer(peer, tensors, temperature):
     """Clips `[B, t + 1, S, S, 3]` to scores; one graph for every batch size."""
-    network = Torch("pytorch_bf16_folded", tensors, temperature).scorer(full=False)
+    network = Torch(peer, tensors, temperature, "cpu").scorer(full=False)
 
     @batch
     def infer(clips):
@@ -84,6 +85,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
     parser.add_argument("case")
+    parser.add_argument("--peer", choices=EAGER, required=True, help="what Python computes with")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--max-batch-size", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20)
@@ -105,7 +107,7 @@ def main():
     with Triton(config=config) as triton:
         triton.bind(
             model_name=NAME,
-            infer_func=scorer(tensors, temperature),
+            infer_func=scorer(args.peer, tensors, temperature),
             inputs=[Tensor(name="clips", dtype=numpy.uint8, shape=clip.shape)],
             outputs=[column("squared_error"), column("feature_distance")],
             config=ModelConfig(max_batch_size=args.max_batch_size, batcher=DynamicBatcher()),

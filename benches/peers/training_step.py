@@ -1,11 +1,12 @@
-"""One training step of the same network in eager PyTorch, for `cargo xtask bench training`.
+"""One training step of the same network in PyTorch, for `cargo xtask bench training` and, on a
+GPU, for `benches/gpu/measure.py`.
 
 Reads a case that `protoguard-trainer step --case FILE` wrote: weights, clips, the losses of the
 first steps. Trains on it from the same weights and prints one line of JSON:
 `{"losses": [[total, prediction, difference, discriminative], ...], "seconds": [...], "peak_mib": ...}`.
 The first `--check` steps are for comparing losses and warming up; the rest are timed.
 
-`channels_last` and autocast are flags.
+Eager; `channels_last`, autocast and torch.compile are flags.
 """
 
 import argparse
@@ -37,8 +38,8 @@ def recollect(network, z, config):
     items = update(network.memory.items, q, config["update_rate"])
     d = q @ items.T
     nearest = d.detach().argmax(-1)
-    counts = torch.zeros(d.shape[0], d.shape[2]).scatter_add_(
-        1, nearest, torch.ones(nearest.shape)
+    counts = d.new_zeros(d.shape[0], d.shape[2]).scatter_add_(
+        1, nearest, d.new_ones(nearest.shape)
     )
     z_hat = (d / config["temperature"]).softmax(-1) @ items
     side = z.shape[-1]
@@ -93,22 +94,27 @@ def main():
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--fused-adam", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     args = parser.parse_args()
+    torch.backends.cudnn.benchmark = True
     if args.threads:
         torch.set_num_threads(args.threads)
     with safe_open(args.case, "pt") as file:
         config = json.loads(file.metadata()["case"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    clips = tensors.pop("clips")
+    clips = tensors.pop("clips").to(args.device)
     config["channels_last"] = args.channels_last
-    network = of_checkpoint(tensors).train()
+    network = of_checkpoint(tensors).train().to(args.device)
     if args.channels_last:
         network = network.to(memory_format=torch.channels_last)
     fused = {"fused": True} if args.fused_adam else {}
     optimizer = torch.optim.Adam(network.parameters(), lr=config["learning_rate"], **fused)
     cast = contextlib.nullcontext
+    if args.compile:
+        network.encode, network.decode = torch.compile(network.encode), torch.compile(network.decode)
     if args.precision == "bf16":
-        cast = lambda: torch.autocast("cpu", torch.bfloat16)  # noqa: E731
+        cast = lambda: torch.autocast(clips.device.type, torch.bfloat16)  # noqa: E731
     losses = [step(network, optimizer, clips, config, cast) for _ in range(args.check)]
     seconds = []
     for _ in range(args.steps):

@@ -10,6 +10,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -73,6 +74,8 @@ c10::List<int64_t> ones() { return c10::List<int64_t>({1, 1}); }
 
 // Bytes of a few pixels that one thread should have to do at least.
 constexpr int64_t kGrain = 1 << 15;
+// Bytes that one thread should have to copy at least.
+constexpr int64_t kCopied = 1 << 20;
 
 Tensor empty_bytes(const Tensor &like, at::IntArrayRef size) {
   return at::empty(size, like.options().dtype(at::kByte).memory_format(at::MemoryFormat::ChannelsLast));
@@ -307,6 +310,56 @@ char *pg_deterministic(bool only) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(only, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(only);
+    if (only) {
+      at::globalContext().setBenchmarkCuDNN(false);
+    }
+  });
+}
+
+// Moves the calling thread from a GPU's default stream, which all threads share, to one of its own.
+char *pg_own_stream(int8_t gpu) {
+  return guarded([&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    const c10::Device device(at::kCUDA, gpu);
+    if (guard.getStream(device) == guard.getDefaultStream(device)) {
+      guard.exchangeStream(guard.getStreamFromGlobalPool(device));
+    }
+  });
+}
+
+// Bytes from pieces of the same length, one after the other: on the CPU where `gpu` is negative, on that GPU
+// otherwise. Memory that the driver has pinned is copied from while the thread goes on.
+char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimensions, int8_t gpu,
+                Tensor **uploaded) {
+  return guarded([&] {
+    const at::IntArrayRef shape(size, dimensions);
+    Tensor host = at::empty(shape, at::TensorOptions().dtype(at::kByte).pinned_memory(gpu >= 0));
+    const int64_t count = shape[0] * shape[1], bytes = host.numel() / std::max<int64_t>(1, count);
+    auto *to = host.mutable_data_ptr<uint8_t>();
+    at::parallel_for(0, count, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
+                     [&](int64_t begin, int64_t end) {
+                       for (int64_t piece = begin; piece < end; ++piece) {
+                         std::memcpy(to + piece * bytes, pieces[piece], bytes);
+                       }
+                     });
+    *uploaded = new Tensor(gpu < 0 ? std::move(host)
+                                   : host.to(c10::Device(at::kCUDA, gpu), at::kByte, /*non_blocking=*/true));
+  });
+}
+
+// The numbers of an f32 tensor, wherever it is. Those of a GPU come through memory that its driver has pinned.
+char *pg_download(const Tensor *tensor, float *values) {
+  return guarded([&] {
+    TORCH_CHECK(tensor->scalar_type() == at::kFloat, "f32 is expected to be downloaded");
+    Tensor host = tensor->contiguous();
+    if (!host.is_cpu()) {
+      const Tensor pinned = at::empty(host.sizes(), at::TensorOptions().dtype(at::kFloat).pinned_memory(true));
+      pinned.copy_(host, /*non_blocking=*/true);
+      const c10::impl::VirtualGuardImpl guard(host.device().type());
+      guard.synchronizeStream(guard.getStream(host.device()));
+      host = pinned;
+    }
+    std::memcpy(values, host.const_data_ptr(), host.nbytes());
   });
 }
 

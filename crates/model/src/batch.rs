@@ -1,6 +1,7 @@
-use protoguard_core::{CHANNELS, Clip, ClipShape};
+use protoguard_core::{CHANNELS, Clip, ClipShape, Frame};
 use tch::{Device, Kind, Tensor};
 
+use crate::native::transfer;
 use crate::{ModelError, Result};
 
 /// Clips on a device, as the network takes them.
@@ -105,15 +106,14 @@ impl Batch {
 
 /// `[B, t + 1, S, S, 3]` as u8 on the device, the last past frame standing in for absent targets.
 fn upload(clips: &[Clip], shape: ClipShape, device: Device) -> Result<Tensor> {
-    let mut bytes = Vec::with_capacity(clips.len() * shape.clip_bytes());
+    let mut frames = Vec::with_capacity(clips.len() * shape.frames());
     for clip in clips {
-        let frames = clip.frames().iter();
         let padding = clip.past().last().filter(|_| clip.target().is_none());
-        frames.chain(padding).for_each(|frame| bytes.extend_from_slice(frame.pixels()));
+        frames.extend(clip.frames().iter().chain(padding).map(Frame::pixels));
     }
     let (side, channels) = (shape.side() as i64, CHANNELS as i64);
     let size = [clips.len() as i64, shape.frames() as i64, side, side, channels];
-    Ok(Tensor::f_from_data_size(&bytes, &size, Kind::Uint8)?.f_to_device(device)?)
+    transfer::upload(&frames, &size, device)
 }
 
 /// `[B, n, S, S, 3]` u8 → `[B, 3n, S, S]` f32 in [-1, 1]. The pixels are interleaved while they
@@ -136,8 +136,6 @@ fn describe(shape: ClipShape) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protoguard_core::Frame;
-
     use super::*;
 
     /// Pixel (y, x) of frame `f` holds `[f, y, x]`.

@@ -94,6 +94,8 @@ impl DeviceSpec {
         if index >= found {
             return Err(DeviceError::Absent { device: self, found });
         }
+        // cuDNN tries its algorithms out for every shape that comes, and keeps the fastest.
+        tch::Cuda::cudnn_set_benchmark(true);
         Ok(Device::Cuda(index))
     }
 

@@ -34,6 +34,7 @@ mod native;
 mod network;
 mod plan;
 mod precision;
+mod prepared;
 mod ranges;
 mod scatter;
 mod score_batch;

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one place where this crate calls C++")]
 
 pub(crate) mod quantized;
+pub(crate) mod transfer;
 
 use std::ffi::{CStr, c_char};
 use std::ptr;

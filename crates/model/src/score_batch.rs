@@ -2,13 +2,14 @@
 //! alike.
 
 use protoguard_core::{Clip, ClipScore, FeatureDistance, Outputs, Plane, PsnrDb, ScorerInput};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
 use crate::encoder::Encoding;
 use crate::error::ModelError;
 use crate::graph::{InferenceGraph, Start};
 use crate::memory::MemoryPass;
+use crate::native::transfer;
 use crate::{Result, scores};
 
 /// Scores clips in order. All share the encoder and the prediction decoder; only those that want
@@ -53,13 +54,18 @@ pub(crate) fn score_observed(
         };
         let mse = error.as_ref().map(scores::mean_squared_error).transpose()?;
         let distance = memory.as_ref().map(scores::feature_distance).transpose()?;
-        let pictures = Pictures { graph, inputs, start: &start };
+        let pictures = Pictures { graph, inputs };
+        let predicted = pictures.predicted(&prediction)?;
+        let differences = pictures.differences(&start)?;
+        let errors = pictures.errors(error.as_ref(), &batch.has_target)?;
+
+        // 3. Only now is a GPU waited for: all its work is queued.
         let columns = Columns {
             mse: column(mse.as_ref())?,
             distance: column(distance.as_ref())?,
-            predicted: pictures.predicted(&prediction)?,
-            differences: pictures.differences()?,
-            errors: pictures.errors(error.as_ref(), &batch.has_target)?,
+            predicted: pictures.spread(predicted)?,
+            differences: pictures.spread(differences)?,
+            errors: pictures.spread(errors)?,
         };
         columns.into_scores(&batch.has_target)
     })
@@ -89,62 +95,63 @@ fn column(values: Option<&Tensor>) -> Result<Option<Vec<f64>>> {
 struct Pictures<'a> {
     graph: &'a InferenceGraph,
     inputs: &'a [ScorerInput],
-    start: &'a Tensor,
+}
+
+/// Pictures of one kind, still on the device.
+struct Made {
+    /// Positions in the batch of the clips that they are for.
+    clips: Vec<i64>,
+    /// `[clips, frames · c, S, S]`
+    tensor: Tensor,
+    /// Pictures a clip.
+    frames: usize,
 }
 
 impl Pictures<'_> {
-    /// Which clips want a picture: their positions, in order.
-    fn wanting(&self, wants: impl Fn(&Outputs) -> bool) -> Vec<i64> {
+    /// Which clips want a picture: their positions, in order; nothing where none does.
+    fn wanting(&self, wants: impl Fn(&Outputs) -> bool) -> Option<Vec<i64>> {
         let positions = (0i64..).zip(self.inputs);
-        positions.filter(|(_, input)| wants(&input.outputs)).map(|(index, _)| index).collect()
+        let clips: Vec<i64> =
+            positions.filter(|(_, input)| wants(&input.outputs)).map(|(index, _)| index).collect();
+        (!clips.is_empty()).then_some(clips)
     }
 
     /// `[S, S, 3]` in [0, 1] by clip.
-    fn predicted(&self, prediction: &Tensor) -> Result<Vec<Vec<Plane>>> {
-        let wanting = self.wanting(|outputs| outputs.predicted_frame);
-        if wanting.is_empty() {
-            return Ok(self.spread(&wanting, Vec::new(), 1));
-        }
-        let unit = select(prediction, &wanting)?.f_add_scalar(1.0)?.f_mul_scalar(0.5)?;
-        Ok(self.spread(&wanting, planes(&unit, 1)?, 1))
+    fn predicted(&self, prediction: &Tensor) -> Result<Option<Made>> {
+        let Some(clips) = self.wanting(|outputs| outputs.predicted_frame) else { return Ok(None) };
+        let tensor = select(prediction, &clips)?.f_add_scalar(1.0)?.f_mul_scalar(0.5)?;
+        Ok(Some(Made { clips, tensor, frames: 1 }))
     }
 
     /// `t` times `[S, S, 3]` in [-2, 2] by clip. What the linear last layer makes beyond is cut.
-    fn differences(&self) -> Result<Vec<Vec<Plane>>> {
-        let frames = self.graph.config().shape.past_frames();
+    fn differences(&self, start: &Tensor) -> Result<Option<Made>> {
+        let config = self.graph.config();
         let wanting = self.wanting(|outputs| outputs.rgb_difference);
-        if wanting.is_empty() || !self.graph.config().motion_branch {
-            return Ok(self.spread(&[], Vec::new(), frames));
-        }
-        let generated = self.graph.generate_difference(&select(self.start, &wanting)?)?;
-        let made = match generated {
-            Some(difference) => planes(&difference.f_clamp(-2.0, 2.0)?, frames)?,
-            None => Vec::new(),
-        };
-        Ok(self.spread(&wanting, made, frames))
+        let Some(clips) = wanting.filter(|_| config.motion_branch) else { return Ok(None) };
+        let generated = self.graph.generate_difference(&select(start, &clips)?)?;
+        let Some(difference) = generated else { return Ok(None) };
+        let frames = config.shape.past_frames();
+        Ok(Some(Made { clips, tensor: difference.f_clamp(-2.0, 2.0)?, frames }))
     }
 
     /// `[S, S, 1]` by clip with a target.
-    fn errors(&self, error: Option<&Tensor>, has_target: &[bool]) -> Result<Vec<Vec<Plane>>> {
-        let mut wanting = self.wanting(|outputs| outputs.error_map);
-        wanting.retain(|&index| has_target[index as usize]);
-        match error.filter(|_| !wanting.is_empty()) {
-            None => Ok(self.spread(&[], Vec::new(), 1)),
-            Some(error) => {
-                let chosen = select(error, &wanting)?.f_unsqueeze(1)?;
-                Ok(self.spread(&wanting, planes(&chosen, 1)?, 1))
-            }
-        }
+    fn errors(&self, error: Option<&Tensor>, has_target: &[bool]) -> Result<Option<Made>> {
+        let mut clips = self.wanting(|outputs| outputs.error_map).unwrap_or_default();
+        clips.retain(|&index| has_target[index as usize]);
+        let Some(error) = error.filter(|_| !clips.is_empty()) else { return Ok(None) };
+        let tensor = select(error, &clips)?.f_unsqueeze(1)?;
+        Ok(Some(Made { clips, tensor, frames: 1 }))
     }
 
-    /// Hands `each` planes in turn to the clips at `positions`, none to the others.
-    fn spread(&self, positions: &[i64], planes: Vec<Plane>, each: usize) -> Vec<Vec<Plane>> {
-        let mut planes = planes.into_iter();
+    /// Hands pictures to their clips, none to the others.
+    fn spread(&self, made: Option<Made>) -> Result<Vec<Vec<Plane>>> {
         let mut columns = vec![Vec::new(); self.inputs.len()];
-        for &index in positions {
-            columns[index as usize] = planes.by_ref().take(each).collect();
+        let Some(Made { clips, tensor, frames }) = made else { return Ok(columns) };
+        let mut planes = planes(&tensor, frames)?.into_iter();
+        for index in clips {
+            columns[index as usize] = planes.by_ref().take(frames).collect();
         }
-        columns
+        Ok(columns)
     }
 }
 
@@ -159,14 +166,9 @@ fn select(x: &Tensor, positions: &[i64]) -> Result<Tensor> {
 fn planes(x: &Tensor, frames: usize) -> Result<Vec<Plane>> {
     let (clips, stacked, height, width) = x.size4()?;
     let frames = frames as i64;
-    let pictures = x
-        .f_reshape([clips * frames, stacked / frames, height, width])?
-        .f_permute([0, 2, 3, 1])?
-        .f_to_kind(Kind::Float)?
-        .f_contiguous()?
-        .f_to_device(Device::Cpu)?;
-    let mut values = vec![0f32; pictures.numel()];
-    pictures.f_copy_data(&mut values, pictures.numel())?;
+    let pictures =
+        x.f_reshape([clips * frames, stacked / frames, height, width])?.f_permute([0, 2, 3, 1])?;
+    let values = transfer::download(&pictures)?;
     let channels = (stacked / frames) as usize;
     let (height, width) = (height as usize, width as usize);
     let plane = |values: &[f32]| Plane { height, width, channels, values: values.into() };

@@ -13,8 +13,10 @@ use crate::error::ModelError;
 use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
 use crate::native::empty_cache;
+use crate::native::transfer::own_stream;
 use crate::network::Network;
 use crate::precision::Precision;
+use crate::prepared::PreparedSizes;
 use crate::score_batch::{score_batch, score_observed};
 
 /// How replicas of a checkpoint are to run.
@@ -48,6 +50,8 @@ pub struct TchScorerFactory {
 #[derive(Debug)]
 pub struct TchScorer {
     graph: InferenceGraph,
+    /// On a GPU; the CPU is as fast at any size.
+    prepared: Option<PreparedSizes>,
     /// Dropped last: what the graph frees goes back to the system.
     _released: ReleaseOnDrop,
 }
@@ -99,6 +103,7 @@ impl TchScorerFactory {
 /// A replica that scores the golden clip as recorded.
 fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer, ModelError> {
     let device = options.device.open(options.libtorch.as_deref())?;
+    own_stream(device)?;
     if let Some(threads) = options.threads {
         set_threads_of_this_thread(threads);
     }
@@ -145,7 +150,8 @@ impl ScorerFactory for TchScorerFactory {
 impl TchScorer {
     /// A replica of a graph that is at hand, such as that of a network just trained.
     pub fn new(graph: InferenceGraph) -> Self {
-        Self { graph, _released: ReleaseOnDrop }
+        let prepared = graph.device().is_cuda().then(PreparedSizes::default);
+        Self { graph, prepared, _released: ReleaseOnDrop }
     }
 
     /// What it runs.
@@ -176,7 +182,20 @@ impl TchScorer {
 
 impl Scorer for TchScorer {
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
-        score_batch(&self.graph, batch).map_err(|error| classify(&error))
+        let Some(prepared) = &mut self.prepared else {
+            return score_batch(&self.graph, batch).map_err(|error| classify(&error));
+        };
+        let filled = prepared.fill(batch);
+        match score_batch(&self.graph, &filled) {
+            Ok(mut scores) => {
+                scores.truncate(batch.len());
+                Ok(scores)
+            }
+            Err(error) => {
+                prepared.failed(filled.len());
+                Err(classify(&error))
+            }
+        }
     }
 
     fn release_memory(&mut self) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protoguard_data::Layout;
-use protoguard_model::Precision;
+use protoguard_model::{DeviceSpec, Precision};
 
 use crate::config::Override;
 use crate::source::SourceArgs;
@@ -257,6 +257,12 @@ pub struct StepArgs {
     /// Measure evaluate's loop beside the forward pass alone, too
     #[arg(long)]
     pub evaluate: bool,
+    /// cpu or cuda:N
+    #[arg(long, default_value_t)]
+    pub device: DeviceSpec,
+    /// Folder of libtorch_cuda.so, for cuda devices
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub libtorch: Option<PathBuf>,
 }
 
 /// Flags of `ablate`.

@@ -15,11 +15,11 @@ use protoguard_data::synth::{SynthConfig, write_dataset};
 use protoguard_data::{CacheChoice, ClipLoader, Half, LoaderConfig};
 use protoguard_model::checkpoint::{Array, Dtype};
 use protoguard_model::{
-    HealthMeter, InferenceGraph, LossConfig, ModelConfig, Network, Precision, StepLosses, TchScorer,
+    HealthMeter, InferenceGraph, LossConfig, ModelConfig, Network, Precision, StepLosses,
+    TchScorer, allow_tf32,
 };
 use safetensors::tensor::TensorView;
 use serde::Serialize;
-use tch::Device;
 
 use crate::cli::StepArgs;
 use crate::log::resident_mib;
@@ -52,7 +52,9 @@ pub struct Measured {
 /// # Errors
 /// When libtorch refuses or a file cannot be written.
 pub fn run(args: &StepArgs) -> anyhow::Result<()> {
+    let device = args.device.open(args.libtorch.as_deref())?;
     set_threads(args.threads);
+    allow_tf32(true)?;
     let shape = ClipShape::new(args.past_frames, args.side)?;
     let model = ModelConfig { shape, base_width: args.base_width, ..ModelConfig::default() };
     let folder = tempfile::tempdir()?;
@@ -65,7 +67,7 @@ pub fn run(args: &StepArgs) -> anyhow::Result<()> {
     let loader = ClipLoader::new(videos, config);
 
     tch::manual_seed(SEED);
-    let mut network = Network::new(&model, Device::Cpu)?;
+    let mut network = Network::new(&model, device)?;
     network.set_training_precision(args.precision);
     let first = loader.epoch(0).next().context("too few drawn clips for a batch")??;
     if let Some(path) = &args.case {

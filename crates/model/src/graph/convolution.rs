@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::device::DeviceWeights;
 use super::packed::{Kernel, PackedWeights};
-use super::{Numbers, Setting};
+use super::{Backend, Numbers, Setting};
 use crate::Result;
 use crate::checkpoint::CheckpointError;
 use crate::layer::BATCH_NORM_EPS;
@@ -75,9 +76,8 @@ pub(super) struct Convolution {
 
 #[derive(Debug)]
 enum Weight {
-    /// By oneDNN, on the CPU.
     Packed(PackedWeights),
-    Plain(Tensor),
+    Device(DeviceWeights),
 }
 
 impl Convolution {
@@ -93,11 +93,12 @@ impl Convolution {
         // Channels last in storage, as the activations are.
         let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
         let weight = weight.f_permute([0, 3, 1, 2])?;
-        let weight = if device == Device::Cpu {
-            let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
-            Weight::Packed(PackedWeights::new(weight, kernel, side)?)
-        } else {
-            Weight::Plain(weight)
+        let weight = match setting.backend {
+            Backend::OneDnn => {
+                let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
+                Weight::Packed(PackedWeights::new(weight, kernel, side)?)
+            }
+            Backend::Device => Weight::Device(DeviceWeights::new(weight, folded.up)),
         };
         let watch = match &setting.numbers {
             Numbers::Watched(watch) => folded.path.clone().map(|path| (watch.clone(), path)),
@@ -124,21 +125,20 @@ impl Convolution {
                     native::convolution(input, &weight, bias, activation)?
                 }
             }
-            Weight::Plain(weight) => activate(self.plain(input, weight)?, activation)?,
+            Weight::Device(weights) => weights.forward(input, bias, activation)?,
         };
         self.seen(output)
     }
 
     /// `relu(sum + convolution(input))`, in `sum`'s place where the device can.
     pub(super) fn add_to(&self, mut sum: Tensor, input: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.as_ref();
         match &self.weight {
             Weight::Packed(weights) => {
                 let weight = weights.of_batch(input.size()[0])?;
-                native::convolution_into(&mut sum, input, &weight, self.bias.as_ref())?;
+                native::convolution_into(&mut sum, input, &weight, bias)?;
             }
-            Weight::Plain(weight) => {
-                sum = sum.f_add_(&self.plain(input, weight)?)?.f_relu_()?;
-            }
+            Weight::Device(weights) => sum = weights.add_to(sum, input, bias)?,
         }
         self.seen(sum)
     }
@@ -149,21 +149,4 @@ impl Convolution {
         }
         Ok(output)
     }
-
-    fn plain(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref();
-        Ok(if self.up {
-            input.f_conv_transpose2d(weight, bias, [2, 2], [1, 1], [1, 1], 1, [1, 1])?
-        } else {
-            input.f_conv2d(weight, bias, [1, 1], [1, 1], [1, 1], 1)?
-        })
-    }
-}
-
-fn activate(mut x: Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::None => x,
-        Activation::Relu => x.f_relu_()?,
-        Activation::Tanh => x.f_tanh_()?,
-    })
 }

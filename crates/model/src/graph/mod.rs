@@ -12,6 +12,7 @@
 mod bottom;
 mod convolution;
 mod decoder;
+mod device;
 mod packed;
 mod quantized;
 
@@ -50,11 +51,21 @@ pub struct InferenceGraph {
 #[derive(Clone, Debug)]
 struct Setting {
     device: Device,
+    backend: Backend,
     /// Of all that is not quantized.
     kind: Kind,
     /// Height and width of the bottleneck.
     query_side: i64,
     numbers: Numbers,
+}
+
+/// What computes convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    /// oneDNN, with weights laid out for it once: the CPU's.
+    OneDnn,
+    /// What libtorch calls for the device.
+    Device,
 }
 
 /// What activations are between convolutions.
@@ -105,20 +116,18 @@ impl InferenceGraph {
             Precision::Int8 => Numbers::Quantized(ranges.clone()),
             _ => Numbers::Plain,
         };
-        tch::no_grad(|| Self::build(network, precision, numbers))
+        tch::no_grad(|| Self::build(network, precision, Setting::new(network, precision, numbers)))
     }
 
     /// The graph in f32, which tells `watch` of every layer's output.
     pub(crate) fn watched(network: &Network, watch: Watch) -> Result<Self> {
-        tch::no_grad(|| Self::build(network, Precision::F32, Numbers::Watched(watch)))
+        let setting = Setting::new(network, Precision::F32, Numbers::Watched(watch));
+        tch::no_grad(|| Self::build(network, Precision::F32, setting))
     }
 
-    fn build(network: &Network, precision: Precision, numbers: Numbers) -> Result<Self> {
+    fn build(network: &Network, precision: Precision, setting: Setting) -> Result<Self> {
         let config = network.config().clone();
         let (plan, tensors) = (NetworkPlan::new(&config), network.tensors());
-        let device = network.device();
-        let query_side = config.query_side() as i64;
-        let setting = Setting { device, kind: precision.kind(device), query_side, numbers };
         let memory = network.memory().map(Memory::frozen).transpose()?;
         // Folding pays where there are fewer items than channels.
         let folded = memory.as_ref().filter(|memory| memory.config().items < config.channels());
@@ -133,7 +142,7 @@ impl InferenceGraph {
             prediction: decoder(&plan.prediction, Activation::Tanh)?,
             motion: motion.transpose()?,
             folds_memory: items.is_some(),
-            precision: precision.on(device),
+            precision: precision.on(setting.device),
             config,
             setting,
             memory,
@@ -211,6 +220,15 @@ impl InferenceGraph {
     }
 }
 
+impl Setting {
+    fn new(network: &Network, precision: Precision, numbers: Numbers) -> Self {
+        let device = network.device();
+        let backend = if device == Device::Cpu { Backend::OneDnn } else { Backend::Device };
+        let query_side = network.config().query_side() as i64;
+        Self { device, backend, kind: precision.kind(device), query_side, numbers }
+    }
+}
+
 fn items_in_f64(memory: &Memory) -> Result<Tensor> {
     Ok(memory.items().f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?)
 }
@@ -250,4 +268,37 @@ fn halve(x: &Tensor) -> Result<Tensor> {
         return native::quantized::halve(x);
     }
     Ok(x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+
+    fn setting(network: &Network, backend: Backend) -> Setting {
+        Setting { backend, ..Setting::new(network, Precision::F32, Numbers::Plain) }
+    }
+
+    /// Where a GPU is at hand `benches/gpu` compares it with the CPU; here its way through the
+    /// graph is taken with the CPU's plain kernels.
+    #[test]
+    fn either_backend_makes_the_same() {
+        tch::manual_seed(5);
+        let shape = protoguard_core::ClipShape::new(2, 32).unwrap();
+        let config = ModelConfig { shape, base_width: 8, ..ModelConfig::default() };
+        let network = Network::new(&config, Device::Cpu).unwrap();
+        let input = Tensor::randn([3, 32, 32, 6], (Kind::Float, Device::Cpu)).permute([0, 3, 1, 2]);
+        let [ours, device] = [Backend::OneDnn, Backend::Device].map(|backend| {
+            let setting = setting(&network, backend);
+            let graph = InferenceGraph::build(&network, Precision::F32, setting).unwrap();
+            let Encoding { z, skips } = graph.encode(&input).unwrap();
+            let start = graph.recall(&z).unwrap();
+            let difference = graph.generate_difference(&start.tensor).unwrap().unwrap();
+            [graph.predict(&start, &skips).unwrap(), difference]
+        });
+        for (ours, device) in ours.iter().zip(&device) {
+            assert_eq!(ours.size(), device.size());
+            assert!((ours - device).abs().max().double_value(&[]) < 1e-5);
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use protoguard_model::{AdamConstants, AdamTensors, ModelError, fused_adam};
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.
 ///
@@ -63,7 +63,9 @@ impl Adam {
         let moving = || self.slots.iter().filter(|slot| slot.parameter.grad().defined());
         let list = |of: fn(&Slot) -> Tensor| moving().map(of).collect::<Vec<_>>();
         let parameters = list(|slot| slot.parameter.shallow_clone());
-        let count = Tensor::from(self.steps as f32);
+        let Some(first) = parameters.first() else { return Ok(()) };
+        // On the parameters' device: a GPU's kernel reads it there.
+        let count = Tensor::f_full([], self.steps as f64, (Kind::Float, first.device()))?;
         let tensors = AdamTensors {
             gradients: &list(|slot| slot.parameter.grad()),
             first_moments: &list(|slot| slot.first_moment.shallow_clone()),
@@ -73,9 +75,6 @@ impl Adam {
         };
         let constants =
             AdamConstants { learning_rate, beta1: BETA1, beta2: BETA2, epsilon: EPSILON };
-        if parameters.is_empty() {
-            return Ok(());
-        }
         no_grad(|| fused_adam(&tensors, &constants))
     }
 
@@ -109,7 +108,7 @@ impl Adam {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
 

@@ -107,13 +107,14 @@ impl Learner {
         let batch = Batch::from_clips(clips, self.network.device())?;
         let pass = self.network.forward_training(&batch)?;
         let terms = losses::compute(&self.loss, &batch, &pass)?;
+        let share = if of == 1 { terms.total.shallow_clone() } else { &terms.total / of as f64 };
+        share.f_backward().map_err(ModelError::from)?;
+        // Reading waits for a GPU, which by now has the backward pass to do as well.
         let read = terms.read()?;
         if !read.total.is_finite() {
             return Err(StepError::NotFinite { losses: read, batch: 0 });
         }
         losses.add(&read);
-        let share = if of == 1 { terms.total } else { terms.total / of as f64 };
-        share.f_backward().map_err(ModelError::from)?;
         Ok(pass)
     }
 

@@ -67,6 +67,9 @@ const PEERS: [&str; 9] = [
     "openvino_bf16",
 ];
 
+/// Those that compute batches of any size without being built anew, as a server must.
+const EAGER: [&str; 3] = ["pytorch_bf16_folded", "pytorch_f32_channels_last", "pytorch_f32"];
+
 /// Ours by precision: their name here and the server's.
 const OURS: [(&str, &str); 3] =
     [("protoguard_f32", "f32"), ("protoguard_bf16", "bf16"), ("protoguard_int8", "int8")];
@@ -81,26 +84,32 @@ pub(crate) fn run(workspace: &Workspace, args: &ModelArgs) -> Result<ExitCode> {
     let size = NetworkSize { side: args.side, base_width: args.base_width };
     let checkpoint = lab.train("measured", size, 1)?;
     let bench = Bench { workspace, lab: &lab, args, python: &python, checkpoint: &checkpoint };
-    let times = bench.times()?;
-    let training_step = match args.training_rounds {
-        0 => None,
-        rounds => Some(training::step_against_pytorch(workspace, &lab, &python, rounds)?),
-    };
-    let served = bench.beside_triton()?;
-    let results = Results {
+    let mut results = Results {
         date: today()?,
         machine: Machine::describe(workspace),
         settings: serde_json::to_value(args)?,
-        line: times.line(training_step, &served)?,
-        times,
-        served,
+        times: bench.times()?,
+        training_step_vs_pytorch: None,
+        triton_with: EAGER[0],
+        served: Vec::new(),
     };
     let default = workspace.root().join("benches/results");
-    let json = results.write(args.out.as_deref().unwrap_or(&default))?;
+    let folder = args.out.as_deref().unwrap_or(&default);
+    // What took minutes is kept if what comes after it fails.
+    results.write(folder)?;
+    if args.training_rounds > 0 {
+        let rounds = args.training_rounds;
+        let ratio = training::step_against_pytorch(workspace, &lab, &python, rounds)?;
+        results.training_step_vs_pytorch = Some(ratio);
+        results.write(folder)?;
+    }
+    results.triton_with = results.times.fastest_eager();
+    results.served = bench.beside_triton(results.triton_with)?;
+    let json = results.write(folder)?;
     let mut plot = peers::script(workspace, &python, "plot.py");
     lab.run(plot.arg(&json))?;
-    eprintln!("\n{}", results.markdown());
-    println!("{}", serde_json::to_string(&results.line)?);
+    eprintln!("\n{}", results.markdown()?);
+    println!("{}", serde_json::to_string(&results.line()?)?);
     Ok(ExitCode::SUCCESS)
 }
 

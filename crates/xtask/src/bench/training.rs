@@ -150,7 +150,7 @@ impl Bench<'_> {
     }
 
     fn case(&self) -> PathBuf {
-        self.lab.at("case.safetensors")
+        self.lab.at("training-case.safetensors")
     }
 
     fn measure(&self, variant: Variant) -> Result<Measured> {

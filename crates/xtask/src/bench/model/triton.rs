@@ -37,12 +37,12 @@ impl Round {
 }
 
 impl Bench<'_> {
-    /// Both servers in turn, each loaded by a client of its own kind.
-    pub(super) fn beside_triton(&self) -> Result<Vec<Round>> {
+    /// Both servers in turn, each loaded by a client of its own kind. Triton computes with `peer`.
+    pub(super) fn beside_triton(&self, peer: &str) -> Result<Vec<Round>> {
         let rounds = self.args.triton_rounds;
         let round = |round| {
-            eprintln!("== serving, round {} of {rounds}", round + 1);
-            Ok(Round { ours: self.served()?, triton: self.triton()? })
+            eprintln!("== serving beside Triton with {peer}, round {} of {rounds}", round + 1);
+            Ok(Round { ours: self.served()?, triton: self.triton(peer)? })
         };
         (0..rounds).map(round).collect()
     }
@@ -55,10 +55,10 @@ impl Bench<'_> {
         Ok(Served { clips_per_second: many.clips_per_second, p50_ms })
     }
 
-    fn triton(&self) -> Result<Served> {
+    fn triton(&self, peer: &str) -> Result<Served> {
         let mut triton = peers::triton(self.workspace, self.python)?;
         triton.arg(self.checkpoint).arg(self.lab.at("case.safetensors"));
-        triton.args(["--max-batch-size", MAX_BATCH_SIZE, "--clients", CLIENTS]);
+        triton.args(["--max-batch-size", MAX_BATCH_SIZE, "--clients", CLIENTS, "--peer", peer]);
         self.lab.measured(triton)
     }
 }

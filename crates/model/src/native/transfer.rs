@@ -1,0 +1,109 @@
+//! Between the host's memory and a device's.
+
+use std::ffi::c_char;
+
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
+
+use super::{checked, made};
+use crate::Result;
+use crate::error::ModelError;
+
+unsafe extern "C" {
+    fn pg_own_stream(gpu: i8) -> *mut c_char;
+    fn pg_upload(
+        pieces: *const *const u8,
+        size: *const i64,
+        dimensions: usize,
+        gpu: i8,
+        uploaded: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn pg_download(tensor: *const C_tensor, values: *mut f32) -> *mut c_char;
+}
+
+/// From here on this thread's work on a GPU waits for nobody else's: libtorch would put the work of
+/// all threads into one stream. The CPU has none, and another call changes nothing.
+pub(crate) fn own_stream(device: Device) -> Result<()> {
+    match device {
+        Device::Cpu => Ok(()),
+        // SAFETY: no pointers.
+        _ => checked(unsafe { pg_own_stream(index(device)?) }),
+    }
+}
+
+/// Bytes on a device, `[B, n, …]`, from `B · n` pieces in order. To a GPU they go through memory
+/// that its driver has pinned, while the thread goes on.
+///
+/// # Panics
+/// When a piece is missing or has another length than the sizes say.
+pub(crate) fn upload(pieces: &[&[u8]], size: &[i64], device: Device) -> Result<Tensor> {
+    let bytes: i64 = size.iter().skip(2).product();
+    assert_eq!(size[0] * size[1], pieces.len() as i64, "a piece an entry is needed");
+    assert!(pieces.iter().all(|piece| piece.len() as i64 == bytes), "pieces of {bytes} bytes");
+    let gpu = index(device)?;
+    let pieces: Vec<*const u8> = pieces.iter().map(|piece| piece.as_ptr()).collect();
+    // SAFETY: there are as many pieces as the first two sizes say, each of as many bytes as the
+    // others do, and all outlive the call, which copies them.
+    made(|out| unsafe { pg_upload(pieces.as_ptr(), size.as_ptr(), size.len(), gpu, out) })
+}
+
+/// The numbers of an f32 tensor, first dimension slowest, whatever device it is on.
+pub(crate) fn download(tensor: &Tensor) -> Result<Vec<f32>> {
+    let tensor = tensor.f_to_kind(Kind::Float)?;
+    let mut values = vec![0f32; tensor.numel()];
+    // SAFETY: the tensor is f32, and there is room for all of its numbers.
+    checked(unsafe { pg_download(tensor.as_ptr(), values.as_mut_ptr()) })?;
+    Ok(values)
+}
+
+/// As the C++ functions take it: below zero for the CPU.
+fn index(device: Device) -> Result<i8> {
+    match device {
+        Device::Cpu => Ok(-1),
+        Device::Cuda(index) => i8::try_from(index).map_err(|_| no_such(device)),
+        other => Err(no_such(other)),
+    }
+}
+
+fn no_such(device: Device) -> ModelError {
+    ModelError::Torch { reason: format!("device {device:?} cannot be copied to") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_lie_one_after_the_other() {
+        let frames: Vec<Vec<u8>> = (0..6u8).map(|frame| vec![frame; 12]).collect();
+        let pieces: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+        let found = upload(&pieces, &[2, 3, 2, 2, 3], Device::Cpu).unwrap();
+        assert_eq!((found.size(), found.kind()), (vec![2, 3, 2, 2, 3], Kind::Uint8));
+        assert_eq!(found.int64_value(&[1, 2, 1, 1, 2]), 5);
+        assert_eq!(Vec::<u8>::try_from(found.reshape([-1])).unwrap(), frames.concat());
+    }
+
+    #[test]
+    #[should_panic(expected = "pieces of 12 bytes")]
+    fn a_piece_of_another_length_is_refused() {
+        let _ = upload(&[&[0; 12], &[0; 11]], &[1, 2, 2, 2, 3], Device::Cpu);
+    }
+
+    #[test]
+    fn numbers_come_in_order_from_any_layout_and_kind() {
+        let x = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([2, 3]);
+        assert_eq!(download(&x).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let turned = x.transpose(0, 1).to_kind(Kind::BFloat16);
+        assert_eq!(download(&turned).unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error() {
+        own_stream(Device::Cpu).unwrap();
+        if tch::utils::has_cuda() {
+            return;
+        }
+        assert!(own_stream(Device::Cuda(0)).is_err());
+        assert!(upload(&[&[0; 3]], &[1, 1, 3], Device::Cuda(0)).is_err());
+    }
+}
