@@ -4,7 +4,9 @@ from figures import draw, plt
 
 
 def plot(results):
-    figure, axes = plt.subplots(1, len(results["series"]), figsize=(16, 4))
+    count = len(results["series"])
+    figure, axes = plt.subplots(1, count, figsize=(4 * count, 4), squeeze=False)
+    axes = axes[0]
     for axis, series in zip(axes, results["series"]):
         sizes = [point["size"] for point in series["points"]]
         for name, label, colour in (

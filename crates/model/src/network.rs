@@ -27,6 +27,7 @@ pub struct Network {
     prediction: Decoder,
     motion: Option<Decoder>,
     training_precision: Precision,
+    frozen_norm: bool,
 }
 
 /// A tensor and the path of the variable that it is. The tensor shares the variable's storage.
@@ -96,6 +97,7 @@ impl Network {
             config: config.clone(),
             variables,
             training_precision: Precision::F32,
+            frozen_norm: false,
         })
     }
 
@@ -142,6 +144,16 @@ impl Network {
         self.training_precision
     }
 
+    /// With `true`, [`Network::forward_training`] normalises with BatchNorm's stored statistics, as
+    /// scoring does, and leaves them as they are; BatchNorm's weights learn on. At first it uses
+    /// the batch's own, and the stored ones follow.
+    ///
+    /// A batch's own statistics bound what a rare pattern can grow to, and the stored ones do not.
+    /// A network that never trained with those may score normal frames as abnormal.
+    pub fn freeze_norm(&mut self, frozen: bool) {
+        self.frozen_norm = frozen;
+    }
+
     /// What the optimiser trains, ordered by name.
     pub fn trainable_parameters(&self) -> Vec<NamedTensor> {
         self.named(|name| !self.is_buffer(name))
@@ -172,24 +184,25 @@ impl Network {
         frozen_items || name.contains(".running_")
     }
 
-    /// The forward pass of a training step: batch statistics, `M'` formed and read, both
+    /// The forward pass of a training step: batch statistics unless [frozen](Self::freeze_norm), `M'` formed and read, both
     /// decoders. The stored memory changes only in [`Network::commit_memory`].
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
         let input = self.training_input(&batch.input)?;
-        let Encoding { z, skips } = self.encoder.forward(&input, Mode::Training)?;
+        let mode = if self.frozen_norm { Mode::Inference } else { Mode::Training };
+        let Encoding { z, skips } = self.encoder.forward(&input, mode)?;
         let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
         let z_hat = match &memory {
             Some(pass) => pass.z_hat(&z)?,
             None => normalized_bottleneck(&z)?,
         };
-        let prediction = self.prediction.predict(&z_hat, &skips, Mode::Training)?;
+        let prediction = self.prediction.predict(&z_hat, &skips, mode)?;
         let difference = self
             .motion
             .as_ref()
-            .map(|motion| motion.generate_difference(&z_hat, Mode::Training))
+            .map(|motion| motion.generate_difference(&z_hat, mode))
             .transpose()?;
         Ok(TrainingPass { prediction, difference, z, memory })
     }

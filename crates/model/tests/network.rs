@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protoguard_core::ClipShape;
 use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, Network, TrainingPass, losses,
+    Batch, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, Network, Precision, TrainingPass,
+    losses,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -183,6 +184,34 @@ fn training_statistics_are_followed() {
     let mut network = network;
     network.commit_memory(&pass).unwrap();
     assert_ne!(before["memory.items"], network.to_arrays().unwrap()["memory.items"]);
+}
+
+#[test]
+fn frozen_statistics_stay_and_are_what_scoring_uses() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let mut network = fixture::network(&fixture::config());
+        let batch = Batch::from_clips(&fixture::clips(network.config().shape, 2), Device::Cpu);
+        let batch = batch.unwrap();
+        // Other statistics than those of a fresh network.
+        network.forward_training(&batch).unwrap();
+        let statistics = |network: &Network| {
+            let mut arrays = network.to_arrays().unwrap();
+            arrays.retain(|name, _| name.contains("running_"));
+            arrays
+        };
+        let before = statistics(&network);
+        network.set_training_precision(precision);
+        network.freeze_norm(true);
+        let pass = network.forward_training(&batch).unwrap();
+        assert_eq!(statistics(&network), before);
+        let z = network.encode(&batch.input).unwrap().z;
+        let difference = (pass.z.to_kind(Kind::Float) - &z).abs().max().double_value(&[]);
+        let allowed = if precision == Precision::F32 { 1e-6 } else { 0.05 };
+        assert!(difference <= allowed * z.abs().max().double_value(&[]), "{difference}");
+        let terms = losses::compute(&LossConfig::default(), &batch, &pass).unwrap();
+        terms.total.backward();
+        assert!(gradient_magnitude(&network, "encoder.1.norm1") > 0.0);
+    }
 }
 
 #[test]

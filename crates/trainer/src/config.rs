@@ -43,6 +43,10 @@ pub struct TrainingConfig {
     pub accumulate: usize,
     /// Adam's learning rate in the first epoch; it falls to 0 along a cosine.
     pub learning_rate: f64,
+    /// Share of the epochs, at the end, in which BatchNorm normalises with its stored statistics, as
+    /// scoring does, in [0, 1). Without such epochs what is rare in a batch may grow without bounds
+    /// in scoring.
+    pub frozen_norm: f64,
     /// Seeds the weights and the order of clips.
     pub seed: u64,
     /// Share at the end of every training video that is held out for calibration, in (0, 0.5].
@@ -76,6 +80,7 @@ impl Default for TrainingConfig {
             batch_size: 4,
             accumulate: 1,
             learning_rate: 2e-4,
+            frozen_norm: 0.25,
             seed: 0,
             held_out: 0.1,
             gamma: GAMMA,
@@ -88,6 +93,14 @@ impl Default for TrainingConfig {
             save_minutes: 10.0,
             log_steps: 10,
         }
+    }
+}
+
+impl TrainingConfig {
+    /// Whether BatchNorm's statistics are frozen in `epoch`, counted from 0.
+    pub fn freezes_norm(&self, epoch: u64) -> bool {
+        let frozen = (self.epochs as f64 * self.frozen_norm).floor() as u64;
+        epoch >= self.epochs - frozen
     }
 }
 
@@ -214,6 +227,9 @@ impl TrainerConfig {
         let precision = training.precision;
         let accepted = "accepted: auto, f32 or bf16; int8 is for trained weights";
         check(precision != Precision::Int8, "precision", &precision, accepted)?;
+        let frozen = training.frozen_norm;
+        let accepted = "accepted: 0 or more, below 1";
+        check((0.0..1.0).contains(&frozen), "frozen_norm", &frozen, accepted)?;
         let share = training.held_out;
         check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
         check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")
@@ -269,6 +285,18 @@ mod tests {
         assert!(config.network().memory.is_none());
         let printed = toml::to_string(&config).unwrap();
         assert_eq!(load(&printed, &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn the_last_epochs_are_frozen() {
+        let frozen = |epochs, frozen_norm| {
+            let config = TrainingConfig { epochs, frozen_norm, ..TrainingConfig::default() };
+            (0..epochs).filter(|&epoch| config.freezes_norm(epoch)).collect::<Vec<_>>()
+        };
+        assert_eq!(frozen(8, 0.25), [6, 7]);
+        assert_eq!(frozen(5, 0.25), [4]);
+        assert_eq!(frozen(3, 0.25), [0; 0]);
+        assert_eq!(frozen(60, 0.0), [0; 0]);
     }
 
     #[test]

@@ -108,6 +108,7 @@ impl<'a> Epochs<'a> {
         position: &mut Position,
     ) -> Result<HealthMeter, TrainError> {
         let accumulate = self.config.training.accumulate;
+        learner.freeze_norm(self.config.training.freezes_norm(position.epoch));
         let done = position.step as usize * accumulate;
         let mut batches = self.loader.epoch(position.epoch).skip_batches(done);
         let mut health =

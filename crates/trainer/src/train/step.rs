@@ -118,6 +118,11 @@ impl Learner {
         Ok(pass)
     }
 
+    /// See [`Network::freeze_norm`].
+    pub fn freeze_norm(&mut self, frozen: bool) {
+        self.network.freeze_norm(frozen);
+    }
+
     /// The network, for looking at what it makes.
     pub fn network(&self) -> &Network {
         &self.network

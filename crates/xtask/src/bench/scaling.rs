@@ -84,13 +84,17 @@ pub(crate) fn run(workspace: &Workspace, args: &ScalingArgs) -> Result<ExitCode>
     let lab = Lab::open(workspace)?;
     let python = peers::python(workspace)?;
     let bench = Bench { lab: &lab, args };
-    let series = vec![bench.batches()?, bench.sides()?, bench.widths()?, bench.streams()?];
     let (date, settings) = (today()?, serde_json::to_value(args)?);
-    let results = Results { date, machine: Machine::describe(workspace), settings, series };
+    let machine = Machine::describe(workspace);
+    let mut results = Results { date, machine, settings, series: Vec::new() };
     let default = workspace.root().join("benches/results");
-    let json = results.write(args.out.as_deref().unwrap_or(&default))?;
-    let mut plot = peers::script(workspace, &python, "plot_scaling.py");
-    lab.run(plot.arg(&json))?;
+    for measure in [Bench::batches, Bench::sides, Bench::widths, Bench::streams] {
+        results.series.push(measure(&bench)?);
+        // What took minutes is kept if what comes after it fails.
+        let json = results.write(args.out.as_deref().unwrap_or(&default))?;
+        let mut plot = peers::script(workspace, &python, "plot_scaling.py");
+        lab.run(plot.arg(&json))?;
+    }
     eprintln!("\n{}", results.markdown());
     println!("{}", results.line());
     Ok(ExitCode::SUCCESS)
