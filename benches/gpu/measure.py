@@ -81,7 +81,7 @@ class Lab:
             if not data.exists():
                 self.run(self.program("protoguard-trainer", "synth", "--out", data, *few))
             train = ("train", "--data", data, "--out", path, "--past-frames", 4, "--epochs", 1)
-            device = ("--set", f'training.device="{self.args.device}"')
+            device = ("--set", f"training.device={self.args.device}")
             self.run(self.program("protoguard-trainer", *train, *device, *self.size))
         return path
 
@@ -277,7 +277,7 @@ def ped2(lab):
         return {"skipped": "no --ped2"}
     out, exported = lab.work / "ped2.safetensors", lab.args.out / "ped2-weights.safetensors"
     flags = ("--data", lab.args.ped2.resolve(), "--out", out, "--past-frames", 4, *lab.size)
-    settings = (f'training.device="{lab.args.device}"', f"training.epochs={lab.args.epochs}")
+    settings = (f"training.device={lab.args.device}", f"training.epochs={lab.args.epochs}")
     chosen = [word for setting in settings for word in ("--set", setting)]
     log = lab.work / "ped2.jsonl"
     started = time.perf_counter()

@@ -184,8 +184,8 @@ impl Network {
         frozen_items || name.contains(".running_")
     }
 
-    /// The forward pass of a training step: batch statistics unless [frozen](Self::freeze_norm), `M'` formed and read, both
-    /// decoders. The stored memory changes only in [`Network::commit_memory`].
+    /// The forward pass of a training step: batch statistics unless [frozen](Self::freeze_norm),
+    /// `M'` formed and read, both decoders. The stored memory changes only in [`Network::commit_memory`].
     ///
     /// # Errors
     /// When libtorch refuses.
