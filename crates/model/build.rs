@@ -18,7 +18,9 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .include(include)
         .file("native/bytes.cpp")
+        .file("native/convolve.cpp")
         .file("native/host_memory.cpp")
         .file("native/torch_extras.cpp")
+        .file("native/winograd.cpp")
         .compile("protoguard_torch_extras");
 }

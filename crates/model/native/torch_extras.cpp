@@ -4,6 +4,7 @@
 // no C++ exception leaves this file.
 
 #include "bytes.h"
+#include "guard.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -15,7 +16,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -23,21 +23,10 @@
 namespace {
 
 using at::Tensor;
+using protoguard::guarded;
 using protoguard::largest;
 using protoguard::quantize;
 using Scalars = c10::List<std::optional<at::Scalar>>;
-
-template <typename Work>
-char *guarded(Work work) {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception that is no std::exception");
-  }
-}
 
 template <typename Signature>
 auto find(const char *name, const char *overload) {

@@ -6,6 +6,7 @@
 
 pub(crate) mod quantized;
 pub(crate) mod transfer;
+pub(crate) mod winograd;
 
 use std::ffi::{CStr, c_char};
 use std::ptr;

@@ -4,10 +4,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
-use crate::Result;
-use crate::native::{self, Activation};
+use crate::{Result, graph};
 
 /// The numbers that convolutions compute in. The memory, the scores and every sum are f32 or wider
 /// in each.
@@ -84,32 +83,23 @@ fn has_bf16() -> bool {
     false
 }
 
-/// A convolution of 0.3 GFLOP in turns, the best time of each kind: a few tens of milliseconds.
+/// A convolution of 0.3 GFLOP in turns, as the graph computes it in each kind, the best time of
+/// each: a few tens of milliseconds.
 fn is_faster_in_bf16() -> Result<bool> {
-    let convolution = |kind: Kind| -> Result<_> {
-        let ones = |size: [i64; 4]| Tensor::f_ones(size, (kind, Device::Cpu));
-        let input = ones([1, PROBE_SIDE, PROBE_SIDE, PROBE_CHANNELS])?.f_permute([0, 3, 1, 2])?;
-        let weight = ones([PROBE_CHANNELS, PROBE_CHANNELS, 3, 3])?;
-        let size = [1, PROBE_CHANNELS, PROBE_SIDE, PROBE_SIDE];
-        Ok((input, native::pack_convolution(&weight, size)?))
-    };
+    const TURNS: usize = 6;
     tch::no_grad(|| {
-        let both = [convolution(Kind::Float)?, convolution(Kind::BFloat16)?];
+        let both = [graph::Probe::new(Kind::Float)?, graph::Probe::new(Kind::BFloat16)?];
         let mut best = [Duration::MAX; 2];
-        for _ in 0..PROBE_TURNS {
-            for ((input, weight), best) in both.iter().zip(&mut best) {
+        for _ in 0..TURNS {
+            for (probe, best) in both.iter().zip(&mut best) {
                 let started = Instant::now();
-                drop(native::convolution(input, weight, None, Activation::Relu)?);
+                drop(probe.forward()?);
                 *best = started.elapsed().min(*best);
             }
         }
         Ok(best[1] < best[0])
     })
 }
-
-const PROBE_CHANNELS: i64 = 128;
-const PROBE_SIDE: i64 = 32;
-const PROBE_TURNS: usize = 6;
 
 impl FromStr for Precision {
     type Err = PrecisionError;

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::device::DeviceWeights;
 use super::packed::{Kernel, PackedWeights};
+use super::winograd::WinogradWeights;
 use super::{Backend, Numbers, Setting};
 use crate::Result;
 use crate::checkpoint::CheckpointError;
@@ -77,6 +78,7 @@ pub(super) struct Convolution {
 #[derive(Debug)]
 enum Weight {
     Packed(PackedWeights),
+    Winograd(WinogradWeights),
     Device(DeviceWeights),
 }
 
@@ -94,10 +96,13 @@ impl Convolution {
         let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
         let weight = weight.f_permute([0, 3, 1, 2])?;
         let weight = match setting.backend {
-            Backend::OneDnn => {
-                let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
-                Weight::Packed(PackedWeights::new(weight, kernel, side)?)
-            }
+            Backend::OneDnn => match WinogradWeights::of(folded, activation, setting)? {
+                Some(weights) => Weight::Winograd(weights),
+                None => {
+                    let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
+                    Weight::Packed(PackedWeights::new(weight, kernel, side)?)
+                }
+            },
             Backend::Device => Weight::Device(DeviceWeights::new(weight, folded.up)),
         };
         let watch = match &setting.numbers {
@@ -125,6 +130,7 @@ impl Convolution {
                     native::convolution(input, &weight, bias, activation)?
                 }
             }
+            Weight::Winograd(weights) => weights.forward(input, bias, None, activation)?,
             Weight::Device(weights) => weights.forward(input, bias, activation)?,
         };
         self.seen(output)
@@ -137,6 +143,9 @@ impl Convolution {
             Weight::Packed(weights) => {
                 let weight = weights.of_batch(input.size()[0])?;
                 native::convolution_into(&mut sum, input, &weight, bias)?;
+            }
+            Weight::Winograd(weights) => {
+                sum = weights.forward(input, bias, Some(&sum), Activation::Relu)?;
             }
             Weight::Device(weights) => sum = weights.add_to(sum, input, bias)?,
         }

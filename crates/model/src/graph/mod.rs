@@ -2,7 +2,8 @@
 //!
 //! Built once from a network's variables: BatchNorm is folded into the convolutions, activations
 //! are fused, weights lie as the device's library likes them, storage is channels last
-//! throughout, concatenations are sums, and the memory's items are folded into the decoders' first
+//! throughout, in f32 most convolutions take a quarter of the multiplications ([`winograd`]),
+//! concatenations are sums, and the memory's items are folded into the decoders' first
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
 //!
@@ -14,7 +15,9 @@ mod convolution;
 mod decoder;
 mod device;
 mod packed;
+mod probe;
 mod quantized;
+mod winograd;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +34,7 @@ use crate::precision::{Precision, PrecisionError};
 use crate::ranges::{ActivationRanges, Watch};
 use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
+pub(crate) use probe::Probe;
 use quantized::{Edges, Layer};
 
 /// A trained network, ready to score on one device, for one thread.

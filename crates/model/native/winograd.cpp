@@ -1,0 +1,140 @@
+#include "winograd.h"
+
+#include <algorithm>
+#include <cstring>
+
+// The compiler writes each function twice, and the loader picks by the processor.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PG_WIDEST __attribute__((target_clones("avx512f", "default")))
+#else
+#define PG_WIDEST
+#endif
+#define PG_INLINE inline __attribute__((always_inline))
+
+namespace protoguard {
+
+namespace {
+
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+PG_INLINE void load(const float *from, Lanes &into) { std::memcpy(&into, from, sizeof into); }
+PG_INLINE void store(float *to, const Lanes &from) { std::memcpy(to, &from, sizeof from); }
+
+// Bt d for the points 0, ±√½, ±√2 and infinity, which lose less than 0, ±1, ±2: their powers lie closer together.
+constexpr float kRoot = 1.41421356f;
+
+PG_INLINE void forward(const Lanes d[6], Lanes t[6]) {
+  const Lanes near_even = d[4] - 2.0f * d[2], near_odd = 0.5f * kRoot * d[3] - kRoot * d[1];
+  const Lanes far_even = d[4] - 0.5f * d[2], far_odd = kRoot * d[3] - 0.5f * kRoot * d[1];
+  t[0] = d[0] - 2.5f * d[2] + d[4];
+  t[1] = near_even + near_odd;
+  t[2] = near_even - near_odd;
+  t[3] = far_even + far_odd;
+  t[4] = far_even - far_odd;
+  t[5] = d[1] - 2.5f * d[3] + d[5];
+}
+
+// At m.
+PG_INLINE void backward(const Lanes m[6], Lanes y[4]) {
+  const Lanes a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+  y[0] = m[0] + a + c;
+  y[1] = 0.5f * kRoot * b + kRoot * d;
+  y[2] = 0.5f * a + 2.0f * c;
+  y[3] = 0.25f * kRoot * b + 2.0f * kRoot * d + m[5];
+}
+
+// Where a tile's outputs begin.
+struct Corner {
+  int64_t picture;
+  int64_t y;
+  int64_t x;
+};
+
+PG_INLINE Corner corner(Picture picture, int64_t tile) {
+  const int64_t across = tiles_across(picture.width), each = across * tiles_across(picture.height);
+  return {tile / each, tile % each / across * kTile, tile % across * kTile};
+}
+
+} // namespace
+
+PG_WIDEST void transform_input(const float *input, Picture picture, Tiles tiles, float *products, int64_t stride) {
+  const auto [height, width, channels] = picture;
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const Corner at = corner(picture, tiles.first + tile);
+    const float *const whole = input + at.picture * height * width * channels;
+    for (int64_t channel = 0; channel < channels; channel += kLanes) {
+      Lanes rows[6][6];
+      for (int64_t j = 0; j < 6; ++j) {
+        const int64_t x = at.x + j - 1;
+        Lanes d[6], t[6];
+        for (int64_t i = 0; i < 6; ++i) {
+          const int64_t y = at.y + i - 1;
+          if (y >= 0 && y < height && x >= 0 && x < width) {
+            load(whole + (y * width + x) * channels + channel, d[i]);
+          } else {
+            d[i] = Lanes{};
+          }
+        }
+        forward(d, t);
+        for (int64_t i = 0; i < 6; ++i) {
+          rows[i][j] = t[i];
+        }
+      }
+      float *to = products + tile * channels + channel;
+      for (int64_t i = 0; i < 6; ++i) {
+        Lanes t[6];
+        forward(rows[i], t);
+        for (int64_t j = 0; j < 6; ++j, to += stride) {
+          store(to, t[j]);
+        }
+      }
+    }
+  }
+}
+
+PG_WIDEST void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles,
+                                Epilogue epilogue, float *output) {
+  const auto [height, width, channels] = picture;
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const Corner at = corner(picture, tiles.first + tile);
+    const int64_t start = at.picture * height * width * channels;
+    const int64_t down = std::min(kTile, height - at.y), right = std::min(kTile, width - at.x);
+    for (int64_t channel = 0; channel < channels; channel += kLanes) {
+      const float *from = products + tile * channels + channel;
+      Lanes rows[4][6];
+      for (int64_t j = 0; j < 6; ++j) {
+        Lanes m[6], y[4];
+        for (int64_t i = 0; i < 6; ++i) {
+          load(from + (6 * i + j) * stride, m[i]);
+        }
+        backward(m, y);
+        for (int64_t i = 0; i < 4; ++i) {
+          rows[i][j] = y[i];
+        }
+      }
+      Lanes bias{};
+      if (epilogue.bias != nullptr) {
+        load(epilogue.bias + channel, bias);
+      }
+      for (int64_t i = 0; i < down; ++i) {
+        Lanes y[4];
+        backward(rows[i], y);
+        int64_t pixel = start + ((at.y + i) * width + at.x) * channels + channel;
+        for (int64_t j = 0; j < right; ++j, pixel += channels) {
+          Lanes value = y[j] + bias;
+          if (epilogue.sum != nullptr) {
+            Lanes other;
+            load(epilogue.sum + pixel, other);
+            value += other;
+          }
+          if (epilogue.relu) {
+            value = value < 0.0f ? Lanes{} : value;
+          }
+          store(output + pixel, value);
+        }
+      }
+    }
+  }
+}
+
+} // namespace protoguard
