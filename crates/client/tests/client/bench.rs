@@ -166,13 +166,15 @@ async fn a_stall_shows_in_the_open_loops_tail_and_hides_in_the_closed_loop() {
     // About forty clips fall due while the server stalls: they waited from then on.
     let stall = STALL.as_secs_f64() * 1e3;
     assert!(number(&report, "/latency_ms/max") >= 0.8 * stall, "{report}");
-    assert!(number(&report, "/latency_ms/p90") >= 0.25 * stall, "{report}");
+    let open_p90 = number(&report, "/latency_ms/p90");
+    assert!(open_p90 >= 0.25 * stall, "{report}");
 
     let served = Served::start(stalling(), config()).await;
     let report = served.report(&["--clients", "1", "--requests", "150"]).await;
     served.end().await;
     assert!(number(&report, "/latency_ms/max") >= stall, "{report}");
-    assert!(number(&report, "/latency_ms/p90") < 0.25 * stall, "{report}");
+    // Of what else the machine does both loops have their share.
+    assert!(number(&report, "/latency_ms/p90") < 0.6 * open_p90, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
