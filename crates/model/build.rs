@@ -20,6 +20,7 @@ fn main() {
         .file("native/bytes.cpp")
         .file("native/convolve.cpp")
         .file("native/host_memory.cpp")
+        .file("native/parallel.cpp")
         .file("native/torch_extras.cpp")
         .file("native/winograd.cpp")
         .compile("protoguard_torch_extras");

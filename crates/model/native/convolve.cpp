@@ -2,6 +2,7 @@
 // matrix products.
 
 #include "guard.h"
+#include "parallel.h"
 #include "winograd.h"
 
 #include <ATen/ATen.h>
@@ -68,7 +69,7 @@ char *pg_winograd(const PgWinograd *c, Tensor **made) {
     const protoguard::Epilogue epilogue{bias, c->sum == nullptr ? nullptr : to, c->relu};
     const int64_t all = batch * tiles_across(height) * tiles_across(width);
     const int64_t taken = tiles_at_a_time(all, inputs + outputs);
-    at::parallel_for(0, (all + taken - 1) / taken, 1, [&](int64_t begin, int64_t end) {
+    protoguard::in_parallel((all + taken - 1) / taken, 1, [&](int64_t begin, int64_t end) {
       const int64_t before = taken * inputs + kApart, after = taken * outputs + kApart;
       const Tensor scratch = at::empty({kProducts * (before + after)}, at::kFloat);
       float *v = scratch.mutable_data_ptr<float>(), *m = v + kProducts * before;

@@ -5,9 +5,9 @@
 
 #include "bytes.h"
 #include "guard.h"
+#include "parallel.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -24,6 +24,7 @@ namespace {
 
 using at::Tensor;
 using protoguard::guarded;
+using protoguard::in_parallel;
 using protoguard::largest;
 using protoguard::quantize;
 using Scalars = c10::List<std::optional<at::Scalar>>;
@@ -152,7 +153,7 @@ char *pg_quantize(const Tensor *left, const Tensor *x, const Tensor *inverse_ste
     TORCH_CHECK(inverse_steps->numel() == channels, "a step a channel is expected");
     const Tensor dense = inverse_steps->contiguous();
     const float *steps = dense.const_data_ptr<float>();
-    at::parallel_for(0, pixels, std::max<int64_t>(1, kGrain / all), [&](int64_t begin, int64_t end) {
+    in_parallel(pixels, std::max<int64_t>(1, kGrain / all), [&](int64_t begin, int64_t end) {
       for (int64_t pixel = begin; pixel < end; ++pixel) {
         uint8_t *out = to + pixel * all;
         if (before > 0) {
@@ -181,7 +182,7 @@ char *pg_halve(const Tensor *x, Tensor **output) {
     const auto *from = static_cast<const uint8_t *>(input.const_data_ptr());
     auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
     const int64_t rows = input.size(0) * height;
-    at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / row), [&](int64_t begin, int64_t end) {
+    in_parallel(rows, std::max<int64_t>(1, kGrain / row), [&](int64_t begin, int64_t end) {
       for (int64_t y = begin; y < end; ++y) {
         const uint8_t *above = from + (y / height * input.size(2) + y % height * 2) * row;
         uint8_t *out = to + y * width * channels;
@@ -325,7 +326,7 @@ char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimens
     Tensor host = at::empty(shape, at::TensorOptions().dtype(at::kByte).pinned_memory(gpu >= 0));
     const int64_t count = shape[0] * shape[1], bytes = host.numel() / std::max<int64_t>(1, count);
     auto *to = host.mutable_data_ptr<uint8_t>();
-    at::parallel_for(0, count, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
+    in_parallel(count, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
                      [&](int64_t begin, int64_t end) {
                        for (int64_t piece = begin; piece < end; ++piece) {
                          std::memcpy(to + piece * bytes, pieces[piece], bytes);

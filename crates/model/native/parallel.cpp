@@ -1,0 +1,79 @@
+// at::parallel_for is a template around OpenMP's pragmas: compiled without OpenMP it runs on one thread, and
+// compiled with it the program would need a second OpenMP beside the one that libtorch brings under a name of its
+// own. So libtorch's is called by the name of its entry point, which GCC's and LLVM's share.
+
+#include "parallel.h"
+
+#include <ATen/Parallel.h>
+#include <c10/util/ParallelGuard.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <exception>
+#include <mutex>
+
+namespace protoguard {
+
+namespace {
+
+using Entry = void (*)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
+using Number = int (*)();
+
+struct OpenMp {
+  Entry entry = reinterpret_cast<Entry>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  Number thread = reinterpret_cast<Number>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
+  Number threads = reinterpret_cast<Number>(dlsym(RTLD_DEFAULT, "omp_get_num_threads"));
+
+  bool is_there() const { return entry != nullptr && thread != nullptr && threads != nullptr; }
+};
+
+const OpenMp &open_mp() {
+  static const OpenMp found;
+  return found;
+}
+
+struct Region {
+  int64_t count;
+  const std::function<void(int64_t, int64_t)> &work;
+  std::mutex mutex;
+  std::exception_ptr failure;
+};
+
+void part(void *data) {
+  auto &region = *static_cast<Region *>(data);
+  // As many as were given, which may be fewer than were asked for.
+  const int64_t thread = open_mp().thread(), threads = open_mp().threads();
+  const int64_t begin = region.count * thread / threads, end = region.count * (thread + 1) / threads;
+  if (begin == end) {
+    return;
+  }
+  try {
+    const at::internal::ThreadIdGuard numbered(static_cast<int>(thread));
+    const c10::ParallelGuard inside(true);
+    region.work(begin, end);
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(region.mutex);
+    region.failure = region.failure ? region.failure : std::current_exception();
+  }
+}
+
+} // namespace
+
+void in_parallel(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)> &work) {
+  if (count <= 0) {
+    return;
+  }
+  const int64_t parts = (count + std::max<int64_t>(1, grain) - 1) / std::max<int64_t>(1, grain);
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), parts);
+  if (threads <= 1 || at::in_parallel_region() || !open_mp().is_there()) {
+    work(0, count);
+    return;
+  }
+  Region region{count, work, {}, nullptr};
+  open_mp().entry(part, &region, static_cast<unsigned>(threads), 0);
+  if (region.failure) {
+    std::rethrow_exception(region.failure);
+  }
+}
+
+} // namespace protoguard
