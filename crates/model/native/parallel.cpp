@@ -63,7 +63,7 @@ void in_parallel(int64_t count, int64_t grain, const std::function<void(int64_t 
   if (count <= 0) {
     return;
   }
-  const int64_t parts = (count + std::max<int64_t>(1, grain) - 1) / std::max<int64_t>(1, grain);
+  const int64_t least = std::max<int64_t>(1, grain), parts = (count + least - 1) / least;
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), parts);
   if (threads <= 1 || at::in_parallel_region() || !open_mp().is_there()) {
     work(0, count);

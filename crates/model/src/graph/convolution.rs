@@ -93,17 +93,19 @@ impl Convolution {
         let (device, kind) = (setting.device, setting.kind);
         let placed = |x: &Tensor| x.f_to_device(device)?.f_to_kind(kind);
         // Channels last in storage, as the activations are.
-        let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-        let weight = weight.f_permute([0, 3, 1, 2])?;
+        let plain = || -> Result<Tensor> {
+            let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+            Ok(weight.f_permute([0, 3, 1, 2])?)
+        };
         let weight = match setting.backend {
             Backend::OneDnn => match WinogradWeights::of(folded, activation, setting)? {
                 Some(weights) => Weight::Winograd(weights),
                 None => {
                     let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
-                    Weight::Packed(PackedWeights::new(weight, kernel, side)?)
+                    Weight::Packed(PackedWeights::new(plain()?, kernel, side)?)
                 }
             },
-            Backend::Device => Weight::Device(DeviceWeights::new(weight, folded.up)),
+            Backend::Device => Weight::Device(DeviceWeights::new(plain()?, folded.up)),
         };
         let watch = match &setting.numbers {
             Numbers::Watched(watch) => folded.path.clone().map(|path| (watch.clone(), path)),

@@ -7,7 +7,7 @@
 //! products. The points are 0, ±√½, ±√2 and infinity: with the usual 0, ±1, ±2 rounding errors were
 //! five times as large, and with these they are 1.5 times those of a direct convolution.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::Setting;
 use super::convolution::Folded;
@@ -43,7 +43,7 @@ impl WinogradWeights {
     }
 
     /// `G g Gᵀ` of `weight [outputs, inputs, 3, 3]`, in f64.
-    pub(crate) fn new(weight: &Tensor) -> Result<Self> {
+    fn new(weight: &Tensor) -> Result<Self> {
         let (outputs, inputs, ..) = weight.size4()?;
         let block = BLOCKS.into_iter().find(|block| outputs % block == 0).unwrap_or(outputs);
         let points = points()?;
@@ -77,22 +77,24 @@ fn points() -> Result<Tensor> {
         [sixth, -root * sixth, third],
         [0.0, 0.0, 1.0],
     ];
-    Ok(Tensor::f_from_slice(&rows.concat())?.f_reshape([6, 3])?.f_to_device(Device::Cpu)?)
+    Ok(Tensor::f_from_slice(&rows.concat())?.f_reshape([6, 3])?)
 }
 
 /// Whether the processor has the vectors that make it worthwhile.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn is_fast() -> bool {
+fn is_fast() -> bool {
     std::arch::is_x86_feature_detected!("avx512f")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn is_fast() -> bool {
+fn is_fast() -> bool {
     false
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn picture(size: [i64; 4]) -> Tensor {
