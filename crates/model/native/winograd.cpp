@@ -15,10 +15,31 @@ namespace protoguard {
 
 namespace {
 
+using c10::BFloat16;
+
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+typedef uint32_t Bits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
+typedef uint16_t Halves __attribute__((vector_size(kLanes * sizeof(uint16_t))));
 
 PG_INLINE void load(const float *from, Lanes &into) { std::memcpy(&into, from, sizeof into); }
 PG_INLINE void store(float *to, const Lanes &from) { std::memcpy(to, &from, sizeof from); }
+
+PG_INLINE void load(const BFloat16 *from, Lanes &into) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
+  const Bits bits = __builtin_convertvector(halves, Bits) << 16;
+  std::memcpy(&into, &bits, sizeof into);
+}
+
+// To the nearest, and to the even one of two; a NaN that arithmetic makes stays one.
+PG_INLINE void store(BFloat16 *to, const Lanes &from) {
+  Bits bits;
+  std::memcpy(&bits, &from, sizeof bits);
+  bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const Halves halves = __builtin_convertvector(bits, Halves);
+  std::memcpy(to, &halves, sizeof halves);
+}
 
 // Bt d for the points 0, ±√½, ±√2 and infinity, which lose less than 0, ±1, ±2: their powers lie closer together.
 constexpr float kRoot = 1.41421356f;
@@ -55,13 +76,12 @@ PG_INLINE Corner corner(Picture picture, int64_t tile) {
   return {tile / each, tile % each / across * kTile, tile % across * kTile};
 }
 
-} // namespace
-
-PG_WIDEST void transform_input(const float *input, Picture picture, Tiles tiles, float *products, int64_t stride) {
+template <typename Element, typename Factor>
+PG_INLINE void input_of(const Element *input, Picture picture, Tiles tiles, Factor *factors, int64_t stride) {
   const auto [height, width, channels] = picture;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const Corner at = corner(picture, tiles.first + tile);
-    const float *const whole = input + at.picture * height * width * channels;
+    const Element *const whole = input + at.picture * height * width * channels;
     for (int64_t channel = 0; channel < channels; channel += kLanes) {
       Lanes rows[6][6];
       for (int64_t j = 0; j < 6; ++j) {
@@ -80,7 +100,7 @@ PG_WIDEST void transform_input(const float *input, Picture picture, Tiles tiles,
           rows[i][j] = t[i];
         }
       }
-      float *to = products + tile * channels + channel;
+      Factor *to = factors + tile * channels + channel;
       for (int64_t i = 0; i < 6; ++i) {
         Lanes t[6];
         forward(rows[i], t);
@@ -92,8 +112,9 @@ PG_WIDEST void transform_input(const float *input, Picture picture, Tiles tiles,
   }
 }
 
-PG_WIDEST void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles,
-                                Epilogue epilogue, float *output) {
+template <typename Element>
+PG_INLINE void output_of(const float *products, int64_t stride, Picture picture, Tiles tiles, Epilogue epilogue,
+                         Element *output) {
   const auto [height, width, channels] = picture;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const Corner at = corner(picture, tiles.first + tile);
@@ -122,9 +143,9 @@ PG_WIDEST void transform_output(const float *products, int64_t stride, Picture p
         int64_t pixel = start + ((at.y + i) * width + at.x) * channels + channel;
         for (int64_t j = 0; j < right; ++j, pixel += channels) {
           Lanes value = y[j] + bias;
-          if (epilogue.sum != nullptr) {
+          if (epilogue.adds) {
             Lanes other;
-            load(epilogue.sum + pixel, other);
+            load(output + pixel, other);
             value += other;
           }
           if (epilogue.relu) {
@@ -135,6 +156,31 @@ PG_WIDEST void transform_output(const float *products, int64_t stride, Picture p
       }
     }
   }
+}
+
+} // namespace
+
+PG_WIDEST void transform_input(const float *input, Picture picture, Tiles tiles, float *factors, int64_t stride) {
+  input_of(input, picture, tiles, factors, stride);
+}
+
+PG_WIDEST void transform_input(const BFloat16 *input, Picture picture, Tiles tiles, float *factors, int64_t stride) {
+  input_of(input, picture, tiles, factors, stride);
+}
+
+PG_WIDEST void transform_input(const BFloat16 *input, Picture picture, Tiles tiles, BFloat16 *factors,
+                               int64_t stride) {
+  input_of(input, picture, tiles, factors, stride);
+}
+
+PG_WIDEST void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles,
+                                Epilogue epilogue, float *output) {
+  output_of(products, stride, picture, tiles, epilogue, output);
+}
+
+PG_WIDEST void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles,
+                                Epilogue epilogue, BFloat16 *output) {
+  output_of(products, stride, picture, tiles, epilogue, output);
 }
 
 } // namespace protoguard

@@ -1,7 +1,10 @@
 // The transforms of Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, 2016): a 3x3 convolution of
-// padding 1 as 36 matrix products over tiles of 4x4 outputs, with a quarter of the multiplications.
+// padding 1 as 36 matrix products over tiles of 4x4 outputs, with a quarter of the multiplications. Pictures and
+// factors of the products are f32 or bf16; what lies between is f32.
 
 #pragma once
+
+#include <c10/util/BFloat16.h>
 
 #include <cstdint>
 
@@ -29,19 +32,25 @@ struct Tiles {
 
 inline int64_t tiles_across(int64_t pixels) { return (pixels + kTile - 1) / kTile; }
 
-// Bt d B of every tile: `products` [36][stride], rows of [count][channels]. channels is a multiple of 16.
-void transform_input(const float *input, Picture picture, Tiles tiles, float *products, int64_t stride);
+// Bt d B of every tile: `factors` [36][stride], rows of [count][channels]. channels is a multiple of 16.
+void transform_input(const float *input, Picture picture, Tiles tiles, float *factors, int64_t stride);
+void transform_input(const c10::BFloat16 *input, Picture picture, Tiles tiles, float *factors, int64_t stride);
+void transform_input(const c10::BFloat16 *input, Picture picture, Tiles tiles, c10::BFloat16 *factors,
+                     int64_t stride);
 
-// At m A of every tile, and what follows it, in the same pass.
+// What follows At m A of every tile, in the same pass.
 struct Epilogue {
+  // Null for none.
   const float *bias;
-  // Added where it is not null; it has the output's shape.
-  const float *sum;
+  // Whether what is in the output already is added.
+  bool adds;
   bool relu;
 };
 
 // The reverse, from [36][stride] into `output`.
 void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles, Epilogue epilogue,
                       float *output);
+void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles, Epilogue epilogue,
+                      c10::BFloat16 *output);
 
 } // namespace protoguard

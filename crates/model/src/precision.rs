@@ -1,12 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-use crate::{Result, graph};
+use crate::graph;
 
 /// The numbers that convolutions compute in. The memory, the scores and every sum are f32 or wider
 /// in each.
@@ -63,42 +61,9 @@ impl Precision {
 }
 
 /// Whether the device is faster in bf16. Every GPU that libtorch 2.11 runs on is; a processor is
-/// asked once, where it has the instructions: AMX and Zen double the rate of f32, Intel's AVX512-BF16
-/// alone (a virtual machine that hides AMX) halves it.
+/// tried once.
 fn gains_by_bf16(device: Device) -> bool {
-    static CPU: OnceLock<bool> = OnceLock::new();
-    match device {
-        Device::Cpu => *CPU.get_or_init(|| has_bf16() && is_faster_in_bf16().unwrap_or(false)),
-        _ => true,
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_bf16() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_bf16() -> bool {
-    false
-}
-
-/// A convolution of 0.3 GFLOP in turns, as the graph computes it in each kind, the best time of
-/// each: a few tens of milliseconds.
-fn is_faster_in_bf16() -> Result<bool> {
-    const TURNS: usize = 6;
-    tch::no_grad(|| {
-        let both = [graph::Probe::new(Kind::Float)?, graph::Probe::new(Kind::BFloat16)?];
-        let mut best = [Duration::MAX; 2];
-        for _ in 0..TURNS {
-            for (probe, best) in both.iter().zip(&mut best) {
-                let started = Instant::now();
-                drop(probe.forward()?);
-                *best = started.elapsed().min(*best);
-            }
-        }
-        Ok(best[1] < best[0])
-    })
+    device != Device::Cpu || graph::gains_by_bf16()
 }
 
 impl FromStr for Precision {

@@ -111,8 +111,11 @@ impl Convolution {
             Numbers::Watched(watch) => folded.path.clone().map(|path| (watch.clone(), path)),
             Numbers::Plain | Numbers::Quantized(_) => None,
         };
-        let bias = Some(placed(&folded.bias)?);
-        Ok(Self { weight, bias, activation, up: folded.up, watch })
+        let bias = match &weight {
+            Weight::Winograd(_) => folded.bias.f_to_kind(Kind::Float)?,
+            Weight::Packed(_) | Weight::Device(_) => placed(&folded.bias)?,
+        };
+        Ok(Self { weight, bias: Some(bias), activation, up: folded.up, watch })
     }
 
     /// The same without its bias: what is added has one already.

@@ -2,7 +2,7 @@
 //!
 //! Built once from a network's variables: BatchNorm is folded into the convolutions, activations
 //! are fused, weights lie as the device's library likes them, storage is channels last
-//! throughout, in f32 most convolutions take a quarter of the multiplications ([`winograd`]),
+//! throughout, most convolutions take a quarter of the multiplications ([`winograd`]),
 //! concatenations are sums, and the memory's items are folded into the decoders' first
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
@@ -34,7 +34,7 @@ use crate::precision::{Precision, PrecisionError};
 use crate::ranges::{ActivationRanges, Watch};
 use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
-pub(crate) use probe::Probe;
+pub(crate) use probe::gains_by_bf16;
 use quantized::{Edges, Layer};
 
 /// A trained network, ready to score on one device, for one thread.
@@ -58,6 +58,8 @@ struct Setting {
     backend: Backend,
     /// Of all that is not quantized.
     kind: Kind,
+    /// Of the factors of Winograd's products; none where convolutions are computed directly.
+    factors: Option<Kind>,
     /// Height and width of the bottleneck.
     query_side: i64,
     numbers: Numbers,
@@ -229,7 +231,12 @@ impl Setting {
         let device = network.device();
         let backend = if device == Device::Cpu { Backend::OneDnn } else { Backend::Device };
         let query_side = network.config().query_side() as i64;
-        Self { device, backend, kind: precision.kind(device), query_side, numbers }
+        let kind = precision.kind(device);
+        let factors = match backend {
+            Backend::OneDnn => probe::fastest_factors(kind),
+            Backend::Device => None,
+        };
+        Self { device, backend, kind, factors, query_side, numbers }
     }
 }
 

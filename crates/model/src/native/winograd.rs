@@ -12,14 +12,15 @@ unsafe extern "C" {
     fn pg_winograd(convolution: *const RawWinograd, output: *mut *mut C_tensor) -> *mut c_char;
 }
 
-/// A 3×3 convolution of stride 1 and padding 1 in f32.
+/// A 3×3 convolution of stride 1 and padding 1 in f32 or bf16.
 #[derive(Debug)]
 pub(crate) struct WinogradConvolution<'a> {
     /// `[B, inputs, h, w]`, channels last; inputs are a multiple of 16.
     pub(crate) input: &'a Tensor,
-    /// `[36, blocks, inputs, outputs of a block]`, of blocks that are multiples of 16.
+    /// `[36, blocks, inputs, outputs of a block]` f32, of blocks that are multiples of 16; for a
+    /// bf16 input also bf16 with two inputs side by side.
     pub(crate) weights: &'a Tensor,
-    /// `[outputs]`
+    /// `[outputs]` f32
     pub(crate) bias: Option<&'a Tensor>,
     /// `[B, outputs, h, w]`, channels last: added to in place, before the activation.
     pub(crate) sum: Option<&'a Tensor>,
