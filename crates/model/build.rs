@@ -22,6 +22,7 @@ fn main() {
         .file("native/host_memory.cpp")
         .file("native/parallel.cpp")
         .file("native/torch_extras.cpp")
+        .file("native/up_bytes.cpp")
         .file("native/winograd.cpp")
         .compile("protoguard_torch_extras");
 }

@@ -36,6 +36,12 @@ PG_WIDEST void quantize(const uint16_t *values, const float *inverse_steps, size
   }
 }
 
+PG_WIDEST void finish(const int32_t *sums, const float *scales, const float *bias, size_t channels, uint8_t *out) {
+  for (size_t i = 0; i < channels; ++i) {
+    out[i] = steps(std::max(static_cast<float>(sums[i]) * scales[i] + bias[i], 0.0f), 1.0f);
+  }
+}
+
 PG_WIDEST void largest(const uint8_t *const pixels[4], size_t channels, uint8_t *out) {
   const uint8_t *a = pixels[0], *b = pixels[1], *c = pixels[2], *d = pixels[3];
   for (size_t i = 0; i < channels; ++i) {

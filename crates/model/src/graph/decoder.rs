@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::bottom::Bottom;
 use super::convolution::{Convolution, Folded};
-use super::quantized::{Edges, Layer, QuantizedConvolution};
+use super::quantized::{Edges, Layer, QuantizedConvolution, UpLayer};
 use super::{Numbers, Setting};
 use crate::Result;
 use crate::native::Activation;
@@ -21,7 +21,7 @@ pub(super) struct GraphDecoder {
 
 #[derive(Debug)]
 struct Stage {
-    up: Convolution,
+    up: UpLayer,
     first: First,
     second: Layer,
 }
@@ -33,8 +33,8 @@ enum First {
     Alone(Layer),
     /// A convolution over cat(skip, up) as the sum of one over either: nothing is concatenated.
     Sum { skip: Convolution, up: Convolution },
-    /// u8 is concatenated where it is made of the up-convolution's output, in the same pass over
-    /// memory.
+    /// u8 is concatenated where it is made: by the up-convolution, or of its output in the same pass
+    /// over memory.
     Beside(QuantizedConvolution),
 }
 
@@ -55,12 +55,20 @@ impl GraphDecoder {
         let side = setting.query_side;
         let folded = |layer| Folded::new(layer, tensors);
         let [first, second] = &plan.bottom;
-        let stage = |(level, plan): (usize, &StagePlan)| {
-            let skip = &encoder[2 - level][1];
-            Stage::new(plan, tensors, skip, side << level, setting)
+        let takes_bytes = |stage: Option<&StagePlan>| {
+            stage.is_some_and(|it| UpLayer::takes_bytes(&it.up, setting))
         };
-        let stages = plan.stages.iter().enumerate().map(stage).collect::<Result<_>>()?;
-        let edges = Edges { inputs: &[first], narrow: false };
+        let stage = |level: usize| {
+            let stage = StageParts {
+                plan: &plan.stages[level],
+                before: level.checked_sub(1).map_or(second, |above| &plan.stages[above].pair[1]),
+                skip: &encoder[2 - level][1],
+                narrow: takes_bytes(plan.stages.get(level + 1)),
+            };
+            Stage::new(&stage, tensors, side << level, setting)
+        };
+        let stages = (0..plan.stages.len()).map(stage).collect::<Result<_>>()?;
+        let edges = Edges { inputs: &[first], narrow: takes_bytes(plan.stages.first()) };
         let second = Layer::new(&folded(second)?, Activation::Relu, side, setting, &edges)?;
         Ok(Self {
             bottom: Bottom::new(&folded(first)?, items, setting)?,
@@ -80,28 +88,39 @@ impl GraphDecoder {
     }
 }
 
+/// What a stage is built from.
+struct StageParts<'a> {
+    plan: &'a StagePlan,
+    /// The layer that makes its input.
+    before: &'a LayerPlan,
+    skip: &'a LayerPlan,
+    /// Whether what it makes may be u8.
+    narrow: bool,
+}
+
 impl Stage {
+    /// For inputs of `side` × `side` pixels.
     fn new(
-        plan: &StagePlan,
+        parts: &StageParts<'_>,
         tensors: &BTreeMap<String, Tensor>,
-        skip: &LayerPlan,
         side: i64,
         setting: &Setting,
     ) -> Result<Self> {
+        let StageParts { plan, before, skip, narrow } = *parts;
         let [first, second] = &plan.pair;
-        let edges = Edges { inputs: &[first], narrow: false };
-        let folded = Folded::new(second, tensors)?;
-        let second = Layer::new(&folded, Activation::Relu, 2 * side, setting, &edges)?;
         let up = Folded::new(&plan.up, tensors)?;
+        let of_up = Edges { inputs: &[before], narrow: UpLayer::takes_bytes(&plan.up, setting) };
+        let folded = Folded::new(second, tensors)?;
+        let of_second = Edges { inputs: &[first], narrow };
         Ok(Self {
-            up: Convolution::new(&up, Activation::Relu, side, setting)?,
+            up: UpLayer::new(&up, side, setting, &of_up)?,
             first: First::new(first, tensors, [skip, &plan.up], 2 * side, setting)?,
-            second,
+            second: Layer::new(&folded, Activation::Relu, 2 * side, setting, &of_second)?,
         })
     }
 
     fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
-        let up = self.up.forward(x)?;
+        let up = self.up.forward(x, skip)?;
         self.second.forward(&self.first.forward(&up, skip)?)
     }
 }
@@ -144,6 +163,7 @@ impl First {
         match self {
             Self::Alone(layer) => layer.forward(up),
             Self::Sum { skip: of_skip, up: of_up } => of_up.add_to(of_skip.forward(skip())?, up),
+            Self::Beside(convolution) if up.kind() == Kind::Uint8 => convolution.forward(up),
             Self::Beside(convolution) => convolution.forward_beside(skip(), up),
         }
     }

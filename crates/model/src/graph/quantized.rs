@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::convolution::{Convolution, Folded};
 use super::packed::{Kernel, PackedWeights};
+use super::winograd::BLOCKS;
 use super::{Numbers, Setting};
 use crate::Result;
 use crate::native::{Activation, quantized};
@@ -19,6 +20,8 @@ use crate::ranges::ActivationRanges;
 
 /// Steps of an s8 on either side of zero.
 const STEPS: f64 = 127.0;
+/// Inputs that VNNI multiplies and sums in one instruction.
+const FOUR: usize = 4;
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {
@@ -34,6 +37,13 @@ pub(super) struct Edges<'a> {
 pub(super) enum Layer {
     Wide(Convolution),
     Quantized(QuantizedConvolution),
+}
+
+/// An up-convolution in the numbers of its setting.
+#[derive(Debug)]
+pub(super) enum UpLayer {
+    Wide(Convolution),
+    Quantized(QuantizedUpConvolution),
 }
 
 /// A convolution of u8.
@@ -86,37 +96,17 @@ impl QuantizedConvolution {
         (kind, ranges): (Kind, &ActivationRanges),
         edges: &Edges<'_>,
     ) -> Result<Self> {
-        // 1. The steps of both sides, into weights and bias.
-        let (mut steps, mut last) = (Vec::new(), Vec::new());
-        for input in edges.inputs {
-            last = ranges.steps(&input.path(), input.outputs)?;
-            steps.extend_from_slice(&last);
-        }
-        let inverse_steps = Tensor::f_from_slice(&last)?.f_reciprocal()?.f_to_kind(Kind::Float)?;
-        let steps = Tensor::f_from_slice(&steps)?.f_reshape([1, -1, 1, 1])?;
-        let mut weight = folded.weight.f_mul(&steps)?;
-        let mut bias = folded.bias.shallow_clone();
-        let path = folded.path.as_deref().filter(|_| edges.narrow);
-        if let Some(path) = path {
-            let outputs = weight.size()[0] as usize;
-            let steps = Tensor::f_from_slice(&ranges.steps(path, outputs)?)?;
-            bias = bias.f_div(&steps)?;
-            weight = weight.f_div(&steps.f_reshape([-1, 1, 1, 1])?)?;
-        }
-        // 2. Each output channel in steps of its own; one that is all zeros has any.
-        let largest = weight.f_abs()?.f_amax([1i64, 2, 3].as_slice(), true)?;
-        let scales = largest.f_clamp_min(f64::MIN_POSITIVE)?.f_div_scalar(STEPS)?;
-        let weight = weight.f_div(&scales)?.f_round()?.f_to_kind(Kind::Int8)?;
-        let scales = scales.f_reshape([-1])?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let Stepped { weight, scales, bias, inverse_steps, narrow } =
+            Stepped::new(folded, ranges, edges)?;
         let zero_points = Tensor::f_zeros(scales.size(), (Kind::Int, Device::Cpu))?;
         Ok(Self {
             weights: PackedWeights::new(weight, Kernel::Quantized(scales.shallow_clone()), side)?,
             scales,
             zero_points,
-            bias: bias.f_to_kind(Kind::Float)?,
+            bias,
             relu,
             inverse_steps,
-            narrow: path.is_some(),
+            narrow,
             kind,
         })
     }
@@ -146,5 +136,176 @@ impl QuantizedConvolution {
             kind: self.kind,
         }
         .compute()
+    }
+}
+
+/// An up-convolution of u8 to u8.
+#[derive(Debug)]
+pub(super) struct QuantizedUpConvolution {
+    weights: Tensor,
+    scales: Tensor,
+    bias: Tensor,
+}
+
+impl UpLayer {
+    /// With inputs of `side` × `side` pixels.
+    pub(super) fn new(
+        folded: &Folded,
+        side: i64,
+        setting: &Setting,
+        edges: &Edges<'_>,
+    ) -> Result<Self> {
+        match &setting.numbers {
+            Numbers::Quantized(ranges) if edges.narrow => {
+                QuantizedUpConvolution::new(folded, ranges, edges).map(Self::Quantized)
+            }
+            _ => Convolution::new(folded, Activation::Relu, side, setting).map(Self::Wide),
+        }
+    }
+
+    /// Whether the layer can be computed in u8, so that what comes before it should make them.
+    pub(super) fn takes_bytes(plan: &LayerPlan, setting: &Setting) -> bool {
+        matches!(setting.numbers, Numbers::Quantized(_))
+            && plan.inputs.is_multiple_of(FOUR)
+            && has_vnni()
+    }
+
+    /// `[B, outputs, 2h, 2w]`; in u8 behind the channels of `skip`, where there is one.
+    pub(super) fn forward(&self, input: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Wide(convolution) => convolution.forward(input),
+            Self::Quantized(convolution) => convolution.forward(input, skip),
+        }
+    }
+}
+
+impl QuantizedUpConvolution {
+    fn new(folded: &Folded, ranges: &ActivationRanges, edges: &Edges<'_>) -> Result<Self> {
+        let Stepped { weight, scales, bias, .. } = Stepped::new(folded, ranges, edges)?;
+        Self::laid_out(&weight, scales, bias)
+    }
+
+    /// Of `weight [outputs, inputs, 3, 3]` s8.
+    fn laid_out(weight: &Tensor, scales: Tensor, bias: Tensor) -> Result<Self> {
+        let (outputs, inputs, ..) = weight.size4()?;
+        let block = BLOCKS.into_iter().find(|block| outputs % block == 0).unwrap_or(outputs);
+        let four = FOUR as i64;
+        let weights = weight.f_reshape([outputs / block, block, inputs / four, four, 9])?;
+        let weights = weights.f_permute([4, 0, 2, 1, 3])?.f_contiguous()?;
+        Ok(Self { weights, scales, bias })
+    }
+
+    fn forward(&self, input: &Tensor, left: Option<&Tensor>) -> Result<Tensor> {
+        let Self { weights, scales, bias } = self;
+        quantized::QuantizedUpConvolution { input, weights, scales, bias, left }.compute()
+    }
+}
+
+/// A layer with the steps of both sides in its weights and bias.
+struct Stepped {
+    /// `[outputs, inputs, 3, 3]` s8.
+    weight: Tensor,
+    /// `s_o [outputs]` in f32.
+    scales: Tensor,
+    /// `[outputs]` in f32.
+    bias: Tensor,
+    /// 1 ÷ the steps of the last of the inputs; f32.
+    inverse_steps: Tensor,
+    /// Whether the output is in steps of 1.
+    narrow: bool,
+}
+
+impl Stepped {
+    fn new(folded: &Folded, ranges: &ActivationRanges, edges: &Edges<'_>) -> Result<Self> {
+        // 1. The steps of both sides, into weights and bias.
+        let (mut steps, mut last) = (Vec::new(), Vec::new());
+        for input in edges.inputs {
+            last = ranges.steps(&input.path(), input.outputs)?;
+            steps.extend_from_slice(&last);
+        }
+        let inverse_steps = Tensor::f_from_slice(&last)?.f_reciprocal()?.f_to_kind(Kind::Float)?;
+        let steps = Tensor::f_from_slice(&steps)?.f_reshape([1, -1, 1, 1])?;
+        let mut weight = if folded.up {
+            folded.weight.f_transpose(0, 1)?.f_mul(&steps)?
+        } else {
+            folded.weight.f_mul(&steps)?
+        };
+        let mut bias = folded.bias.shallow_clone();
+        let path = folded.path.as_deref().filter(|_| edges.narrow);
+        if let Some(path) = path {
+            let outputs = weight.size()[0] as usize;
+            let steps = Tensor::f_from_slice(&ranges.steps(path, outputs)?)?;
+            bias = bias.f_div(&steps)?;
+            weight = weight.f_div(&steps.f_reshape([-1, 1, 1, 1])?)?;
+        }
+        // 2. Each output channel in steps of its own; one that is all zeros has any.
+        let largest = weight.f_abs()?.f_amax([1i64, 2, 3].as_slice(), true)?;
+        let scales = largest.f_clamp_min(f64::MIN_POSITIVE)?.f_div_scalar(STEPS)?;
+        Ok(Self {
+            weight: weight.f_div(&scales)?.f_round()?.f_to_kind(Kind::Int8)?.f_contiguous()?,
+            scales: scales.f_reshape([-1])?.f_to_kind(Kind::Float)?.f_contiguous()?,
+            bias: bias.f_to_kind(Kind::Float)?,
+            inverse_steps,
+            narrow: path.is_some(),
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_vnni() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_vnni() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channels_last(x: &Tensor) -> Tensor {
+        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    fn up_convolutions_of_bytes_are_up_convolutions() {
+        if !has_vnni() {
+            eprintln!("skipped: this processor has no AVX512-VNNI");
+            return;
+        }
+        tch::manual_seed(11);
+        let bytes =
+            |size: &[i64]| channels_last(&Tensor::randint(256, size, (Kind::Uint8, Device::Cpu)));
+        // One pixel, rows longer than a thread takes, blocks of several sizes.
+        for (batch, inputs, outputs, height, width) in
+            [(1, 4, 2, 1, 1), (2, 16, 8, 5, 3), (1, 8, 96, 3, 130), (3, 24, 128, 2, 64)]
+        {
+            let options = (Kind::Double, Device::Cpu);
+            let input = bytes(&[batch, inputs, height, width]);
+            let weight = Tensor::randint_low(-127, 128, [outputs, inputs, 3, 3], options);
+            let scales = Tensor::rand([outputs], options) * 1e-3 + 1e-4;
+            let bias = Tensor::randn([outputs], options) * 50.0;
+            let real = &weight * scales.reshape([-1, 1, 1, 1]);
+            let (real, two, one) = (real.transpose(0, 1), [2, 2], [1, 1]);
+            let wide = input.to_kind(Kind::Double);
+            let plain = wide.conv_transpose2d(&real, Some(&bias), two, one, one, 1, one);
+            let expected = plain.relu().clamp_max(255.0);
+            let weight = weight.to_kind(Kind::Int8);
+            let [scales, bias] = [&scales, &bias].map(|x| x.to_kind(Kind::Float));
+            let layer = QuantizedUpConvolution::laid_out(&weight, scales, bias).unwrap();
+            let left = bytes(&[batch, 5, 2 * height, 2 * width]);
+            let found = layer.forward(&input, Some(&left)).unwrap();
+            assert!(found.narrow(1, 0, 5).equal(&left));
+            let off = (found.narrow(1, 5, outputs).to_kind(Kind::Double) - expected).abs();
+            let off = off.max().double_value(&[]);
+            assert!(off <= 0.501, "{inputs} -> {outputs}, {height} x {width}: {off}");
+            let alone = layer.forward(&input, None).unwrap();
+            assert!(alone.equal(&found.narrow(1, 5, outputs)));
+            assert!(layer.forward(&input, Some(&left.narrow(2, 0, 1))).is_err(), "another size");
+            assert!(layer.forward(&left, None).is_err(), "five inputs");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::native::Activation;
 use crate::native::winograd::{LANES, WinogradConvolution};
 
 /// Outputs that a matrix product makes at a time, where they divide a layer's.
-const BLOCKS: [i64; 4] = [64, 48, 32, 16];
+pub(super) const BLOCKS: [i64; 4] = [64, 48, 32, 16];
 
 /// Weights, transformed once.
 #[derive(Debug)]

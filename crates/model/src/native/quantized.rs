@@ -26,6 +26,10 @@ unsafe extern "C" {
         convolution: *const RawQuantizedConvolution,
         output: *mut *mut C_tensor,
     ) -> *mut c_char;
+    fn pg_up_bytes(
+        convolution: *const RawQuantizedUpConvolution,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
 }
 
 /// `x [B, C, h, w]`, not negative, times `inverse_steps [C]` in f32 as u8, behind the channels of
@@ -106,6 +110,46 @@ impl QuantizedConvolution<'_> {
         };
         // SAFETY: every pointer is that of a tensor that outlives the call.
         made(|out| unsafe { pg_quantized_convolution(&raw, out) })
+    }
+}
+
+/// A 3×3 up-convolution of u8 with s8 weights, a ReLU behind it, to u8 in steps of 1. It needs
+/// AVX512-VNNI.
+#[derive(Debug)]
+pub(crate) struct QuantizedUpConvolution<'a> {
+    /// `[B, inputs, h, w]` u8, channels last.
+    pub(crate) input: &'a Tensor,
+    /// `[9, blocks, inputs / 4, outputs of a block, 4]` s8.
+    pub(crate) weights: &'a Tensor,
+    /// `[outputs]` f32: what a step of the weights times a step of the input is worth.
+    pub(crate) scales: &'a Tensor,
+    /// `[outputs]` f32.
+    pub(crate) bias: &'a Tensor,
+    /// `[B, L, 2h, 2w]` u8, channels last: comes before the output in every pixel.
+    pub(crate) left: Option<&'a Tensor>,
+}
+
+#[repr(C)]
+struct RawQuantizedUpConvolution {
+    input: *const C_tensor,
+    weights: *const C_tensor,
+    scales: *const C_tensor,
+    bias: *const C_tensor,
+    left: *const C_tensor,
+}
+
+impl QuantizedUpConvolution<'_> {
+    /// `[B, L + outputs, 2h, 2w]` u8, channels last.
+    pub(crate) fn compute(&self) -> Result<Tensor> {
+        let raw = RawQuantizedUpConvolution {
+            input: self.input.as_ptr(),
+            weights: self.weights.as_ptr(),
+            scales: self.scales.as_ptr(),
+            bias: self.bias.as_ptr(),
+            left: pointer(self.left),
+        };
+        // SAFETY: tensors outlive the call, which checks their kinds, sizes and layouts.
+        made(|out| unsafe { pg_up_bytes(&raw, out) })
     }
 }
 

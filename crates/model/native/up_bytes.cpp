@@ -1,0 +1,129 @@
+// An up-convolution of u8 with s8 weights as oneDNN's small matrix products: each of the nine taps of the kernel
+// adds a row of pixels, or a row but its first pixel, to one of the four pixels that a pixel becomes. Nothing is
+// multiplied with the zeros between pixels, and the output lies at once where it is read.
+
+#include "bytes.h"
+#include "guard.h"
+#include "parallel.h"
+
+#include <ATen/ATen.h>
+#include <ATen/native/CPUBlas.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace {
+
+using at::Tensor;
+
+// Pixels of a row whose four sums a thread keeps in its second cache.
+constexpr int64_t kPixels = 64;
+
+// A tap along one side: which pixel it reads, seen from the one that is doubled, and its place in the kernel.
+struct Tap {
+  int64_t ahead;
+  int64_t place;
+};
+
+// Of stride 2 and padding 1: y[2i] = x[i] k[1], y[2i + 1] = x[i] k[2] + x[i + 1] k[0].
+constexpr std::array<Tap, 1> kEven{{{0, 1}}};
+constexpr std::array<Tap, 2> kOdd{{{0, 2}, {1, 0}}};
+
+struct Taps {
+  const Tap *first;
+  int64_t count;
+};
+
+Taps taps(int64_t odd) {
+  return odd != 0 ? Taps{kOdd.data(), int64_t{kOdd.size()}} : Taps{kEven.data(), int64_t{kEven.size()}};
+}
+
+} // namespace
+
+extern "C" {
+
+struct PgUpBytes {
+  // [B, inputs, h, w] u8, channels last.
+  const Tensor *input;
+  // [9, blocks, inputs / 4, outputs of a block, 4] s8.
+  const Tensor *weights;
+  // [outputs] f32 each.
+  const Tensor *scales;
+  const Tensor *bias;
+  // [B, L, 2h, 2w] u8, channels last, which comes before the output in every pixel. Null for none.
+  const Tensor *left;
+};
+
+// relu(scale * up-convolution + bias) in steps of 1: [B, L + outputs, 2h, 2w] u8, channels last.
+char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
+  return protoguard::guarded([&] {
+    const Tensor input = c->input->contiguous(at::MemoryFormat::ChannelsLast), &weights = *c->weights;
+    const int64_t batch = input.size(0), inputs = input.size(1), height = input.size(2), width = input.size(3);
+    const int64_t blocks = weights.size(1), block = weights.size(3), outputs = blocks * block;
+    TORCH_CHECK(weights.size(0) == 9 && 4 * weights.size(2) == inputs, "weights of ", inputs,
+                " inputs are expected, not of ", 4 * weights.size(2));
+    TORCH_CHECK(weights.is_contiguous() && c->scales->numel() == outputs && c->bias->numel() == outputs,
+                "weights are of another layout, or have not a scale and a bias an output");
+    const bool beside = c->left != nullptr;
+    const Tensor left = beside ? c->left->contiguous(at::MemoryFormat::ChannelsLast) : Tensor();
+    TORCH_CHECK(!beside || (left.size(0) == batch && left.size(2) == 2 * height && left.size(3) == 2 * width),
+                "what lies beside it has another size");
+    const int64_t before = beside ? left.size(1) : 0, all = before + outputs;
+    Tensor output = at::empty({batch, all, 2 * height, 2 * width},
+                              input.options().memory_format(at::MemoryFormat::ChannelsLast));
+    const Tensor scales = c->scales->contiguous(), bias = c->bias->contiguous();
+    const auto *from = input.const_data_ptr<uint8_t>();
+    const auto *kept = beside ? left.const_data_ptr<uint8_t>() : nullptr;
+    const auto *kernel = weights.const_data_ptr<int8_t>();
+    const auto *scale = scales.const_data_ptr<float>(), *add = bias.const_data_ptr<float>();
+    auto *to = output.mutable_data_ptr<uint8_t>();
+    protoguard::in_parallel(batch * height, 1, [&](int64_t begin, int64_t end) {
+      const Tensor scratch = at::empty({kPixels * block}, at::kInt);
+      int32_t *sums = scratch.mutable_data_ptr<int32_t>();
+      for (int64_t pixel = 4 * begin * width; before > 0 && pixel < 4 * end * width; ++pixel) {
+        std::memcpy(to + pixel * all, kept + pixel * before, before);
+      }
+      // One of the four pixels of row `row` from pixel `first` on.
+      const auto pixels = [&](int64_t row, int64_t first, int64_t n, int64_t odd_y, int64_t odd_x) {
+        const int64_t count = std::min(kPixels, width - first);
+        const Taps down = taps(odd_y), across = taps(odd_x);
+        bool adds = false;
+        for (const Tap *v = down.first; v != down.first + down.count; ++v) {
+          if (row % height + v->ahead == height) {
+            continue;
+          }
+          for (const Tap *h = across.first; h != across.first + across.count; ++h) {
+            const int64_t there = std::min(count, width - first - h->ahead);
+            if (there == 0) {
+              continue;
+            }
+            const int64_t tap = 3 * v->place + h->place;
+            at::native::cpublas::brgemm(
+                there, block, inputs, inputs, block, block, adds,
+                static_cast<const unsigned char *>(from + ((row + v->ahead) * width + first + h->ahead) * inputs),
+                reinterpret_cast<const signed char *>(kernel + (tap * blocks + n) * inputs * block), sums);
+            adds = true;
+          }
+        }
+        uint8_t *out = to + ((2 * row + odd_y) * 2 * width + 2 * first + odd_x) * all + before + n * block;
+        for (int64_t i = 0; i < count; ++i, out += 2 * all) {
+          protoguard::finish(sums + i * block, scale + n * block, add + n * block, block, out);
+        }
+      };
+      for (int64_t n = 0; n < blocks; ++n) {
+        for (int64_t row = begin; row < end; ++row) {
+          for (int64_t first = 0; first < width; first += kPixels) {
+            for (int64_t four = 0; four < 4; ++four) {
+              pixels(row, first, n, four / 2, four % 2);
+            }
+          }
+        }
+      }
+      at::native::cpublas::brgemm_release();
+    });
+    *made = new Tensor(std::move(output));
+  });
+}
+
+} // extern "C"
