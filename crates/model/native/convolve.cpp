@@ -1,5 +1,5 @@
 // A 3x3 convolution by Winograd's minimal filtering: the transforms of winograd.h around oneDNN's small matrix
-// products.
+// products. Its gradient by the input is another such convolution.
 
 #include "guard.h"
 #include "parallel.h"
@@ -8,8 +8,11 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <type_traits>
 
 namespace {
@@ -17,7 +20,6 @@ namespace {
 using at::BFloat16;
 using at::Tensor;
 using protoguard::kProducts;
-using protoguard::kTile;
 using protoguard::tiles_across;
 
 // Bytes of a thread's factors and products, which should stay in its second cache.
@@ -47,7 +49,7 @@ struct Shape {
 // `weights` [36, blocks, inputs, block], where they are bf16 with each two inputs side by side:
 // [36, blocks, inputs / 2, block, 2].
 template <typename Element, typename Factor>
-void convolve(const Element *input, const Factor *weights, protoguard::Epilogue epilogue, Element *output,
+void multiply(const Element *input, const Factor *weights, protoguard::Epilogue epilogue, Element *output,
               Shape shape) {
   const auto [batch, inputs, height, width, blocks, block] = shape;
   const int64_t outputs = blocks * block;
@@ -76,6 +78,116 @@ void convolve(const Element *input, const Factor *weights, protoguard::Epilogue 
   });
 }
 
+// G x G [36, 9] for the points 0, ±√½, ±√2 and infinity: a kernel's polynomial at every point of a tile, over what
+// the other points make of it.
+Tensor points(const Tensor &like) {
+  const double third = 1.0 / 3.0, sixth = 1.0 / 6.0, root = std::sqrt(2.0);
+  const std::array<double, 18> rows{
+      1.0,          0.0,           0.0,    // 0
+      -2.0 * third, -root * third, -third, // √½
+      -2.0 * third, root * third,  -third, //
+      sixth,        root * sixth,  third,  // √2
+      sixth,        -root * sixth, third,  //
+      0.0,          0.0,           1.0,    // infinity
+  };
+  const Tensor side = at::tensor(at::ArrayRef<double>(rows), like.options().dtype(at::kDouble)).view({6, 3});
+  return at::kron(side, side).to(like.scalar_type());
+}
+
+// Outputs that a matrix product makes at a time, where they divide a layer's.
+int64_t block_of(int64_t outputs) {
+  for (const int64_t block : {64, 48, 32}) {
+    if (outputs % block == 0) {
+      return block;
+    }
+  }
+  return protoguard::kLanes;
+}
+
+// G g Gt of `weight` [outputs, inputs, 3, 3], computed in its own kind, as `convolve` takes it.
+Tensor transformed(const Tensor &weight, at::ScalarType factors) {
+  const int64_t outputs = weight.size(0), inputs = weight.size(1), block = block_of(outputs);
+  const int64_t blocks = outputs / block;
+  const Tensor taps = weight.reshape({blocks, block, inputs, 9}).permute({3, 0, 2, 1}).reshape({9, -1});
+  const Tensor all = points(weight).mm(taps).to(factors);
+  if (factors == at::kBFloat16) {
+    return all.view({protoguard::kProducts, blocks, inputs / 2, 2, block}).transpose(3, 4).contiguous();
+  }
+  return all.view({protoguard::kProducts, blocks, inputs, block});
+}
+
+// `input` [B, inputs, h, w] f32 or bf16; `weights` transformed; `bias` f32 or undefined; `sum`, where it is defined,
+// is added to in place.
+Tensor convolve(const Tensor &picture, const Tensor &weights, const Tensor &bias, const Tensor &sum, bool relu) {
+  const Tensor input = picture.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t batch = input.size(0), inputs = input.size(1), height = input.size(2), width = input.size(3);
+  const bool paired = weights.dim() == 5;
+  const int64_t blocks = weights.size(1), block = weights.size(3), outputs = blocks * block;
+  const int64_t fed = paired ? 2 * weights.size(2) : weights.size(2);
+  TORCH_CHECK(weights.size(0) == kProducts && fed == inputs, "weights of ", inputs,
+              " inputs are expected, not of ", fed);
+  TORCH_CHECK(weights.is_contiguous() && weights.scalar_type() == (paired ? at::kBFloat16 : at::kFloat),
+              "weights are of another kind or layout");
+  TORCH_CHECK(inputs % protoguard::kLanes == 0 && block % protoguard::kLanes == 0,
+              "channels are multiples of ", protoguard::kLanes);
+  TORCH_CHECK(!bias.defined() || (bias.is_contiguous() && bias.numel() == outputs), "a bias an output is expected");
+  Tensor output = sum.defined() ? sum
+                                : at::empty({batch, outputs, height, width},
+                                            input.options().memory_format(at::MemoryFormat::ChannelsLast));
+  TORCH_CHECK(output.is_contiguous(at::MemoryFormat::ChannelsLast) && output.dtype() == input.dtype() &&
+                  output.sizes() == at::IntArrayRef({batch, outputs, height, width}),
+              "what is added to has another shape, kind or layout");
+  const protoguard::Epilogue epilogue{bias.defined() ? bias.const_data_ptr<float>() : nullptr, sum.defined(), relu};
+  const Shape shape{batch, inputs, height, width, blocks, block};
+  if (input.scalar_type() == at::kFloat) {
+    TORCH_CHECK(!paired, "an f32 input takes weights in f32");
+    multiply(input.const_data_ptr<float>(), weights.const_data_ptr<float>(), epilogue,
+             output.mutable_data_ptr<float>(), shape);
+  } else if (paired) {
+    multiply(input.const_data_ptr<BFloat16>(), weights.const_data_ptr<BFloat16>(), epilogue,
+             output.mutable_data_ptr<BFloat16>(), shape);
+  } else {
+    multiply(input.const_data_ptr<BFloat16>(), weights.const_data_ptr<float>(), epilogue,
+             output.mutable_data_ptr<BFloat16>(), shape);
+  }
+  return output;
+}
+
+// The convolution of a training step: weights and bias are f32, whatever the input is.
+class Trained : public torch::autograd::Function<Trained> {
+public:
+  static Tensor forward(torch::autograd::AutogradContext *step, const Tensor &input, const Tensor &weight,
+                        const Tensor &bias, bool paired) {
+    step->saved_data["paired"] = paired;
+    step->save_for_backward({input, weight});
+    return convolve(input, transformed(weight, factors(paired)), bias, Tensor(), /*relu=*/false);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *step,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = step->get_saved_variables();
+    const Tensor &input = saved[0], &weight = saved[1];
+    const Tensor gradient = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);
+    Tensor of_input;
+    if (step->needs_input_grad(0)) {
+      const Tensor turned = weight.transpose(0, 1).flip({2, 3});
+      of_input = convolve(gradient, transformed(turned, factors(step->saved_data["paired"].toBool())), Tensor(),
+                          Tensor(), /*relu=*/false);
+    }
+    const std::array<int64_t, 2> one{1, 1}, none{0, 0};
+    const int64_t outputs = weight.size(0);
+    const auto [unused, of_weight, of_bias] =
+        at::convolution_backward(gradient, input, weight.to(input.scalar_type()), at::IntArrayRef(outputs), one, one,
+                                 one, /*transposed=*/false, none, 1, {false, true, true});
+    return {of_input, of_weight.to(weight.scalar_type()), of_bias.to(weight.scalar_type()), Tensor()};
+  }
+
+private:
+  static at::ScalarType factors(bool paired) { return paired ? at::kBFloat16 : at::kFloat; }
+};
+
+Tensor present(const Tensor *tensor) { return tensor == nullptr ? Tensor() : *tensor; }
+
 } // namespace
 
 extern "C" {
@@ -83,8 +195,7 @@ extern "C" {
 struct PgWinograd {
   // [B, inputs, h, w] f32 or bf16, channels last.
   const Tensor *input;
-  // The transformed weights, [36, blocks, inputs, outputs of a block] f32, or for a bf16 input also bf16,
-  // [36, blocks, inputs / 2, outputs of a block, 2].
+  // Of pg_winograd_weights.
   const Tensor *weights;
   // f32; null for none.
   const Tensor *bias;
@@ -93,40 +204,20 @@ struct PgWinograd {
   bool relu;
 };
 
+// The transform of `weight` [outputs, inputs, 3, 3], in f32 or, for a bf16 input alone, in bf16.
+char *pg_winograd_weights(const Tensor *weight, bool bf16, Tensor **made) {
+  return protoguard::guarded(
+      [&] { *made = new Tensor(transformed(*weight, bf16 ? at::kBFloat16 : at::kFloat)); });
+}
+
 char *pg_winograd(const PgWinograd *c, Tensor **made) {
-  return protoguard::guarded([&] {
-    const Tensor input = c->input->contiguous(at::MemoryFormat::ChannelsLast), &weights = *c->weights;
-    const int64_t batch = input.size(0), inputs = input.size(1), height = input.size(2), width = input.size(3);
-    const bool paired = weights.dim() == 5;
-    const int64_t blocks = weights.size(1), block = weights.size(3), outputs = blocks * block;
-    const int64_t fed = paired ? 2 * weights.size(2) : weights.size(2);
-    TORCH_CHECK(weights.size(0) == kProducts && fed == inputs, "weights of ", inputs,
-                " inputs are expected, not of ", fed);
-    TORCH_CHECK(weights.is_contiguous() && weights.scalar_type() == (paired ? at::kBFloat16 : at::kFloat),
-                "weights are of another kind or layout");
-    Tensor output = c->sum != nullptr
-                        ? *c->sum
-                        : at::empty({batch, outputs, height, width},
-                                    input.options().memory_format(at::MemoryFormat::ChannelsLast));
-    TORCH_CHECK(output.is_contiguous(at::MemoryFormat::ChannelsLast) && output.dtype() == input.dtype() &&
-                    output.sizes() == at::IntArrayRef({batch, outputs, height, width}),
-                "what is added to has another shape, kind or layout");
-    const float *bias = c->bias == nullptr ? nullptr : c->bias->const_data_ptr<float>();
-    const protoguard::Epilogue epilogue{bias, c->sum != nullptr, c->relu};
-    const Shape shape{batch, inputs, height, width, blocks, block};
-    if (input.scalar_type() == at::kFloat) {
-      TORCH_CHECK(!paired, "an f32 input takes weights in f32");
-      convolve(input.const_data_ptr<float>(), weights.const_data_ptr<float>(), epilogue,
-               output.mutable_data_ptr<float>(), shape);
-    } else if (paired) {
-      convolve(input.const_data_ptr<BFloat16>(), weights.const_data_ptr<BFloat16>(), epilogue,
-               output.mutable_data_ptr<BFloat16>(), shape);
-    } else {
-      convolve(input.const_data_ptr<BFloat16>(), weights.const_data_ptr<float>(), epilogue,
-               output.mutable_data_ptr<BFloat16>(), shape);
-    }
-    *made = new Tensor(std::move(output));
-  });
+  return protoguard::guarded(
+      [&] { *made = new Tensor(convolve(*c->input, *c->weights, present(c->bias), present(c->sum), c->relu)); });
+}
+
+// The same with a gradient by all three; weight and bias are f32.
+char *pg_winograd_trained(const Tensor *input, const Tensor *weight, const Tensor *bias, bool bf16, Tensor **made) {
+  return protoguard::guarded([&] { *made = new Tensor(Trained::apply(*input, *weight, *bias, bf16)); });
 }
 
 } // extern "C"

@@ -3,6 +3,7 @@ use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::plan::{LayerPlan, PairPlan};
+use crate::winograd;
 
 /// Whether BatchNorm uses the batch's statistics, and learns from them, or the stored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +55,24 @@ impl Layer {
 
     /// `[B, inputs, h, w]` → `[B, outputs, h, w]`, or twice the side for an up-convolution.
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let x = self.convolve(x)?;
+        let Some(norm) = &self.norm else { return Ok(x) };
+        Ok(norm.forward(&x, mode)?.f_relu_()?)
+    }
+
+    fn convolve(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.up
+            && let Some(made) = winograd::trained(x, &self.weight, &self.bias)?
+        {
+            return Ok(made);
+        }
         // A copy in reduced precision; the gradient comes back to the master in its own kind.
         let (weight, bias) = (in_kind_of(&self.weight, x)?, in_kind_of(&self.bias, x)?);
-        let x = if self.up {
+        Ok(if self.up {
             x.f_conv_transpose2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1, [1, 1])?
         } else {
             x.f_conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)?
-        };
-        let Some(norm) = &self.norm else { return Ok(x) };
-        Ok(norm.forward(&x, mode)?.f_relu_()?)
+        })
     }
 }
 

@@ -41,6 +41,7 @@ mod score_batch;
 mod scorer;
 pub mod scores;
 mod weights;
+mod winograd;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-use crate::graph;
+use crate::winograd;
 
 /// The numbers that convolutions compute in. The memory, the scores and every sum are f32 or wider
 /// in each.
@@ -63,7 +63,7 @@ impl Precision {
 /// Whether the device is faster in bf16. Every GPU that libtorch 2.11 runs on is; a processor is
 /// tried once.
 fn gains_by_bf16(device: Device) -> bool {
-    device != Device::Cpu || graph::gains_by_bf16()
+    device != Device::Cpu || winograd::gains_by_bf16()
 }
 
 impl FromStr for Precision {

@@ -7,7 +7,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::device::DeviceWeights;
 use super::packed::{Kernel, PackedWeights};
-use super::winograd::WinogradWeights;
 use super::{Backend, Numbers, Setting};
 use crate::Result;
 use crate::checkpoint::CheckpointError;
@@ -15,6 +14,7 @@ use crate::layer::BATCH_NORM_EPS;
 use crate::native::{self, Activation};
 use crate::plan::LayerPlan;
 use crate::ranges::Watch;
+use crate::winograd::{self, WinogradWeights};
 
 /// Weights and bias of a layer with its BatchNorm folded in, in f64 on the CPU.
 pub(super) struct Folded {
@@ -55,6 +55,12 @@ impl Folded {
                 .f_add(&read(norm, "bias")?)?,
             up,
         })
+    }
+
+    /// Whether Winograd's filtering can compute it.
+    fn is_filtered(&self, activation: Activation) -> bool {
+        let size = self.weight.size();
+        !self.up && activation != Activation::Tanh && winograd::fits(size[1], size[0])
     }
 
     /// The part that acts on some of the inputs, without bias.
@@ -98,8 +104,8 @@ impl Convolution {
             Ok(weight.f_permute([0, 3, 1, 2])?)
         };
         let weight = match setting.backend {
-            Backend::OneDnn => match WinogradWeights::of(folded, activation, setting)? {
-                Some(weights) => Weight::Winograd(weights),
+            Backend::OneDnn => match setting.factors.filter(|_| folded.is_filtered(activation)) {
+                Some(factors) => Weight::Winograd(WinogradWeights::new(&folded.weight, factors)?),
                 None => {
                     let kernel = if folded.up { Kernel::Up } else { Kernel::Straight };
                     Weight::Packed(PackedWeights::new(plain()?, kernel, side)?)

@@ -15,9 +15,7 @@ mod convolution;
 mod decoder;
 mod device;
 mod packed;
-mod probe;
 mod quantized;
-mod winograd;
 
 use std::collections::BTreeMap;
 
@@ -32,9 +30,9 @@ use crate::network::Network;
 use crate::plan::{NetworkPlan, PairPlan};
 use crate::precision::{Precision, PrecisionError};
 use crate::ranges::{ActivationRanges, Watch};
+use crate::winograd;
 use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
-pub(crate) use probe::gains_by_bf16;
 use quantized::{Edges, Layer};
 
 /// A trained network, ready to score on one device, for one thread.
@@ -233,7 +231,7 @@ impl Setting {
         let query_side = network.config().query_side() as i64;
         let kind = precision.kind(device);
         let factors = match backend {
-            Backend::OneDnn => probe::fastest_factors(kind),
+            Backend::OneDnn => winograd::fastest_factors(kind),
             Backend::Device => None,
         };
         Self { device, backend, kind, factors, query_side, numbers }

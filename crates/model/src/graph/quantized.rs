@@ -11,7 +11,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::convolution::{Convolution, Folded};
 use super::packed::{Kernel, PackedWeights};
-use super::winograd::BLOCKS;
 use super::{Numbers, Setting};
 use crate::Result;
 use crate::native::{Activation, quantized};
@@ -22,6 +21,8 @@ use crate::ranges::ActivationRanges;
 const STEPS: f64 = 127.0;
 /// Inputs that VNNI multiplies and sums in one instruction.
 const FOUR: usize = 4;
+/// Outputs that a matrix product makes at a time, where they divide a layer's.
+const BLOCKS: [i64; 4] = [64, 48, 32, 16];
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {

@@ -1,24 +1,48 @@
-//! Convolutions by Winograd's minimal filtering.
+//! Convolutions by Winograd's minimal filtering, of stride 1 and padding 1, over channels that are
+//! multiples of [`LANES`].
 
 use std::ffi::c_char;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::{made, pointer};
 use crate::Result;
 
 unsafe extern "C" {
+    fn pg_winograd_weights(
+        weight: *const C_tensor,
+        bf16: bool,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn pg_winograd(convolution: *const RawWinograd, output: *mut *mut C_tensor) -> *mut c_char;
+    fn pg_winograd_trained(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        bf16: bool,
+        output: *mut *mut C_tensor,
+    ) -> *mut c_char;
 }
 
-/// A 3×3 convolution of stride 1 and padding 1 in f32 or bf16.
+/// Channels that are computed with together.
+pub(crate) const LANES: i64 = 16;
+
+/// The transform of `weight [outputs, inputs, 3, 3]`, computed in its own kind: `[36, blocks,
+/// inputs, outputs of a block]` f32, or bf16 with two inputs side by side, `[36, blocks, inputs / 2,
+/// outputs of a block, 2]`.
+pub(crate) fn weights(weight: &Tensor, factors: Kind) -> Result<Tensor> {
+    let bf16 = factors == Kind::BFloat16;
+    // SAFETY: the tensor outlives the call.
+    made(|out| unsafe { pg_winograd_weights(weight.as_ptr(), bf16, out) })
+}
+
+/// A 3×3 convolution.
 #[derive(Debug)]
 pub(crate) struct WinogradConvolution<'a> {
-    /// `[B, inputs, h, w]`, channels last; inputs are a multiple of 16.
+    /// `[B, inputs, h, w]` f32 or bf16, channels last.
     pub(crate) input: &'a Tensor,
-    /// `[36, blocks, inputs, outputs of a block]` f32, of blocks that are multiples of 16; for a
-    /// bf16 input also bf16 with two inputs side by side.
+    /// Of [`weights`]; those in bf16 are for a bf16 input alone.
     pub(crate) weights: &'a Tensor,
     /// `[outputs]` f32
     pub(crate) bias: Option<&'a Tensor>,
@@ -40,15 +64,7 @@ struct RawWinograd {
 
 impl WinogradConvolution<'_> {
     /// `[B, outputs, h, w]`, channels last; the sum itself where there is one.
-    ///
-    /// # Panics
-    /// When channels are no multiples of 16, or the bias has another length.
     pub(crate) fn compute(&self) -> Result<Tensor> {
-        let (blocks, block) = (self.weights.size()[1], self.weights.size()[3]);
-        let lanes = [self.input.size()[1], block].iter().all(|channels| channels % LANES == 0);
-        assert!(lanes, "channels are multiples of {LANES}");
-        let fits = |bias: &Tensor| bias.is_contiguous() && bias.numel() as i64 == blocks * block;
-        assert!(self.bias.is_none_or(fits), "a bias an output is needed");
         let raw = RawWinograd {
             input: self.input.as_ptr(),
             weights: self.weights.as_ptr(),
@@ -56,11 +72,21 @@ impl WinogradConvolution<'_> {
             sum: pointer(self.sum),
             relu: self.relu,
         };
-        // SAFETY: tensors outlive the call, which checks their kinds, sizes and layouts; channels
-        // come in whole vectors, as it reads them.
+        // SAFETY: tensors outlive the call, which checks their kinds, sizes and layouts.
         made(|out| unsafe { pg_winograd(&raw, out) })
     }
 }
 
-/// Channels that are computed with together.
-pub(crate) const LANES: i64 = 16;
+/// A 3×3 convolution of `input [B, inputs, h, w]` in f32 or bf16 with `weight [outputs, inputs, 3, 3]`
+/// and `bias [outputs]` in f32, through which gradients flow: those by weight and bias in f32.
+pub(crate) fn trained(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    factors: Kind,
+) -> Result<Tensor> {
+    let bf16 = factors == Kind::BFloat16;
+    let (input, weight, bias) = (input.as_ptr(), weight.as_ptr(), bias.as_ptr());
+    // SAFETY: as above.
+    made(|out| unsafe { pg_winograd_trained(input, weight, bias, bf16, out) })
+}

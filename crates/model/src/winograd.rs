@@ -9,61 +9,30 @@
 //! bf16 convolution the transforms are f32 too, and the factors bf16 or f32, whichever the
 //! processor multiplies faster.
 
-use tch::{Kind, Tensor};
+mod probe;
 
-use super::Setting;
-use super::convolution::Folded;
+use tch::{Device, Kind, Tensor};
+
 use crate::Result;
 use crate::native::Activation;
-use crate::native::winograd::{LANES, WinogradConvolution};
-
-/// Outputs that a matrix product makes at a time, where they divide a layer's.
-pub(super) const BLOCKS: [i64; 4] = [64, 48, 32, 16];
+use crate::native::winograd::{self as native, LANES, WinogradConvolution};
+pub(crate) use probe::{fastest_factors, gains_by_bf16};
 
 /// Weights, transformed once.
 #[derive(Debug)]
-pub(super) struct WinogradWeights {
-    /// `[36, blocks, inputs, outputs of a block]` f32, or bf16 with two inputs side by side,
-    /// `[36, blocks, inputs / 2, outputs of a block, 2]`.
+pub(crate) struct WinogradWeights {
+    /// See [`native::weights`].
     products: Tensor,
 }
 
 impl WinogradWeights {
-    /// The weights of a layer that gains by it: with fewer channels than 16, or not in whole
-    /// vectors of them, a direct convolution is as fast.
-    pub(super) fn of(
-        folded: &Folded,
-        activation: Activation,
-        setting: &Setting,
-    ) -> Result<Option<Self>> {
-        let (outputs, inputs, ..) = folded.weight.size4()?;
-        let whole = outputs % LANES == 0 && inputs % LANES == 0;
-        let plain = !folded.up && activation != Activation::Tanh;
-        match setting.factors {
-            Some(factors) if whole && plain => Self::new(&folded.weight, factors).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// `G g Gᵀ` of `weight [outputs, inputs, 3, 3]`, in f64.
-    fn new(weight: &Tensor, factors: Kind) -> Result<Self> {
-        let (outputs, inputs, ..) = weight.size4()?;
-        let block = BLOCKS.into_iter().find(|block| outputs % block == 0).unwrap_or(outputs);
-        let points = points()?;
-        let all = points.f_matmul(weight)?.f_matmul(&points.f_transpose(0, 1)?)?; // [O, I, 6, 6]
-        let all = all.f_permute([2, 3, 1, 0])?;
-        let products = if factors == Kind::BFloat16 {
-            let all = all.f_reshape([36, inputs / 2, 2, outputs / block, block])?;
-            all.f_permute([0, 3, 1, 4, 2])?
-        } else {
-            let all = all.f_reshape([36, inputs, outputs / block, block])?;
-            all.f_permute([0, 2, 1, 3])?
-        };
-        Ok(Self { products: products.f_to_kind(factors)?.f_contiguous()? })
+    /// Of `weight [outputs, inputs, 3, 3]`, which [fits](fits).
+    pub(crate) fn new(weight: &Tensor, factors: Kind) -> Result<Self> {
+        Ok(Self { products: native::weights(weight, factors)? })
     }
 
     /// `activation(convolution(input) + bias)`; with a sum, which is written into, that of both.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &self,
         input: &Tensor,
         bias: Option<&Tensor>,
@@ -75,28 +44,34 @@ impl WinogradWeights {
     }
 }
 
-/// `G [6, 3]` in f64: the kernel's polynomial at every point, over what the other points make of it.
-fn points() -> Result<Tensor> {
-    let (third, sixth, root) = (1.0 / 3.0, 1.0 / 6.0, 2f64.sqrt());
-    let rows = [
-        [1.0, 0.0, 0.0],
-        [-2.0 * third, -root * third, -third],
-        [-2.0 * third, root * third, -third],
-        [sixth, root * sixth, third],
-        [sixth, -root * sixth, third],
-        [0.0, 0.0, 1.0],
-    ];
-    Ok(Tensor::f_from_slice(&rows.concat())?.f_reshape([6, 3])?)
+/// Whether a layer gains by it: with fewer channels than 16, or not in whole vectors of them, a
+/// direct convolution is as fast.
+pub(crate) fn fits(inputs: i64, outputs: i64) -> bool {
+    inputs % LANES == 0 && outputs % LANES == 0
+}
+
+/// The convolution of a training step on `input [B, inputs, h, w]`, with `weight [outputs, inputs, 3,
+/// 3]` and `bias [outputs]` in f32: none where it is not on a CPU, or not faster this way. The
+/// gradient by the input takes a quarter of the multiplications too.
+pub(crate) fn trained(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Option<Tensor>> {
+    let (outputs, inputs, ..) = weight.size4()?;
+    let kinds = [Kind::Float, Kind::BFloat16].contains(&input.kind());
+    let apt = input.device() == Device::Cpu && kinds && weight.kind() == Kind::Float;
+    if !apt || !fits(inputs, outputs) {
+        return Ok(None);
+    }
+    let factors = fastest_factors(input.kind());
+    factors.map(|factors| native::trained(input, weight, bias, factors)).transpose()
 }
 
 /// Whether the processor has the vectors that make it worthwhile.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn is_fast() -> bool {
+fn is_fast() -> bool {
     std::arch::is_x86_feature_detected!("avx512f")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn is_fast() -> bool {
+fn is_fast() -> bool {
     false
 }
 
@@ -124,8 +99,8 @@ mod tests {
         let sizes =
             [(1, 16, 16, 4, 4), (2, 32, 48, 7, 10), (3, 16, 64, 3, 1), (1, 192, 80, 33, 32)];
         // Half a step of a bf16 is up to 1/256 of it.
-        for (kind, factors, limit) in [(f32, f32, 5e-6), (bf16, f32, 4e-3), (bf16, bf16, 2e-2)] {
-            if factors == bf16 && !crate::graph::probe::has_bf16() {
+        for (kind, factors, limit) in [(f32, f32, 5e-6), (bf16, f32, 4e-3), (bf16, bf16, 4e-2)] {
+            if factors == bf16 && !probe::has_bf16() {
                 eprintln!("skipped: this processor has no bf16");
                 continue;
             }
@@ -158,6 +133,41 @@ mod tests {
         let made = weights.forward(&input, Some(&bias), Some(&sum), Activation::Relu).unwrap();
         close(&made, &(expected + other).relu());
         assert_eq!(made.data_ptr(), sum.data_ptr(), "a sum is added to in place");
+    }
+
+    #[test]
+    fn its_gradients_are_those_of_the_convolution() {
+        if !is_fast() {
+            return;
+        }
+        tch::manual_seed(8);
+        for (kind, limit) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
+            let options = (Kind::Double, Device::Cpu);
+            let rounded = |x: Tensor| x.to_kind(kind).to_kind(Kind::Double);
+            let weight = Tensor::randn([48, 32, 3, 3], options) * 0.1;
+            let bias = Tensor::randn([48], options);
+            let input = rounded(picture([2, 32, 9, 6]));
+            let gradient = rounded(picture([2, 48, 9, 6]));
+            let [expected, found] = [Kind::Double, kind].map(|kind| {
+                let master = if kind == Kind::Double { kind } else { Kind::Float };
+                let leaf = |x: &Tensor, kind| x.detach().to_kind(kind).set_requires_grad(true);
+                let (input, weight, bias) =
+                    (leaf(&input, kind), leaf(&weight, master), leaf(&bias, master));
+                let made = if kind == Kind::Double {
+                    input.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)
+                } else {
+                    trained(&input, &weight, &bias).unwrap().expect("this processor gains by it")
+                };
+                (&made * gradient.to_kind(kind)).sum(None::<Kind>).backward();
+                [made.detach(), input.grad(), weight.grad(), bias.grad()]
+            });
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found.kind(), if index < 2 { kind } else { Kind::Float });
+                let error = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+                let largest = expected.abs().max().double_value(&[]);
+                assert!(error < limit * largest, "{kind:?} {index}: {error} of {largest}");
+            }
+        }
     }
 
     #[test]

@@ -5,16 +5,15 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use super::convolution::{Convolution, Folded};
-use super::{Backend, Numbers, Setting, winograd};
+use super::{WinogradWeights, is_fast};
 use crate::Result;
-use crate::native::Activation;
+use crate::native::{self, Activation};
 
 /// How a convolution of a kind is computed: the kind of the factors of Winograd's products, or none
 /// where it is computed directly.
-pub(super) fn fastest_factors(kind: Kind) -> Option<Kind> {
+pub(crate) fn fastest_factors(kind: Kind) -> Option<Kind> {
     match kind {
-        _ if !winograd::is_fast() => None,
+        _ if !is_fast() => None,
         Kind::BFloat16 => ways().bf16_factors,
         _ => Some(Kind::Float),
     }
@@ -55,7 +54,7 @@ impl Ways {
     /// Tries a convolution of 0.3 GFLOP every way: a few tens of milliseconds.
     fn find() -> Result<Self> {
         let mut of_bf16 = vec![None];
-        if winograd::is_fast() {
+        if is_fast() {
             of_bf16.push(Some(Kind::Float));
             of_bf16.extend(has_bf16().then_some(Some(Kind::BFloat16)));
         }
@@ -80,17 +79,22 @@ fn best_times(probes: &[Probe]) -> Result<Vec<Duration>> {
     for _ in 0..TURNS {
         for (probe, best) in probes.iter().zip(&mut best) {
             let started = Instant::now();
-            drop(probe.convolution.forward(&probe.input)?);
+            drop(probe.forward()?);
             *best = started.elapsed().min(*best);
         }
     }
     Ok(best)
 }
 
-/// 128 channels at 32 × 32 pixels, of ones.
+/// A convolution of 128 channels at 32 × 32 pixels, of ones.
 struct Probe {
-    convolution: Convolution,
+    weight: Weight,
     input: Tensor,
+}
+
+enum Weight {
+    Direct(Tensor),
+    Winograd(WinogradWeights),
 }
 
 const CHANNELS: i64 = 128;
@@ -98,17 +102,27 @@ const SIDE: i64 = 32;
 
 impl Probe {
     fn new(kind: Kind, factors: Option<Kind>) -> Result<Self> {
-        let (device, backend, numbers) = (Device::Cpu, Backend::OneDnn, Numbers::Plain);
-        let setting = Setting { device, backend, kind, factors, query_side: SIDE, numbers };
-        let ones = |size: &[i64], kind| Tensor::f_ones(size, (kind, device));
-        let folded = Folded {
-            path: None,
-            weight: ones(&[CHANNELS, CHANNELS, 3, 3], Kind::Double)?,
-            bias: ones(&[CHANNELS], Kind::Double)?,
-            up: false,
+        let ones = |size: &[i64], kind| Tensor::f_ones(size, (kind, Device::Cpu));
+        let weight = [CHANNELS, CHANNELS, 3, 3];
+        let weight = match factors {
+            Some(factors) => {
+                Weight::Winograd(WinogradWeights::new(&ones(&weight, Kind::Float)?, factors)?)
+            }
+            None => {
+                let size = [1, CHANNELS, SIDE, SIDE];
+                Weight::Direct(native::pack_convolution(&ones(&weight, kind)?, size)?)
+            }
         };
         let input = ones(&[1, SIDE, SIDE, CHANNELS], kind)?.f_permute([0, 3, 1, 2])?;
-        let convolution = Convolution::new(&folded, Activation::Relu, SIDE, &setting)?;
-        Ok(Self { convolution, input })
+        Ok(Self { weight, input })
+    }
+
+    fn forward(&self) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Direct(weight) => {
+                native::convolution(&self.input, weight, None, Activation::Relu)
+            }
+            Weight::Winograd(weights) => weights.forward(&self.input, None, None, Activation::Relu),
+        }
     }
 }
