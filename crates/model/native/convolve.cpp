@@ -1,5 +1,6 @@
 // A 3x3 convolution by Winograd's minimal filtering: the transforms of winograd.h around oneDNN's small matrix
-// products. Its gradient by the input is another such convolution.
+// products. Its gradient by the input is another such convolution, and that by the weights is at every point a
+// product of both sides' transforms over all tiles.
 
 #include "guard.h"
 #include "parallel.h"
@@ -27,6 +28,8 @@ constexpr int64_t kScratch = int64_t{1} << 20;
 // Tiles that a thread takes at a time, at least: they share a pass over the weights.
 constexpr int64_t kFewest = 64;
 constexpr int64_t kMost = 128;
+// Bytes of both sides' transforms that a weight's gradient multiplies at a time.
+constexpr int64_t kPanel = int64_t{32} << 20;
 // Numbers between two products: without them all 36 would fall into the same lines of the first cache.
 constexpr int64_t kApart = 16;
 
@@ -153,6 +156,36 @@ Tensor convolve(const Tensor &picture, const Tensor &weights, const Tensor &bias
   return output;
 }
 
+// Numbers [products][tiles][channels], with some apart.
+Tensor room(int64_t tiles, int64_t channels) {
+  const int64_t each = tiles * channels + kApart;
+  return at::empty({kProducts * each}, at::kFloat).as_strided({kProducts, tiles, channels}, {each, channels, 1});
+}
+
+// The gradient by weights [outputs, inputs, 3, 3], in f32, of a convolution of `input` whose output's gradient is
+// given, both channels last.
+template <typename Element> Tensor weight_gradient(const Tensor &input, const Tensor &gradient) {
+  const int64_t inputs = input.size(1), outputs = gradient.size(1), height = input.size(2), width = input.size(3);
+  const int64_t all = input.size(0) * tiles_across(height) * tiles_across(width);
+  const int64_t fit = kPanel / (kProducts * static_cast<int64_t>(sizeof(float)) * (inputs + outputs));
+  const int64_t taken = std::min(std::max(fit, kFewest), all);
+  Tensor sums = at::zeros({kProducts, inputs, outputs}, at::kFloat);
+  const Tensor factors = room(taken, inputs), gradients = room(taken, outputs);
+  for (int64_t first = 0; first < all; first += taken) {
+    const int64_t count = std::min(taken, all - first);
+    protoguard::in_parallel(count, 1, [&](int64_t begin, int64_t end) {
+      const protoguard::Tiles tiles{first + begin, end - begin};
+      protoguard::transform_input(input.const_data_ptr<Element>(), {height, width, inputs}, tiles,
+                                  factors.mutable_data_ptr<float>() + begin * inputs, factors.stride(0));
+      protoguard::transform_gradient(gradient.const_data_ptr<Element>(), {height, width, outputs}, tiles,
+                                     gradients.mutable_data_ptr<float>() + begin * outputs, gradients.stride(0));
+    });
+    sums.baddbmm_(factors.narrow(1, 0, count).transpose(1, 2), gradients.narrow(1, 0, count));
+  }
+  const Tensor taps = points(sums).t().mm(sums.view({kProducts, -1}));
+  return taps.view({3, 3, inputs, outputs}).permute({3, 2, 0, 1});
+}
+
 // The convolution of a training step: weights and bias are f32, whatever the input is.
 class Trained : public torch::autograd::Function<Trained> {
 public:
@@ -174,12 +207,11 @@ public:
       of_input = convolve(gradient, transformed(turned, factors(step->saved_data["paired"].toBool())), Tensor(),
                           Tensor(), /*relu=*/false);
     }
-    const std::array<int64_t, 2> one{1, 1}, none{0, 0};
-    const int64_t outputs = weight.size(0);
-    const auto [unused, of_weight, of_bias] =
-        at::convolution_backward(gradient, input, weight.to(input.scalar_type()), at::IntArrayRef(outputs), one, one,
-                                 one, /*transposed=*/false, none, 1, {false, true, true});
-    return {of_input, of_weight.to(weight.scalar_type()), of_bias.to(weight.scalar_type()), Tensor()};
+    const Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
+    const Tensor of_weight = dense.scalar_type() == at::kFloat ? weight_gradient<float>(dense, gradient)
+                                                               : weight_gradient<BFloat16>(dense, gradient);
+    const Tensor of_bias = gradient.sum({0, 2, 3}, /*keepdim=*/false, at::kFloat);
+    return {of_input, of_weight.contiguous(weight.suggest_memory_format()), of_bias, Tensor()};
   }
 
 private:

@@ -64,6 +64,18 @@ PG_INLINE void backward(const Lanes m[6], Lanes y[4]) {
   y[3] = 0.25f * kRoot * b + 2.0f * kRoot * d + m[5];
 }
 
+// A y, by which a gradient goes back through `backward`.
+PG_INLINE void through(const Lanes y[4], Lanes m[6]) {
+  const Lanes near_even = y[0] + 0.5f * y[2], near_odd = 0.5f * kRoot * y[1] + 0.25f * kRoot * y[3];
+  const Lanes far_even = y[0] + 2.0f * y[2], far_odd = kRoot * y[1] + 2.0f * kRoot * y[3];
+  m[0] = y[0];
+  m[1] = near_even + near_odd;
+  m[2] = near_even - near_odd;
+  m[3] = far_even + far_odd;
+  m[4] = far_even - far_odd;
+  m[5] = y[3];
+}
+
 // Where a tile's outputs begin.
 struct Corner {
   int64_t picture;
@@ -76,26 +88,29 @@ PG_INLINE Corner corner(Picture picture, int64_t tile) {
   return {tile / each, tile % each / across * kTile, tile % across * kTile};
 }
 
-template <typename Element, typename Factor>
-PG_INLINE void input_of(const Element *input, Picture picture, Tiles tiles, Factor *factors, int64_t stride) {
+// Side x side pixels of every tile, the first of them `before` pixels above and left of its outputs, with `along`
+// over their columns and then over their rows: 6 x 6 numbers.
+template <int64_t side, int64_t before, typename Along, typename Element, typename Factor>
+PG_INLINE void factors_of(Along along, const Element *pixels, Picture picture, Tiles tiles, Factor *factors,
+                          int64_t stride) {
   const auto [height, width, channels] = picture;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const Corner at = corner(picture, tiles.first + tile);
-    const Element *const whole = input + at.picture * height * width * channels;
+    const Element *const whole = pixels + at.picture * height * width * channels;
     for (int64_t channel = 0; channel < channels; channel += kLanes) {
-      Lanes rows[6][6];
-      for (int64_t j = 0; j < 6; ++j) {
-        const int64_t x = at.x + j - 1;
-        Lanes d[6], t[6];
-        for (int64_t i = 0; i < 6; ++i) {
-          const int64_t y = at.y + i - 1;
+      Lanes rows[6][side];
+      for (int64_t j = 0; j < side; ++j) {
+        const int64_t x = at.x + j - before;
+        Lanes d[side], t[6];
+        for (int64_t i = 0; i < side; ++i) {
+          const int64_t y = at.y + i - before;
           if (y >= 0 && y < height && x >= 0 && x < width) {
             load(whole + (y * width + x) * channels + channel, d[i]);
           } else {
             d[i] = Lanes{};
           }
         }
-        forward(d, t);
+        along(d, t);
         for (int64_t i = 0; i < 6; ++i) {
           rows[i][j] = t[i];
         }
@@ -103,13 +118,25 @@ PG_INLINE void input_of(const Element *input, Picture picture, Tiles tiles, Fact
       Factor *to = factors + tile * channels + channel;
       for (int64_t i = 0; i < 6; ++i) {
         Lanes t[6];
-        forward(rows[i], t);
+        along(rows[i], t);
         for (int64_t j = 0; j < 6; ++j, to += stride) {
           store(to, t[j]);
         }
       }
     }
   }
+}
+
+template <typename Element, typename Factor>
+PG_INLINE void input_of(const Element *input, Picture picture, Tiles tiles, Factor *factors, int64_t stride) {
+  const auto along = [](const Lanes *d, Lanes *t) __attribute__((always_inline)) { forward(d, t); };
+  factors_of<6, 1>(along, input, picture, tiles, factors, stride);
+}
+
+template <typename Element>
+PG_INLINE void gradient_of(const Element *gradient, Picture picture, Tiles tiles, float *factors, int64_t stride) {
+  const auto along = [](const Lanes *y, Lanes *m) __attribute__((always_inline)) { through(y, m); };
+  factors_of<kTile, 0>(along, gradient, picture, tiles, factors, stride);
 }
 
 template <typename Element>
@@ -181,6 +208,16 @@ PG_WIDEST void transform_output(const float *products, int64_t stride, Picture p
 PG_WIDEST void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles,
                                 Epilogue epilogue, BFloat16 *output) {
   output_of(products, stride, picture, tiles, epilogue, output);
+}
+
+PG_WIDEST void transform_gradient(const float *gradient, Picture picture, Tiles tiles, float *factors,
+                                  int64_t stride) {
+  gradient_of(gradient, picture, tiles, factors, stride);
+}
+
+PG_WIDEST void transform_gradient(const BFloat16 *gradient, Picture picture, Tiles tiles, float *factors,
+                                  int64_t stride) {
+  gradient_of(gradient, picture, tiles, factors, stride);
 }
 
 } // namespace protoguard

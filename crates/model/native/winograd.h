@@ -53,4 +53,9 @@ void transform_output(const float *products, int64_t stride, Picture picture, Ti
 void transform_output(const float *products, int64_t stride, Picture picture, Tiles tiles, Epilogue epilogue,
                       c10::BFloat16 *output);
 
+// A dy At of the output's gradient `gradient` [B, h, w, channels], as transform_input: the gradient by what
+// transform_output was given.
+void transform_gradient(const float *gradient, Picture picture, Tiles tiles, float *factors, int64_t stride);
+void transform_gradient(const c10::BFloat16 *gradient, Picture picture, Tiles tiles, float *factors, int64_t stride);
+
 } // namespace protoguard

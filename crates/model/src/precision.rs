@@ -18,8 +18,8 @@ pub enum Precision {
     F32,
     /// 8 bits of mantissa, on GPUs and many processors at twice the rate or better.
     Bf16,
-    /// Most convolutions in 8-bit integers, on the CPU alone; the first and the last, the
-    /// up-convolutions and those beside the memory in bf16 or f32.
+    /// Most convolutions in 8-bit integers, on the CPU alone; the first, the last and those beside
+    /// the memory in bf16 or f32, and without AVX512-VNNI the up-convolutions.
     Int8,
 }
 

@@ -7,8 +7,8 @@
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
 //!
-//! In int8, activations between two convolutions of a level are u8, and so are the skips. What
-//! reads the memory or comes from it, doubles the side, or makes the picture stays wide.
+//! In int8, activations are u8 from the first convolution on, and so are the skips. What reads the
+//! memory or comes from it, or makes the picture, stays wide.
 
 mod bottom;
 mod convolution;
