@@ -7,6 +7,8 @@
 //! every u8 is in steps of 1; outputs of several layers may lie beside each other in one input. A
 //! step for all channels lost 2 dB of PSNR to the few channels that are large.
 
+mod up;
+
 use tch::{Device, Kind, Tensor};
 
 use super::convolution::{Convolution, Folded};
@@ -16,13 +18,10 @@ use crate::Result;
 use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
 use crate::ranges::ActivationRanges;
+pub(super) use up::UpLayer;
 
 /// Steps of an s8 on either side of zero.
 const STEPS: f64 = 127.0;
-/// Inputs that VNNI multiplies and sums in one instruction.
-const FOUR: usize = 4;
-/// Outputs that a matrix product makes at a time, where they divide a layer's.
-const BLOCKS: [i64; 4] = [64, 48, 32, 16];
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {
@@ -38,13 +37,6 @@ pub(super) struct Edges<'a> {
 pub(super) enum Layer {
     Wide(Convolution),
     Quantized(QuantizedConvolution),
-}
-
-/// An up-convolution in the numbers of its setting.
-#[derive(Debug)]
-pub(super) enum UpLayer {
-    Wide(Convolution),
-    Quantized(QuantizedUpConvolution),
 }
 
 /// A convolution of u8.
@@ -140,68 +132,6 @@ impl QuantizedConvolution {
     }
 }
 
-/// An up-convolution of u8 to u8.
-#[derive(Debug)]
-pub(super) struct QuantizedUpConvolution {
-    weights: Tensor,
-    scales: Tensor,
-    bias: Tensor,
-}
-
-impl UpLayer {
-    /// With inputs of `side` × `side` pixels.
-    pub(super) fn new(
-        folded: &Folded,
-        side: i64,
-        setting: &Setting,
-        edges: &Edges<'_>,
-    ) -> Result<Self> {
-        match &setting.numbers {
-            Numbers::Quantized(ranges) if edges.narrow => {
-                QuantizedUpConvolution::new(folded, ranges, edges).map(Self::Quantized)
-            }
-            _ => Convolution::new(folded, Activation::Relu, side, setting).map(Self::Wide),
-        }
-    }
-
-    /// Whether the layer can be computed in u8, so that what comes before it should make them.
-    pub(super) fn takes_bytes(plan: &LayerPlan, setting: &Setting) -> bool {
-        matches!(setting.numbers, Numbers::Quantized(_))
-            && plan.inputs.is_multiple_of(FOUR)
-            && has_vnni()
-    }
-
-    /// `[B, outputs, 2h, 2w]`; in u8 behind the channels of `skip`, where there is one.
-    pub(super) fn forward(&self, input: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
-        match self {
-            Self::Wide(convolution) => convolution.forward(input),
-            Self::Quantized(convolution) => convolution.forward(input, skip),
-        }
-    }
-}
-
-impl QuantizedUpConvolution {
-    fn new(folded: &Folded, ranges: &ActivationRanges, edges: &Edges<'_>) -> Result<Self> {
-        let Stepped { weight, scales, bias, .. } = Stepped::new(folded, ranges, edges)?;
-        Self::laid_out(&weight, scales, bias)
-    }
-
-    /// Of `weight [outputs, inputs, 3, 3]` s8.
-    fn laid_out(weight: &Tensor, scales: Tensor, bias: Tensor) -> Result<Self> {
-        let (outputs, inputs, ..) = weight.size4()?;
-        let block = BLOCKS.into_iter().find(|block| outputs % block == 0).unwrap_or(outputs);
-        let four = FOUR as i64;
-        let weights = weight.f_reshape([outputs / block, block, inputs / four, four, 9])?;
-        let weights = weights.f_permute([4, 0, 2, 1, 3])?.f_contiguous()?;
-        Ok(Self { weights, scales, bias })
-    }
-
-    fn forward(&self, input: &Tensor, left: Option<&Tensor>) -> Result<Tensor> {
-        let Self { weights, scales, bias } = self;
-        quantized::QuantizedUpConvolution { input, weights, scales, bias, left }.compute()
-    }
-}
-
 /// A layer with the steps of both sides in its weights and bias.
 struct Stepped {
     /// `[outputs, inputs, 3, 3]` s8.
@@ -249,64 +179,5 @@ impl Stepped {
             inverse_steps,
             narrow: path.is_some(),
         })
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_vnni() -> bool {
-    std::arch::is_x86_feature_detected!("avx512vnni")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_vnni() -> bool {
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn channels_last(x: &Tensor) -> Tensor {
-        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-    }
-
-    #[test]
-    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-    fn up_convolutions_of_bytes_are_up_convolutions() {
-        if !has_vnni() {
-            eprintln!("skipped: this processor has no AVX512-VNNI");
-            return;
-        }
-        tch::manual_seed(11);
-        let bytes =
-            |size: &[i64]| channels_last(&Tensor::randint(256, size, (Kind::Uint8, Device::Cpu)));
-        // One pixel, rows longer than a thread takes, blocks of several sizes.
-        for (batch, inputs, outputs, height, width) in
-            [(1, 4, 2, 1, 1), (2, 16, 8, 5, 3), (1, 8, 96, 3, 130), (3, 24, 128, 2, 64)]
-        {
-            let options = (Kind::Double, Device::Cpu);
-            let input = bytes(&[batch, inputs, height, width]);
-            let weight = Tensor::randint_low(-127, 128, [outputs, inputs, 3, 3], options);
-            let scales = Tensor::rand([outputs], options) * 1e-3 + 1e-4;
-            let bias = Tensor::randn([outputs], options) * 50.0;
-            let real = &weight * scales.reshape([-1, 1, 1, 1]);
-            let (real, two, one) = (real.transpose(0, 1), [2, 2], [1, 1]);
-            let wide = input.to_kind(Kind::Double);
-            let plain = wide.conv_transpose2d(&real, Some(&bias), two, one, one, 1, one);
-            let expected = plain.relu().clamp_max(255.0);
-            let weight = weight.to_kind(Kind::Int8);
-            let [scales, bias] = [&scales, &bias].map(|x| x.to_kind(Kind::Float));
-            let layer = QuantizedUpConvolution::laid_out(&weight, scales, bias).unwrap();
-            let left = bytes(&[batch, 5, 2 * height, 2 * width]);
-            let found = layer.forward(&input, Some(&left)).unwrap();
-            assert!(found.narrow(1, 0, 5).equal(&left));
-            let off = (found.narrow(1, 5, outputs).to_kind(Kind::Double) - expected).abs();
-            let off = off.max().double_value(&[]);
-            assert!(off <= 0.501, "{inputs} -> {outputs}, {height} x {width}: {off}");
-            let alone = layer.forward(&input, None).unwrap();
-            assert!(alone.equal(&found.narrow(1, 5, outputs)));
-            assert!(layer.forward(&input, Some(&left.narrow(2, 0, 1))).is_err(), "another size");
-            assert!(layer.forward(&left, None).is_err(), "five inputs");
-        }
     }
 }
