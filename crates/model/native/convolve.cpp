@@ -36,7 +36,7 @@ constexpr int64_t kApart = 16;
 int64_t tiles_at_a_time(int64_t all, int64_t bytes_a_tile) {
   const int64_t fit = kScratch / (kProducts * bytes_a_tile);
   const int64_t threads = at::get_num_threads();
-  return std::min(std::clamp(fit, kFewest, kMost), (all + threads - 1) / threads);
+  return std::max<int64_t>(1, std::min(std::clamp(fit, kFewest, kMost), (all + threads - 1) / threads));
 }
 
 struct Shape {
@@ -168,7 +168,7 @@ template <typename Element> Tensor weight_gradient(const Tensor &input, const Te
   const int64_t inputs = input.size(1), outputs = gradient.size(1), height = input.size(2), width = input.size(3);
   const int64_t all = input.size(0) * tiles_across(height) * tiles_across(width);
   const int64_t fit = kPanel / (kProducts * static_cast<int64_t>(sizeof(float)) * (inputs + outputs));
-  const int64_t taken = std::min(std::max(fit, kFewest), all);
+  const int64_t taken = std::clamp<int64_t>(all, 1, std::max(fit, kFewest));
   Tensor sums = at::zeros({kProducts, inputs, outputs}, at::kFloat);
   const Tensor factors = room(taken, inputs), gradients = room(taken, outputs);
   for (int64_t first = 0; first < all; first += taken) {
