@@ -59,13 +59,15 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
   const int64_t all = batch * tiles_across(height) * tiles_across(width);
   const int64_t taken = tiles_at_a_time(all, sizeof(Factor) * inputs + sizeof(float) * outputs);
   const bool paired = std::is_same_v<Factor, BFloat16>;
-  protoguard::in_parallel((all + taken - 1) / taken, 1, [&](int64_t begin, int64_t end) {
+  const int64_t parts = (all + taken - 1) / taken, threads = std::min<int64_t>(parts, at::get_num_threads());
+  protoguard::Shares shares(parts, threads);
+  protoguard::in_parallel(threads, 1, [&](int64_t begin, int64_t end) {
     const int64_t before = taken * inputs + kApart, after = taken * outputs + kApart;
     const Tensor scratch = at::empty({kProducts * after}, at::kFloat);
     const Tensor factors = at::empty({kProducts * before}, c10::CppTypeToScalarType<Factor>::value);
     float *m = scratch.mutable_data_ptr<float>();
     Factor *v = factors.mutable_data_ptr<Factor>();
-    for (int64_t part = begin; part < end; ++part) {
+    const auto compute = [&](int64_t part) {
       const protoguard::Tiles tiles{part * taken, std::min(taken, all - part * taken)};
       protoguard::transform_input(input, {height, width, inputs}, tiles, v, before);
       for (int64_t product = 0; product < kProducts; ++product) {
@@ -76,6 +78,9 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
         }
       }
       protoguard::transform_output(m, after, {height, width, outputs}, tiles, epilogue, output);
+    };
+    for (int64_t thread = begin; thread < end; ++thread) {
+      shares.take(thread, compute);
     }
     at::native::cpublas::brgemm_release(paired);
   });
@@ -97,19 +102,21 @@ Tensor points(const Tensor &like) {
   return at::kron(side, side).to(like.scalar_type());
 }
 
-// Outputs that a matrix product makes at a time, where they divide a layer's.
+// Outputs that a matrix product makes at a time: as many as divide a layer's, up to 64.
 int64_t block_of(int64_t outputs) {
-  for (const int64_t block : {64, 48, 32}) {
-    if (outputs % block == 0) {
-      return block;
-    }
+  int64_t block = 64;
+  while (outputs % block != 0) {
+    block -= protoguard::kLanes;
   }
-  return protoguard::kLanes;
+  return block;
 }
 
 // G g Gt of `weight` [outputs, inputs, 3, 3], computed in its own kind, as `convolve` takes it.
 Tensor transformed(const Tensor &weight, at::ScalarType factors) {
-  const int64_t outputs = weight.size(0), inputs = weight.size(1), block = block_of(outputs);
+  const int64_t outputs = weight.size(0), inputs = weight.size(1);
+  TORCH_CHECK(inputs % protoguard::kLanes == 0 && outputs % protoguard::kLanes == 0, "channels are multiples of ",
+              protoguard::kLanes);
+  const int64_t block = block_of(outputs);
   const int64_t blocks = outputs / block;
   const Tensor taps = weight.reshape({blocks, block, inputs, 9}).permute({3, 0, 2, 1}).reshape({9, -1});
   const Tensor all = points(weight).mm(taps).to(factors);

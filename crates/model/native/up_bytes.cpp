@@ -7,6 +7,7 @@
 #include "parallel.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
@@ -19,6 +20,8 @@ using at::Tensor;
 
 // Pixels of a row whose four sums a thread keeps in its second cache.
 constexpr int64_t kPixels = 64;
+// Parts a thread takes, about: each is a pass over the weights.
+constexpr int64_t kParts = 4;
 
 // A tap along one side: which pixel it reads, seen from the one that is doubled, and its place in the kernel.
 struct Tap {
@@ -78,12 +81,13 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
     const auto *kernel = weights.const_data_ptr<int8_t>();
     const auto *scale = scales.const_data_ptr<float>(), *add = bias.const_data_ptr<float>();
     auto *to = output.mutable_data_ptr<uint8_t>();
-    protoguard::in_parallel(batch * height, 1, [&](int64_t begin, int64_t end) {
+    const int64_t rows = batch * height, most = at::get_num_threads();
+    const int64_t taken = std::max<int64_t>(1, rows / (kParts * most)), parts = (rows + taken - 1) / taken;
+    const int64_t threads = std::min(parts, most);
+    protoguard::Shares shares(parts, threads);
+    protoguard::in_parallel(threads, 1, [&](int64_t begin, int64_t end) {
       const Tensor scratch = at::empty({kPixels * block}, at::kInt);
       int32_t *sums = scratch.mutable_data_ptr<int32_t>();
-      for (int64_t pixel = 4 * begin * width; before > 0 && pixel < 4 * end * width; ++pixel) {
-        std::memcpy(to + pixel * all, kept + pixel * before, before);
-      }
       // One of the four pixels of row `row` from pixel `first` on.
       const auto pixels = [&](int64_t row, int64_t first, int64_t n, int64_t odd_y, int64_t odd_x) {
         const int64_t count = std::min(kPixels, width - first);
@@ -111,14 +115,23 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
           protoguard::finish(sums + i * block, scale + n * block, add + n * block, block, out);
         }
       };
-      for (int64_t n = 0; n < blocks; ++n) {
-        for (int64_t row = begin; row < end; ++row) {
-          for (int64_t first = 0; first < width; first += kPixels) {
-            for (int64_t four = 0; four < 4; ++four) {
-              pixels(row, first, n, four / 2, four % 2);
+      const auto compute = [&](int64_t part) {
+        const int64_t above = part * taken, below = std::min(rows, above + taken);
+        for (int64_t pixel = 4 * above * width; before > 0 && pixel < 4 * below * width; ++pixel) {
+          std::memcpy(to + pixel * all, kept + pixel * before, before);
+        }
+        for (int64_t n = 0; n < blocks; ++n) {
+          for (int64_t row = above; row < below; ++row) {
+            for (int64_t first = 0; first < width; first += kPixels) {
+              for (int64_t four = 0; four < 4; ++four) {
+                pixels(row, first, n, four / 2, four % 2);
+              }
             }
           }
         }
+      };
+      for (int64_t thread = begin; thread < end; ++thread) {
+        shares.take(thread, compute);
       }
       at::native::cpublas::brgemm_release();
     });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 // The compiler writes each function twice, and the loader picks by the processor.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -10,6 +11,7 @@
 #define PG_WIDEST
 #endif
 #define PG_INLINE inline __attribute__((always_inline))
+#define PG_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace protoguard {
 
@@ -17,34 +19,42 @@ namespace {
 
 using c10::BFloat16;
 
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+// Channels that are transformed together, and what is left of them at the end.
+template <int64_t lanes> struct Vector {
+  typedef float Floats __attribute__((vector_size(lanes * sizeof(float))));
+  typedef uint32_t Bits __attribute__((vector_size(lanes * sizeof(uint32_t))));
+  typedef uint16_t Halves __attribute__((vector_size(lanes * sizeof(uint16_t))));
+};
+constexpr int64_t kWide = 16;
 
-typedef uint32_t Bits __attribute__((vector_size(kLanes * sizeof(uint32_t))));
-typedef uint16_t Halves __attribute__((vector_size(kLanes * sizeof(uint16_t))));
+template <int64_t lanes> PG_INLINE void load(const float *from, typename Vector<lanes>::Floats &into) {
+  std::memcpy(&into, from, sizeof into);
+}
 
-PG_INLINE void load(const float *from, Lanes &into) { std::memcpy(&into, from, sizeof into); }
-PG_INLINE void store(float *to, const Lanes &from) { std::memcpy(to, &from, sizeof from); }
+template <int64_t lanes> PG_INLINE void store(float *to, const typename Vector<lanes>::Floats &from) {
+  std::memcpy(to, &from, sizeof from);
+}
 
-PG_INLINE void load(const BFloat16 *from, Lanes &into) {
-  Halves halves;
+template <int64_t lanes> PG_INLINE void load(const BFloat16 *from, typename Vector<lanes>::Floats &into) {
+  typename Vector<lanes>::Halves halves;
   std::memcpy(&halves, from, sizeof halves);
-  const Bits bits = __builtin_convertvector(halves, Bits) << 16;
+  const auto bits = __builtin_convertvector(halves, typename Vector<lanes>::Bits) << 16;
   std::memcpy(&into, &bits, sizeof into);
 }
 
 // To the nearest, and to the even one of two; a NaN that arithmetic makes stays one.
-PG_INLINE void store(BFloat16 *to, const Lanes &from) {
-  Bits bits;
+template <int64_t lanes> PG_INLINE void store(BFloat16 *to, const typename Vector<lanes>::Floats &from) {
+  typename Vector<lanes>::Bits bits;
   std::memcpy(&bits, &from, sizeof bits);
   bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const Halves halves = __builtin_convertvector(bits, Halves);
+  const auto halves = __builtin_convertvector(bits, typename Vector<lanes>::Halves);
   std::memcpy(to, &halves, sizeof halves);
 }
 
 // Bt d for the points 0, ±√½, ±√2 and infinity, which lose less than 0, ±1, ±2: their powers lie closer together.
 constexpr float kRoot = 1.41421356f;
 
-PG_INLINE void forward(const Lanes d[6], Lanes t[6]) {
+template <typename Lanes> PG_INLINE void forward(const Lanes d[6], Lanes t[6]) {
   const Lanes near_even = d[4] - 2.0f * d[2], near_odd = 0.5f * kRoot * d[3] - kRoot * d[1];
   const Lanes far_even = d[4] - 0.5f * d[2], far_odd = kRoot * d[3] - 0.5f * kRoot * d[1];
   t[0] = d[0] - 2.5f * d[2] + d[4];
@@ -56,7 +66,7 @@ PG_INLINE void forward(const Lanes d[6], Lanes t[6]) {
 }
 
 // At m.
-PG_INLINE void backward(const Lanes m[6], Lanes y[4]) {
+template <typename Lanes> PG_INLINE void backward(const Lanes m[6], Lanes y[4]) {
   const Lanes a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
   y[0] = m[0] + a + c;
   y[1] = 0.5f * kRoot * b + kRoot * d;
@@ -65,7 +75,7 @@ PG_INLINE void backward(const Lanes m[6], Lanes y[4]) {
 }
 
 // A y, by which a gradient goes back through `backward`.
-PG_INLINE void through(const Lanes y[4], Lanes m[6]) {
+template <typename Lanes> PG_INLINE void through(const Lanes y[4], Lanes m[6]) {
   const Lanes near_even = y[0] + 0.5f * y[2], near_odd = 0.5f * kRoot * y[1] + 0.25f * kRoot * y[3];
   const Lanes far_even = y[0] + 2.0f * y[2], far_odd = kRoot * y[1] + 2.0f * kRoot * y[3];
   m[0] = y[0];
@@ -88,16 +98,37 @@ PG_INLINE Corner corner(Picture picture, int64_t tile) {
   return {tile / each, tile % each / across * kTile, tile % across * kTile};
 }
 
-// Side x side pixels of every tile, the first of them `before` pixels above and left of its outputs, with `along`
+// `work` for every channel of a picture, 16 at a time and at last 8.
+template <typename Work> PG_INLINE void over_channels(int64_t channels, Work work) {
+  int64_t channel = 0;
+  for (; channel + kWide <= channels; channel += kWide) {
+    work(std::integral_constant<int64_t, kWide>(), channel);
+  }
+  if (channel < channels) {
+    work(std::integral_constant<int64_t, kLanes>(), channel);
+  }
+}
+
+struct Forward {
+  template <typename Lanes> PG_INLINE void operator()(const Lanes d[6], Lanes t[6]) const { forward(d, t); }
+};
+
+struct Through {
+  template <typename Lanes> PG_INLINE void operator()(const Lanes y[4], Lanes m[6]) const { through(y, m); }
+};
+
+// Side x side pixels of every tile, the first of them `before` pixels above and left of its outputs, with `Along`
 // over their columns and then over their rows: 6 x 6 numbers.
 template <int64_t side, int64_t before, typename Along, typename Element, typename Factor>
-PG_INLINE void factors_of(Along along, const Element *pixels, Picture picture, Tiles tiles, Factor *factors,
-                          int64_t stride) {
+PG_INLINE void factors_of(const Element *pixels, Picture picture, Tiles tiles, Factor *factors, int64_t stride) {
   const auto [height, width, channels] = picture;
+  const Along along;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const Corner at = corner(picture, tiles.first + tile);
     const Element *const whole = pixels + at.picture * height * width * channels;
-    for (int64_t channel = 0; channel < channels; channel += kLanes) {
+    over_channels(channels, [&](auto lanes, int64_t channel) PG_INLINE_LAMBDA {
+      constexpr int64_t n = decltype(lanes)::value;
+      using Lanes = typename Vector<n>::Floats;
       Lanes rows[6][side];
       for (int64_t j = 0; j < side; ++j) {
         const int64_t x = at.x + j - before;
@@ -105,7 +136,7 @@ PG_INLINE void factors_of(Along along, const Element *pixels, Picture picture, T
         for (int64_t i = 0; i < side; ++i) {
           const int64_t y = at.y + i - before;
           if (y >= 0 && y < height && x >= 0 && x < width) {
-            load(whole + (y * width + x) * channels + channel, d[i]);
+            load<n>(whole + (y * width + x) * channels + channel, d[i]);
           } else {
             d[i] = Lanes{};
           }
@@ -120,23 +151,21 @@ PG_INLINE void factors_of(Along along, const Element *pixels, Picture picture, T
         Lanes t[6];
         along(rows[i], t);
         for (int64_t j = 0; j < 6; ++j, to += stride) {
-          store(to, t[j]);
+          store<n>(to, t[j]);
         }
       }
-    }
+    });
   }
 }
 
 template <typename Element, typename Factor>
 PG_INLINE void input_of(const Element *input, Picture picture, Tiles tiles, Factor *factors, int64_t stride) {
-  const auto along = [](const Lanes *d, Lanes *t) __attribute__((always_inline)) { forward(d, t); };
-  factors_of<6, 1>(along, input, picture, tiles, factors, stride);
+  factors_of<6, 1, Forward>(input, picture, tiles, factors, stride);
 }
 
 template <typename Element>
 PG_INLINE void gradient_of(const Element *gradient, Picture picture, Tiles tiles, float *factors, int64_t stride) {
-  const auto along = [](const Lanes *y, Lanes *m) __attribute__((always_inline)) { through(y, m); };
-  factors_of<kTile, 0>(along, gradient, picture, tiles, factors, stride);
+  factors_of<kTile, 0, Through>(gradient, picture, tiles, factors, stride);
 }
 
 template <typename Element>
@@ -147,13 +176,15 @@ PG_INLINE void output_of(const float *products, int64_t stride, Picture picture,
     const Corner at = corner(picture, tiles.first + tile);
     const int64_t start = at.picture * height * width * channels;
     const int64_t down = std::min(kTile, height - at.y), right = std::min(kTile, width - at.x);
-    for (int64_t channel = 0; channel < channels; channel += kLanes) {
+    over_channels(channels, [&](auto lanes, int64_t channel) PG_INLINE_LAMBDA {
+      constexpr int64_t n = decltype(lanes)::value;
+      using Lanes = typename Vector<n>::Floats;
       const float *from = products + tile * channels + channel;
       Lanes rows[4][6];
       for (int64_t j = 0; j < 6; ++j) {
         Lanes m[6], y[4];
         for (int64_t i = 0; i < 6; ++i) {
-          load(from + (6 * i + j) * stride, m[i]);
+          load<n>(from + (6 * i + j) * stride, m[i]);
         }
         backward(m, y);
         for (int64_t i = 0; i < 4; ++i) {
@@ -162,7 +193,7 @@ PG_INLINE void output_of(const float *products, int64_t stride, Picture picture,
       }
       Lanes bias{};
       if (epilogue.bias != nullptr) {
-        load(epilogue.bias + channel, bias);
+        load<n>(epilogue.bias + channel, bias);
       }
       for (int64_t i = 0; i < down; ++i) {
         Lanes y[4];
@@ -172,16 +203,16 @@ PG_INLINE void output_of(const float *products, int64_t stride, Picture picture,
           Lanes value = y[j] + bias;
           if (epilogue.adds) {
             Lanes other;
-            load(output + pixel, other);
+            load<n>(output + pixel, other);
             value += other;
           }
           if (epilogue.relu) {
             value = value < 0.0f ? Lanes{} : value;
           }
-          store(output + pixel, value);
+          store<n>(output + pixel, value);
         }
       }
-    }
+    });
   }
 }
 

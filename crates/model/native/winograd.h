@@ -14,8 +14,8 @@ namespace protoguard {
 constexpr int64_t kTile = 4;
 // Products of a tile: the squares of its inputs, with one pixel of border on each side.
 constexpr int64_t kProducts = 36;
-// Channels that are transformed together.
-constexpr int64_t kLanes = 16;
+// Channels come in multiples of these.
+constexpr int64_t kLanes = 8;
 
 // A picture of a batch [B, h, w, channels].
 struct Picture {
@@ -32,7 +32,7 @@ struct Tiles {
 
 inline int64_t tiles_across(int64_t pixels) { return (pixels + kTile - 1) / kTile; }
 
-// Bt d B of every tile: `factors` [36][stride], rows of [count][channels]. channels is a multiple of 16.
+// Bt d B of every tile: `factors` [36][stride], rows of [count][channels]. channels is a multiple of kLanes.
 void transform_input(const float *input, Picture picture, Tiles tiles, float *factors, int64_t stride);
 void transform_input(const c10::BFloat16 *input, Picture picture, Tiles tiles, float *factors, int64_t stride);
 void transform_input(const c10::BFloat16 *input, Picture picture, Tiles tiles, c10::BFloat16 *factors,

@@ -25,8 +25,8 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Channels that are computed with together.
-pub(crate) const LANES: i64 = 16;
+/// What numbers of channels are multiples of.
+pub(crate) const LANES: i64 = 8;
 
 /// The transform of `weight [outputs, inputs, 3, 3]`, computed in its own kind: `[36, blocks,
 /// inputs, outputs of a block]` f32, or bf16 with two inputs side by side, `[36, blocks, inputs / 2,
