@@ -20,7 +20,7 @@ const WAY_BACK: u32 = 8;
 /// One part of the wait in so many, because a long one is less certain.
 const UNCERTAINTY: u32 = 16;
 /// Sizes whose clips cost this many times the least, at most, are as good as the best.
-const AS_GOOD: f64 = 1.05;
+const AS_GOOD: f64 = 1.03;
 
 #[derive(Clone, Copy, Debug)]
 struct Passes {
@@ -79,17 +79,18 @@ impl ComputeEstimate {
         Some(known().map(|(size, mean)| mean / size).fold(unseen, Duration::min))
     }
 
-    /// The largest of the measured sizes whose clips cost about the least each; nothing where fewer
+    /// The smallest of the measured sizes whose clips cost about the least each; nothing where fewer
     /// than two were measured.
     ///
-    /// On a CPU clips of a large batch cost more than those of a smaller one that fits the caches.
+    /// On a CPU clips of a large batch cost more than those of a smaller one that fits the caches,
+    /// and where they cost the same, those of the smaller one wait less for each other.
     pub(crate) fn best_size(&self) -> Option<usize> {
         let known = self.by_size.iter().enumerate();
         let costs: Vec<(usize, f64)> = known
             .filter_map(|(size, passes)| Some((size, (*passes)?.mean.as_secs_f64() / size as f64)))
             .collect();
         let least = costs.iter().map(|&(_, cost)| cost).fold(f64::INFINITY, f64::min);
-        let best = costs.iter().rfind(|&&(_, cost)| cost <= AS_GOOD * least)?;
+        let best = costs.iter().find(|&&(_, cost)| cost <= AS_GOOD * least)?;
         (costs.len() > 1).then_some(best.0)
     }
 }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_size_is_the_largest_that_costs_about_the_least() {
+    fn the_best_size_is_the_smallest_that_costs_about_the_least() {
         let mut estimate = ComputeEstimate::default();
         estimate.measured(1, ms(22));
         assert_eq!(estimate.best_size(), None);
@@ -199,7 +200,9 @@ mod tests {
         estimate.measured(8, ms(162));
         assert_eq!(estimate.best_size(), Some(4));
         estimate.measured(16, ms(289));
-        assert_eq!(estimate.best_size(), Some(16), "a difference within the noise is none");
+        assert_eq!(estimate.best_size(), Some(4), "as good as twice and four times as many");
+        estimate.measured(32, ms(480));
+        assert_eq!(estimate.best_size(), Some(32));
     }
 
     proptest! {
