@@ -5,8 +5,11 @@
 //! every connection without limit; and its `max_connection_age`, with a grace, drops calls that are
 //! in flight.
 
+mod lingering;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +33,7 @@ use tracing::{debug, warn};
 use crate::auth::Peer;
 use crate::config::ConnectionConfig;
 use crate::credentials::Credentials;
+use lingering::Lingering;
 
 /// A whole f32 clip of 256² is 4 MB and fits one stream's window: no round trip in between.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -43,6 +47,10 @@ const MAX_CONCURRENT_STREAMS: u32 = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// When the system has no file descriptors left, accepting again at once only spins.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Callers that are about to connect when it is time to stop are still accepted for so long, and
+/// those that have connected may still say their first word. A socket that closes with words unread
+/// resets its connection, and the caller could not tell whether it was heard.
+const LAST_WORD: Duration = Duration::from_millis(50);
 /// An age is drawn from so much around the configured one, so that connections that were made
 /// together do not end together.
 const AGE_JITTER: f64 = 0.1;
@@ -86,6 +94,7 @@ struct Connection<S> {
     serving: Serving<S>,
     peer: Peer,
     stop: CancellationToken,
+    tasks: TaskTracker,
     /// Its share of the bound on connections.
     _place: OwnedSemaphorePermit,
 }
@@ -103,7 +112,8 @@ impl Connections {
         let places = Arc::new(Semaphore::new(serving.config.max_connections));
         let numbers = AtomicU64::new(0);
         connections.tasks.spawn(async move {
-            while let Some((stream, address)) = accept(&listener, &stop).await {
+            let mut closed = std::pin::pin!(last_word(&stop));
+            while let Some((stream, address)) = accept(&listener, closed.as_mut()).await {
                 let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                     // Closing it sends the caller to another replica; waiting would not.
                     let limit = serving.config.max_connections;
@@ -114,8 +124,8 @@ impl Connections {
                 debug!(peer = %address, connection, "connection accepted");
                 let serving = serving.clone();
                 let peer = Peer { connection, address };
-                let open = Connection { serving, peer, stop: stop.clone(), _place: place };
-                let abort = abort.clone();
+                let (stop, abort) = (stop.clone(), abort.clone());
+                let open = Connection { serving, peer, stop, tasks: tasks.clone(), _place: place };
                 tasks.spawn(async move { abort.run_until_cancelled(open.run(stream)).await });
             }
             // Dropping the listener closes the port.
@@ -138,19 +148,34 @@ impl Connections {
     }
 }
 
-/// The next connection; nothing once it is time to stop.
+/// The next connection; nothing once `closed`.
 async fn accept(
     listener: &TcpListener,
-    stop: &CancellationToken,
+    mut closed: Pin<&mut impl Future<Output = ()>>,
 ) -> Option<(TcpStream, SocketAddr)> {
     loop {
-        match stop.run_until_cancelled(listener.accept()).await? {
+        match until(closed.as_mut(), listener.accept()).await? {
             Ok(accepted) => return Some(accepted),
             Err(error) => {
                 warn!(error = %error, "connection not accepted");
-                stop.run_until_cancelled(sleep(ACCEPT_BACKOFF)).await?;
+                until(closed.as_mut(), sleep(ACCEPT_BACKOFF)).await?;
             }
         }
+    }
+}
+
+/// Some time after it is time to stop.
+async fn last_word(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(LAST_WORD).await;
+}
+
+/// What `work` makes before `end`.
+async fn until<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        made = work => Some(made),
+        () = end => None,
     }
 }
 
@@ -160,18 +185,19 @@ impl<S: Answers> Connection<S> {
             debug!(error = %error, "no nodelay");
         }
         let silence = self.serving.config.first_word_timeout;
+        let stream = Lingering::new(stream, self.tasks.clone());
         let Some(tls) = self.serving.credentials.tls() else {
             let (stop, mut byte) = (self.stop.clone(), [0]);
             // A connection that says nothing costs a task and no more, and that not for ever.
             let first_byte = timeout(silence, stream.peek(&mut byte));
-            match stop.run_until_cancelled(first_byte).await {
+            match until(last_word(&stop), first_byte).await {
                 Some(Ok(Ok(1))) => self.serve(stream).await,
                 _ => debug!(connection = self.peer.connection, "connection said nothing"),
             }
             return;
         };
         let handshake = timeout(silence, TlsAcceptor::from(tls).accept(stream));
-        match self.stop.clone().run_until_cancelled(handshake).await {
+        match until(last_word(&self.stop.clone()), handshake).await {
             Some(Ok(Ok(stream))) => self.serve(stream).await,
             Some(Ok(Err(error))) => debug!(peer = %self.peer.address, error = %error, "no TLS"),
             _ => debug!(connection = self.peer.connection, "TLS did not begin"),

@@ -116,26 +116,23 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Computes a batch of every size that requests will see, and one with every picture. Where
-    /// they are timed, each is computed again: a first pass also prepares.
+    /// Computes a batch of every size that requests will see, and one with every picture; then
+    /// times them, where that is wanted: a first pass also prepares.
     fn warm_up(&mut self) -> Result<(), ScorerError> {
         let sizes = std::mem::take(&mut self.worker.warm_up_batch_sizes);
         let factory = Arc::clone(&self.worker.factory);
         let card = factory.card();
         let started = Instant::now();
-        let timed = self.worker.fit_batch_size;
         let clip: Option<Clip> = (!sizes.is_empty()).then(|| test_clip(card.shape, false));
+        let mut batches: Vec<Vec<ScorerInput>> = Vec::new();
         for (&size, clip) in sizes.iter().zip(clip.iter().cycle()) {
             let outputs = if size == 1 { Outputs::ALL } else { Outputs::NONE };
             let mut batch = vec![ScorerInput { clip: clip.clone(), outputs }; size];
             match self.worker.turn.warm_up(|| forward(self.scorer.as_mut(), &batch)) {
-                Ok(_) if timed => {
+                Ok(_) => {
                     batch.iter_mut().for_each(|input| input.outputs = Outputs::NONE);
-                    if let Some(least) = self.least_time(&batch) {
-                        self.estimate.measured(size, least);
-                    }
+                    batches.push(batch);
                 }
-                Ok(_) => {}
                 Err(Failure::Lost(source)) => return Err(source),
                 // It serves in smaller batches.
                 Err(Failure::Memory { .. }) if size > 1 => self.make_room(size),
@@ -144,22 +141,36 @@ impl Bench<'_> {
                 }
             }
         }
+        if self.worker.fit_batch_size {
+            self.time(&batches);
+        }
         let (model, worker) = (&card.name, self.worker.index);
         let seconds = started.elapsed().as_secs_f64();
         info!(model, worker, device = card.device, seconds, "worker warm");
         Ok(())
     }
 
-    /// The shortest of a few passes: whatever else the machine does only makes them longer. Beside
-    /// workers that serve one has to do, so that they have the device back.
-    fn least_time(&mut self, batch: &[ScorerInput]) -> Option<Duration> {
+    /// Notes the shortest of a few passes of each, which take turns: whatever else the machine does
+    /// only makes them longer, and hits all sizes. Beside workers that serve one pass has to do, so
+    /// that they have the device back.
+    fn time(&mut self, batches: &[Vec<ScorerInput>]) {
         let turn = &self.worker.turn;
         let count = if turn.is_serving() { 1 } else { TIMED_PASSES };
-        let mut pass = || {
-            let started = Instant::now();
-            forward(self.scorer.as_mut(), batch).is_ok().then(|| started.elapsed())
-        };
-        (0..count).filter_map(|_| turn.warm_up(&mut pass)).min()
+        let mut least: Vec<Option<Duration>> = vec![None; batches.len()];
+        for _ in 0..count {
+            for (batch, least) in batches.iter().zip(&mut least) {
+                let took = turn.warm_up(|| {
+                    let started = Instant::now();
+                    forward(self.scorer.as_mut(), batch).is_ok().then(|| started.elapsed())
+                });
+                *least = [*least, took].into_iter().flatten().min();
+            }
+        }
+        for (batch, least) in batches.iter().zip(least) {
+            if let Some(least) = least {
+                self.estimate.measured(batch.len(), least);
+            }
+        }
     }
 
     /// Answers every job of a batch, or leaves it for another worker where the device is lost.
