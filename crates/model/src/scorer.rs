@@ -174,7 +174,7 @@ impl TchScorer {
     fn prove(&self, golden: &Golden) -> Result<(), ModelError> {
         let input = ScorerInput { clip: golden.clip().clone(), outputs: Outputs::NONE };
         for score in score_batch(&self.graph, &[input])? {
-            golden.check(&score)?;
+            golden.check(&score, self.graph.precision())?;
         }
         Ok(())
     }

@@ -83,7 +83,9 @@ fn prove(mut content: CheckpointContent) -> anyhow::Result<Checkpoint> {
     let recorded = record_golden(scorer.graph(), golden.clip().clone())?;
     let input = ScorerInput { clip: golden.clip().clone(), outputs: Outputs::NONE };
     for score in scorer.score(&[input])? {
-        golden.check(&score).context("the exported model does not score its golden clip")?;
+        golden
+            .check(&score, Precision::F32)
+            .context("the exported model does not score its golden clip")?;
     }
     let content = CheckpointContent { golden: Some(recorded), ..unproven.into_content() };
     Ok(Checkpoint::new(content)?)

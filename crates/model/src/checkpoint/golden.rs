@@ -3,6 +3,7 @@ use protoguard_core::{Clip, ClipScore, ClipShape, FeatureDistance, Frame};
 use super::CheckpointError;
 use super::array::{Array, Dtype};
 use super::metadata::GoldenScores;
+use crate::precision::Precision;
 
 /// A clip whose scores are known, so that a loaded model can prove that it computes what was
 /// trained.
@@ -13,11 +14,15 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// Largest accepted departure of the PSNR, in dB: reduced precision passes, other weights do
-    /// not.
-    pub const TOLERANCE_DB: f64 = 0.1;
-    /// Largest accepted departure of the feature distance.
-    pub const DISTANCE_TOLERANCE: f64 = 0.01;
+    /// Largest accepted departures of the PSNR, in dB, and of the feature distance: a reduced
+    /// precision passes, other weights do not. What int8 adds to the error of a good prediction is
+    /// no small part of it.
+    pub const fn tolerances(precision: Precision) -> (f64, f64) {
+        match precision {
+            Precision::Int8 => (1.0, 0.05),
+            Precision::Auto | Precision::F32 | Precision::Bf16 => (0.1, 0.01),
+        }
+    }
 
     /// Records what the network made of a clip. Nothing when the clip had no target.
     pub fn new(clip: Clip, score: &ClipScore) -> Option<Self> {
@@ -35,17 +40,18 @@ impl Golden {
         self.scores
     }
 
-    /// Compares a score of the same clip with the recorded one.
+    /// Compares a score of the same clip, computed in a precision, with the recorded one.
     ///
     /// # Errors
-    /// When one departs further than the tolerances.
-    pub fn check(&self, score: &ClipScore) -> Result<(), CheckpointError> {
+    /// When one departs further than the [tolerances](Self::tolerances).
+    pub fn check(&self, score: &ClipScore, precision: Precision) -> Result<(), CheckpointError> {
+        let (psnr_db, feature_distance) = Self::tolerances(precision);
         let expected = self.scores;
         let psnr = score.psnr.map(|psnr| psnr.0);
         let distance = |d: Option<FeatureDistance>| d.map(|distance| distance.0);
-        compare("psnr_db", (Some(expected.psnr.0), psnr), Self::TOLERANCE_DB)?;
+        compare("psnr_db", (Some(expected.psnr.0), psnr), psnr_db)?;
         let distances = (distance(expected.feature_distance), distance(score.feature_distance));
-        compare("feature_distance", distances, Self::DISTANCE_TOLERANCE)
+        compare("feature_distance", distances, feature_distance)
     }
 
     pub(super) fn to_array(&self) -> Array {
@@ -88,4 +94,32 @@ fn compare(
     let describe = |value: Option<f64>| value.map_or("absent".to_owned(), |v| format!("{v:.6}"));
     let (expected, found) = (describe(expected), describe(found));
     Err(CheckpointError::Golden { score, expected, found, tolerance })
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::PsnrDb;
+
+    use super::*;
+
+    #[test]
+    fn a_precision_may_depart_as_far_as_its_rounding_takes_it() {
+        let shape = ClipShape::new(2, 16).unwrap();
+        let frame = Frame::new(16, 16, [0; 768]).unwrap();
+        let clip = Clip::new(shape, vec![frame; 3]).unwrap();
+        let score = |psnr_db| ClipScore {
+            psnr: Some(PsnrDb(psnr_db)),
+            feature_distance: None,
+            predicted_frame: None,
+            rgb_difference: Vec::new(),
+            error_map: None,
+        };
+        let golden = Golden::new(clip, &score(36.0)).unwrap();
+        golden.check(&score(36.09), Precision::Bf16).unwrap();
+        golden.check(&score(35.3), Precision::Int8).unwrap();
+        for (precision, psnr_db) in [(Precision::F32, 35.8), (Precision::Int8, 34.9)] {
+            let error = golden.check(&score(psnr_db), precision).unwrap_err().to_string();
+            assert!(error.contains("golden clip scores psnr_db"), "{precision}: {error}");
+        }
+    }
 }
