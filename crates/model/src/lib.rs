@@ -35,6 +35,7 @@ mod network;
 mod plan;
 mod precision;
 mod prepared;
+mod processor;
 mod ranges;
 mod scatter;
 mod score_batch;

@@ -64,22 +64,12 @@ pub(crate) fn trained(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<
     factors.map(|factors| native::trained(input, weight, bias, factors)).transpose()
 }
 
-/// Whether the processor has the vectors that make it worthwhile.
-#[cfg(target_arch = "x86_64")]
-fn is_fast() -> bool {
-    std::arch::is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn is_fast() -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::processor::{has_avx512, has_bf16};
 
     fn picture(size: [i64; 4]) -> Tensor {
         let [batch, channels, height, width] = size;
@@ -90,7 +80,7 @@ mod tests {
     #[test]
     #[allow(clippy::print_stderr, reason = "a skipped test says so")]
     fn it_is_the_convolution_at_any_size() {
-        if !is_fast() {
+        if !has_avx512() {
             eprintln!("skipped: this processor has no AVX-512");
             return;
         }
@@ -99,7 +89,7 @@ mod tests {
         let sizes = [(1, 16, 8, 4, 4), (2, 24, 48, 7, 10), (3, 40, 64, 3, 1), (1, 192, 80, 33, 32)];
         // Half a step of a bf16 is up to 1/256 of it.
         for (kind, factors, limit) in [(f32, f32, 5e-6), (bf16, f32, 4e-3), (bf16, bf16, 4e-2)] {
-            if factors == bf16 && !probe::has_bf16() {
+            if factors == bf16 && !has_bf16() {
                 eprintln!("skipped: this processor has no bf16");
                 continue;
             }
@@ -136,7 +126,7 @@ mod tests {
 
     #[test]
     fn its_gradients_are_those_of_the_convolution() {
-        if !is_fast() {
+        if !has_avx512() {
             return;
         }
         tch::manual_seed(8);

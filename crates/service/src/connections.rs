@@ -174,8 +174,8 @@ async fn last_word(stop: &CancellationToken) {
 async fn until<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
-        made = work => Some(made),
         () = end => None,
+        made = work => Some(made),
     }
 }
 

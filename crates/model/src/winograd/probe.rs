@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use super::{WinogradWeights, is_fast};
+use super::WinogradWeights;
 use crate::Result;
 use crate::native::{self, Activation};
+use crate::processor::{has_avx512, has_bf16};
 
 /// How a convolution of a kind is computed: the kind of the factors of Winograd's products, or none
 /// where it is computed directly.
 pub(crate) fn fastest_factors(kind: Kind) -> Option<Kind> {
     match kind {
-        _ if !is_fast() => None,
+        _ if !has_avx512() => None,
         Kind::BFloat16 => ways().bf16_factors,
         _ => Some(Kind::Float),
     }
@@ -27,16 +28,6 @@ pub(crate) fn fastest_factors(kind: Kind) -> Option<Kind> {
 /// halves it.
 pub(crate) fn gains_by_bf16() -> bool {
     has_bf16() && ways().gains_by_bf16
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_bf16() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn has_bf16() -> bool {
-    false
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,7 +45,7 @@ impl Ways {
     /// Tries a convolution of 0.3 GFLOP every way: a few tens of milliseconds.
     fn find() -> Result<Self> {
         let mut of_bf16 = vec![None];
-        if is_fast() {
+        if has_avx512() {
             of_bf16.push(Some(Kind::Float));
             of_bf16.extend(has_bf16().then_some(Some(Kind::BFloat16)));
         }

@@ -8,6 +8,7 @@ use crate::graph::convolution::{Convolution, Folded};
 use crate::graph::{Numbers, Setting};
 use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
+use crate::processor::has_vnni;
 use crate::ranges::ActivationRanges;
 
 /// Inputs that VNNI multiplies and sums in one instruction.
@@ -86,16 +87,6 @@ impl QuantizedUpConvolution {
         let Self { weights, scales, bias } = self;
         quantized::QuantizedUpConvolution { input, weights, scales, bias, left }.compute()
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_vnni() -> bool {
-    std::arch::is_x86_feature_detected!("avx512vnni")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_vnni() -> bool {
-    false
 }
 
 #[cfg(test)]
