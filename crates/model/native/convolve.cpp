@@ -59,15 +59,13 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
   const int64_t all = batch * tiles_across(height) * tiles_across(width);
   const int64_t taken = tiles_at_a_time(all, sizeof(Factor) * inputs + sizeof(float) * outputs);
   const bool paired = std::is_same_v<Factor, BFloat16>;
-  const int64_t parts = (all + taken - 1) / taken, threads = std::min<int64_t>(parts, at::get_num_threads());
-  protoguard::Shares shares(parts, threads);
-  protoguard::in_parallel(threads, 1, [&](int64_t begin, int64_t end) {
+  protoguard::in_shares((all + taken - 1) / taken, at::get_num_threads(), [&](const protoguard::Share &share) {
     const int64_t before = taken * inputs + kApart, after = taken * outputs + kApart;
     const Tensor scratch = at::empty({kProducts * after}, at::kFloat);
     const Tensor factors = at::empty({kProducts * before}, c10::CppTypeToScalarType<Factor>::value);
     float *m = scratch.mutable_data_ptr<float>();
     Factor *v = factors.mutable_data_ptr<Factor>();
-    const auto compute = [&](int64_t part) {
+    share.each([&](int64_t part) {
       const protoguard::Tiles tiles{part * taken, std::min(taken, all - part * taken)};
       protoguard::transform_input(input, {height, width, inputs}, tiles, v, before);
       for (int64_t product = 0; product < kProducts; ++product) {
@@ -78,10 +76,7 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
         }
       }
       protoguard::transform_output(m, after, {height, width, outputs}, tiles, epilogue, output);
-    };
-    for (int64_t thread = begin; thread < end; ++thread) {
-      shares.take(thread, compute);
-    }
+    });
     at::native::cpublas::brgemm_release(paired);
   });
 }

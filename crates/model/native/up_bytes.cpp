@@ -81,11 +81,9 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
     const auto *kernel = weights.const_data_ptr<int8_t>();
     const auto *scale = scales.const_data_ptr<float>(), *add = bias.const_data_ptr<float>();
     auto *to = output.mutable_data_ptr<uint8_t>();
-    const int64_t rows = batch * height, most = at::get_num_threads();
-    const int64_t taken = std::max<int64_t>(1, rows / (kParts * most)), parts = (rows + taken - 1) / taken;
-    const int64_t threads = std::min(parts, most);
-    protoguard::Shares shares(parts, threads);
-    protoguard::in_parallel(threads, 1, [&](int64_t begin, int64_t end) {
+    const int64_t rows = batch * height, threads = at::get_num_threads();
+    const int64_t taken = std::max<int64_t>(1, rows / (kParts * threads));
+    protoguard::in_shares((rows + taken - 1) / taken, threads, [&](const protoguard::Share &share) {
       const Tensor scratch = at::empty({kPixels * block}, at::kInt);
       int32_t *sums = scratch.mutable_data_ptr<int32_t>();
       // One of the four pixels of row `row` from pixel `first` on.
@@ -115,7 +113,7 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
           protoguard::finish(sums + i * block, scale + n * block, add + n * block, block, out);
         }
       };
-      const auto compute = [&](int64_t part) {
+      share.each([&](int64_t part) {
         const int64_t above = part * taken, below = std::min(rows, above + taken);
         for (int64_t pixel = 4 * above * width; before > 0 && pixel < 4 * below * width; ++pixel) {
           std::memcpy(to + pixel * all, kept + pixel * before, before);
@@ -129,10 +127,7 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
             }
           }
         }
-      };
-      for (int64_t thread = begin; thread < end; ++thread) {
-        shares.take(thread, compute);
-      }
+      });
       at::native::cpublas::brgemm_release();
     });
     *made = new Tensor(std::move(output));

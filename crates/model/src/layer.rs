@@ -122,8 +122,8 @@ impl Pair {
 
 /// The same values with channels last in storage, as batches and activations are: the CPU's
 /// convolutions would otherwise lay them out anew in every pass, forward and backward.
-fn channels_last(weight: &Tensor) -> Result<Tensor> {
-    Ok(weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
+pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 fn in_kind_of(variable: &Tensor, x: &Tensor) -> Result<Tensor> {

@@ -5,6 +5,7 @@
 //! Small C++ files instead of a fork of tch.
 #![allow(unsafe_code, reason = "the one place where this crate calls C++")]
 
+pub(crate) mod adam;
 pub(crate) mod quantized;
 pub(crate) mod transfer;
 pub(crate) mod winograd;
@@ -52,10 +53,6 @@ unsafe extern "C" {
         bias: *const C_tensor,
     ) -> *mut c_char;
     fn pg_autocast_cpu(enabled: *mut bool) -> *mut c_char;
-    fn pg_fused_adam(
-        tensors: *const RawAdamTensors,
-        constants: *const AdamConstants,
-    ) -> *mut c_char;
     fn pg_allow_tf32(allowed: bool) -> *mut c_char;
     fn pg_deterministic(only: bool) -> *mut c_char;
     fn pg_empty_cache() -> *mut c_char;
@@ -169,74 +166,6 @@ fn set_autocast(enabled: bool) -> Result<bool> {
     // SAFETY: the flag outlives the call.
     checked(unsafe { pg_autocast_cpu(&mut state) })?;
     Ok(state)
-}
-
-/// The constants of Adam (Kingma and Ba, 2015).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamConstants {
-    /// Step size.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Keeps the denominator from zero.
-    pub epsilon: f64,
-}
-
-/// What a step of Adam reads and writes, one entry a parameter in each list.
-#[derive(Debug)]
-pub struct AdamTensors<'a> {
-    /// Moved.
-    pub parameters: &'a [Tensor],
-    /// Read.
-    pub gradients: &'a [Tensor],
-    /// Moved.
-    pub first_moments: &'a [Tensor],
-    /// Moved.
-    pub second_moments: &'a [Tensor],
-    /// Steps taken including this one: one f32 scalar a parameter.
-    pub steps: &'a [Tensor],
-}
-
-#[repr(C)]
-struct RawAdamTensors {
-    parameters: *const *const C_tensor,
-    gradients: *const *const C_tensor,
-    first_moments: *const *const C_tensor,
-    second_moments: *const *const C_tensor,
-    steps: *const *const C_tensor,
-    count: usize,
-}
-
-/// One step of Adam over all parameters in one pass over memory (libtorch's `_fused_adam_`).
-///
-/// # Errors
-/// When libtorch refuses, for lists of different devices for instance.
-///
-/// # Panics
-/// When the lists differ in length.
-pub fn fused_adam(tensors: &AdamTensors<'_>, constants: &AdamConstants) -> Result<()> {
-    let count = tensors.parameters.len();
-    let pointers = |list: &[Tensor]| -> Vec<*const C_tensor> {
-        assert_eq!(list.len(), count, "one entry a parameter is needed in every list");
-        list.iter().map(Tensor::as_ptr).collect()
-    };
-    let (parameters, gradients) = (pointers(tensors.parameters), pointers(tensors.gradients));
-    let first_moments = pointers(tensors.first_moments);
-    let second_moments = pointers(tensors.second_moments);
-    let steps = pointers(tensors.steps);
-    let raw = RawAdamTensors {
-        parameters: parameters.as_ptr(),
-        gradients: gradients.as_ptr(),
-        first_moments: first_moments.as_ptr(),
-        second_moments: second_moments.as_ptr(),
-        steps: steps.as_ptr(),
-        count,
-    };
-    // SAFETY: every list has `count` pointers to tensors that outlive the call.
-    checked(unsafe { pg_fused_adam(&raw, constants) })
 }
 
 /// Whether convolutions and matrix products of GPUs may use TF32, from here on in this process.
@@ -381,25 +310,5 @@ mod tests {
             assert_eq!(product(), Kind::BFloat16);
         }
         assert_eq!(product(), Kind::Float);
-    }
-
-    #[test]
-    fn fused_adam_follows_the_published_update() {
-        let parameter = Tensor::from_slice(&[1.0f32]);
-        let (first, second) = (Tensor::from_slice(&[0.0f32]), Tensor::from_slice(&[0.0f32]));
-        let step = Tensor::from(1.0f32);
-        let tensors = AdamTensors {
-            parameters: std::slice::from_ref(&parameter),
-            gradients: &[Tensor::from_slice(&[0.5f32])],
-            first_moments: std::slice::from_ref(&first),
-            second_moments: std::slice::from_ref(&second),
-            steps: std::slice::from_ref(&step),
-        };
-        let constants =
-            AdamConstants { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        fused_adam(&tensors, &constants).unwrap();
-        // The first step moves by the learning rate against the gradient's sign.
-        assert!((parameter.double_value(&[0]) - 0.9).abs() < 1e-6);
-        assert!((first.double_value(&[0]) - 0.05).abs() < 1e-7);
     }
 }

@@ -10,7 +10,7 @@ use super::packed::{Kernel, PackedWeights};
 use super::{Backend, Numbers, Setting};
 use crate::Result;
 use crate::checkpoint::CheckpointError;
-use crate::layer::BATCH_NORM_EPS;
+use crate::layer::{BATCH_NORM_EPS, channels_last};
 use crate::native::{self, Activation};
 use crate::plan::LayerPlan;
 use crate::ranges::Watch;
@@ -99,10 +99,7 @@ impl Convolution {
         let (device, kind) = (setting.device, setting.kind);
         let placed = |x: &Tensor| x.f_to_device(device)?.f_to_kind(kind);
         // Channels last in storage, as the activations are.
-        let plain = || -> Result<Tensor> {
-            let weight = placed(&folded.weight)?.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-            Ok(weight.f_permute([0, 3, 1, 2])?)
-        };
+        let plain = || channels_last(&placed(&folded.weight)?);
         let weight = match setting.backend {
             Backend::OneDnn => match setting.factors.filter(|_| folded.is_filtered(activation)) {
                 Some(factors) => Weight::Winograd(WinogradWeights::new(&folded.weight, factors)?),

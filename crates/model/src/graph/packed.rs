@@ -90,14 +90,14 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::layer::channels_last;
     use crate::native::Activation;
 
     #[test]
     fn every_batch_size_gets_its_weights_and_each_layout_is_kept_once() {
         let options = (Kind::BFloat16, Device::Cpu);
         let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
-        let plain = plain.to_kind(Kind::BFloat16).permute([0, 2, 3, 1]).contiguous();
-        let plain = plain.permute([0, 3, 1, 2]);
+        let plain = channels_last(&plain.to_kind(Kind::BFloat16)).unwrap();
         let weights = PackedWeights::new(plain.shallow_clone(), Kernel::Straight, 8).unwrap();
         for batch in [1, 2, 3, 8, 2, 1] {
             let input = Tensor::randn([batch, 8, 8, 192], options).permute([0, 3, 1, 2]);

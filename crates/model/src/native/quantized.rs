@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn channels_last(x: &Tensor) -> Tensor {
-        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+        crate::layer::channels_last(x).unwrap()
     }
 
     #[test]

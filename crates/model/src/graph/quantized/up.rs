@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn channels_last(x: &Tensor) -> Tensor {
-        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+        crate::layer::channels_last(x).unwrap()
     }
 
     #[test]
