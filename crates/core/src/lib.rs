@@ -2,27 +2,37 @@
 //!
 //! A [`Frame`] is decoded pixels, a [`Clip`] is the run of frames that a model scores, a
 //! [`ClipScore`] is what comes back, and [`Scorer`] is the port behind which a model stands.
-//! What turns raw scores into decisions is here as well: [`Calibration`] for live use,
-//! [`normalise`] and [`metrics`] for evaluation.
+//! What turns raw scores into decisions is here as well: [`Calibration`] and its [`Detector`] for
+//! live use, [`normalise`] and [`metrics`] for evaluation.
 //!
 //! Deliberately absent: input and output, async, clocks, the environment and tensors.
 
 pub mod calibration;
 mod clip;
+mod detector;
 mod frame;
+mod maps;
 pub mod metrics;
 mod model_card;
 pub mod normalise;
 mod plane;
+mod region;
 mod score;
 mod scorer;
 mod shape;
+mod surprise;
 
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
+pub use detector::{
+    ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother, Statistics, WeightedPart,
+};
 pub use frame::{Frame, FrameError};
+pub use maps::{ClipMaps, Part};
 pub use model_card::ModelCard;
 pub use plane::Plane;
+pub use region::Region;
 pub use score::{AnomalyScore, ClipScore, FeatureDistance, Outputs, PsnrDb, Regularity};
 pub use scorer::{Scorer, ScorerError, ScorerFactory, ScorerInput};
 pub use shape::{CHANNELS, ClipShape, ShapeError};
+pub use surprise::{Normal, SurpriseError};

@@ -1,0 +1,165 @@
+//! What a model saw where in a frame, and the statistics of it that may be unusual.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Plane;
+
+/// Maps of one clip, of one value a cell; a cell is a square of pixels. A mean over the frame
+/// counts the crowd, and a bicycle is a hundredth of the pixels, so that where matters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipMaps {
+    /// Squared error of the predicted frame by cell, averaged over pixels and channels, frames in
+    /// [0, 1].
+    pub error: Plane,
+    /// How much moved by cell: squared difference of past frames and target, averaged over past
+    /// frames, pixels and channels, frames in [0, 1]. As many cells as `error`.
+    pub moved: Plane,
+    /// Speed of what moves, in pixels a frame of the model's side, at a resolution of its own.
+    pub speed: Plane,
+    /// Distance of each query to its nearest memory item, at the bottleneck's resolution; absent
+    /// in a model without memory.
+    pub feature_distance: Option<Plane>,
+}
+
+/// A statistic of a clip, in which large is unusual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The prediction's error over the whole frame in dB: the PSNR's negative.
+    PredictionError,
+    /// The prediction's error where it is largest, in dB.
+    LargestError,
+    /// The error's share of what moved, where it is largest.
+    RelativeError,
+    /// Speed where it is largest, in pixels a frame of the model's side.
+    Speed,
+    /// Distance to the nearest memory item where it is largest.
+    FeatureDistance,
+}
+
+impl Part {
+    /// Every part, in the order of reports.
+    pub const ALL: [Self; 5] = [
+        Self::PredictionError,
+        Self::LargestError,
+        Self::RelativeError,
+        Self::Speed,
+        Self::FeatureDistance,
+    ];
+
+    /// Its name in files and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PredictionError => "prediction_error",
+            Self::LargestError => "largest_error",
+            Self::RelativeError => "relative_error",
+            Self::Speed => "speed",
+            Self::FeatureDistance => "feature_distance",
+        }
+    }
+
+    /// The statistic of a clip; nothing where the model has no such map.
+    pub fn statistic(self, maps: &ClipMaps) -> Option<f64> {
+        Some(match self {
+            Self::PredictionError => decibels(mean(&maps.error.values)),
+            Self::LargestError => decibels(largest_mean(&maps.error.values, LARGEST_ERRORS)),
+            Self::RelativeError => largest_mean(&maps.relative_error().values, LARGEST_ERRORS),
+            Self::Speed => largest_mean(&maps.speed.values, LARGEST_SPEEDS),
+            Self::FeatureDistance => {
+                largest_mean(&maps.feature_distance.as_ref()?.values, LARGEST_DISTANCES)
+            }
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Share of the cells whose error counts.
+const LARGEST_ERRORS: f64 = 0.02;
+/// Share of the cells whose speed counts.
+const LARGEST_SPEEDS: f64 = 0.05;
+/// Share of the queries whose distance counts.
+const LARGEST_DISTANCES: f64 = 0.03;
+/// What moved less than this, in squared units of [0, 1], is noise; large against a camera's own.
+const STILL: f32 = 0.01;
+
+impl ClipMaps {
+    /// `error / (moved + c)` by cell: what of the motion was not foreseen. A crowd that walks as
+    /// it always does moves much and is foreseen.
+    pub fn relative_error(&self) -> Plane {
+        let pairs = self.error.values.iter().zip(self.moved.values.iter());
+        let values = pairs.map(|(&error, &moved)| error / (moved + STILL)).collect();
+        Plane { values, ..self.error.clone() }
+    }
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Mean of the largest `share` of the values, of one at least.
+fn largest_mean(values: &[f32], share: f64) -> f64 {
+    let count = ((values.len() as f64 * share).round() as usize).clamp(1, values.len().max(1));
+    let mut values = values.to_vec();
+    if values.is_empty() {
+        return 0.0;
+    }
+    let from = values.len() - count;
+    let (_, _, _) = values.select_nth_unstable_by(from, f32::total_cmp);
+    // Sums are of sorted values, so that the order of the cells does not show in the last digit.
+    let largest = &mut values[from..];
+    largest.sort_by(f32::total_cmp);
+    mean(largest)
+}
+
+/// `10 log10` of a squared error, bounded as the PSNR is.
+fn decibels(squared_error: f64) -> f64 {
+    -crate::PsnrDb::from_mse(squared_error).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plane(values: &[f32]) -> Plane {
+        Plane { height: 10, width: values.len() / 10, channels: 1, values: values.into() }
+    }
+
+    #[test]
+    fn statistics_by_hand() {
+        let mut error = vec![0.001; 100];
+        (error[17], error[42]) = (0.04, 0.02);
+        let mut moved = vec![0.0; 100];
+        moved[17] = 0.19;
+        let mut speed = vec![0.0; 100];
+        speed[3..8].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let maps = ClipMaps {
+            error: plane(&error),
+            moved: plane(&moved),
+            speed: plane(&speed),
+            feature_distance: Some(plane(&[0.5; 100])),
+        };
+        let of = |part: Part| part.statistic(&maps).unwrap();
+        // 98 cells of 0.001 and the two large ones.
+        assert!((of(Part::PredictionError) - 10.0 * (0.158f64 / 100.0).log10()).abs() < 1e-4);
+        assert!((of(Part::LargestError) - 10.0 * 0.03f64.log10()).abs() < 1e-4);
+        // 0.04 / (0.19 + 0.01) = 0.2, but 0.02 / 0.01 = 2, and 0.001 / 0.01 = 0.1.
+        assert!((of(Part::RelativeError) - (2.0 + 0.2) / 2.0).abs() < 1e-5);
+        assert!((of(Part::Speed) - 3.0).abs() < 1e-6);
+        assert!((of(Part::FeatureDistance) - 0.5).abs() < 1e-6);
+        let without = ClipMaps { feature_distance: None, ..maps };
+        assert_eq!(Part::FeatureDistance.statistic(&without), None);
+    }
+
+    #[test]
+    fn one_cell_counts_at_least_and_nan_is_not_hidden() {
+        assert_eq!(largest_mean(&[1.0, 3.0, 2.0], 0.02), 3.0);
+        assert!(largest_mean(&[1.0, f32::NAN, 2.0], 0.02).is_nan());
+    }
+}
