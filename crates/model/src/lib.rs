@@ -25,6 +25,7 @@ mod decoder;
 mod device;
 mod encoder;
 mod error;
+pub mod flow;
 mod graph;
 mod health;
 mod layer;
