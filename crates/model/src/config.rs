@@ -1,7 +1,13 @@
 //! What a network is built from and what it is trained for, as plain data.
 
-use protoguard_core::ClipShape;
+mod loss;
+mod memory;
+
+use protoguard_core::{CHANNELS, ClipShape};
 use serde::{Deserialize, Serialize};
+
+pub use loss::{LossConfig, ReconstructionLoss, Within};
+pub use memory::{EmaConfig, MemoryConfig, MemoryGradient, MemoryUpdate, UpdateScope};
 
 /// A value that no network can be built from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,93 +29,37 @@ pub struct ModelConfig {
     pub shape: ClipShape,
     /// `W`, channels of the first level; the bottleneck has `8 W`. Cost grows with `W²`.
     pub base_width: usize,
-    /// Whether the decoder of the RGB difference exists (Table II).
+    /// Whether the motion decoder exists (Table II).
     pub motion_branch: bool,
+    /// What the motion decoder makes (Table III).
+    pub motion_target: MotionTarget,
     /// The memory; without one the decoders read the normalised queries themselves (Table II).
     pub memory: Option<MemoryConfig>,
 }
 
-/// The memory of prototypes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MemoryConfig {
-    /// `N`, the number of items (Table IV).
-    pub items: usize,
-    /// `tau` of the read's softmax (Eq. 9); the paper's is 1.
-    pub temperature: f64,
-    /// `eta`, the share of the queries in an updated item (Eq. 12); the paper's is 0.5.
-    pub update_rate: f64,
-    /// Which queries pull an item (Eq. 11).
-    pub update_scope: UpdateScope,
-    /// How a loss reaches the items.
-    pub gradient: MemoryGradient,
-    /// Whether queries are unit vectors, as items are. The paper does not say so, but its
-    /// distances need it: with raw queries they measure a mismatch of norms.
-    pub normalize_query: bool,
-}
-
-/// Which queries pull an item in an update.
+/// What the motion decoder makes of a clip, in maps of `[S, S]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UpdateScope {
-    /// Only those whose nearest item it is; an item without queries stays as it is.
-    Nearest,
-    /// All queries, as the paper writes it. It pulls every item to the same mean query.
-    All,
+pub enum MotionTarget {
+    /// `x_diff` (Eq. 5): `3t` maps in [-2, 2], as in the paper.
+    RgbDifference,
+    /// `max(x_diff, 0)` and `max(-x_diff, 0)`: `6t` maps in [0, 2], whose difference is `x_diff`.
+    /// A signed target with mean zero is a saddle that the paper's stays on; these are not.
+    BrighteningDarkening,
+    /// [`crate::flow::field`] from every frame to the next: `2t` maps, in pixels. There is no
+    /// `x_diff` to be had of it.
+    Flow,
 }
 
-/// How the gradient of a loss reaches the memory items `M`.
-///
-/// The values of the first two are the same: Eq. 11 and 12 make `M'` of `M` and the batch's
-/// queries, the batch's read and losses use `M'`, and [`crate::Network::commit_memory`] stores it
-/// after the optimiser's step. They differ in what flows back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemoryGradient {
-    /// `M'` is a differentiable function of the queries: losses reach the encoder through it.
-    ThroughUpdate,
-    /// `M'` is a constant: losses reach the encoder through the queries and weights alone.
-    None,
-    /// `M` is a trained parameter and Eq. 11 and 12 are not applied. The forward uses its rows
-    /// normalised, and `commit_memory` puts the stored rows back on the unit sphere.
-    Param,
-}
-
-/// The objective (Eq. 18).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossConfig {
-    /// How far a generated picture is from the true one.
-    pub reconstruction: ReconstructionLoss,
-    /// How a cluster weighs in the within-class scatter.
-    pub within: Within,
-    /// Weight of the predicted frame's loss.
-    pub prediction_weight: f64,
-    /// Weight of the RGB difference's loss.
-    pub difference_weight: f64,
-    /// Weight of the discriminative loss; 0 turns it off (Table II).
-    pub discriminative_weight: f64,
-}
-
-/// The distance of a generated picture to the true one, by clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReconstructionLoss {
-    /// `sqrt(sum of squares + 1e-12)`, as Eq. 6 and 7 are written.
-    #[serde(rename = "l2norm")]
-    L2Norm,
-    /// The mean of squares; about `10³` times smaller beside the discriminative loss.
-    Mse,
-}
-
-/// The weight of an item's cluster in the within-class scatter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Within {
-    /// `n_j / K` times the **sum** over the cluster, so that it counts `n_j²` (Eq. 16).
-    Paper,
-    /// `n_j / K` times the **mean** over the cluster.
-    Mean,
+impl MotionTarget {
+    /// Maps that the motion decoder makes of `frames` past frames.
+    pub fn channels(self, frames: usize) -> usize {
+        match self {
+            Self::RgbDifference => CHANNELS * frames,
+            Self::BrighteningDarkening => 2 * CHANNELS * frames,
+            Self::Flow => 2 * frames,
+        }
+    }
 }
 
 impl Default for ModelConfig {
@@ -118,32 +68,8 @@ impl Default for ModelConfig {
             shape: ClipShape::new(4, 256).expect("4 frames of 256 pixels are within bounds"),
             base_width: 64,
             motion_branch: true,
+            motion_target: MotionTarget::RgbDifference,
             memory: Some(MemoryConfig::default()),
-        }
-    }
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self {
-            items: 100,
-            temperature: 1.0,
-            update_rate: 0.1,
-            update_scope: UpdateScope::Nearest,
-            gradient: MemoryGradient::ThroughUpdate,
-            normalize_query: true,
-        }
-    }
-}
-
-impl Default for LossConfig {
-    fn default() -> Self {
-        Self {
-            reconstruction: ReconstructionLoss::L2Norm,
-            within: Within::Paper,
-            prediction_weight: 1.0,
-            difference_weight: 0.1,
-            discriminative_weight: 1.0,
         }
     }
 }
@@ -177,47 +103,6 @@ impl ModelConfig {
             ("base_width", width.to_string(), "from 1 to 512")
         })?;
         self.memory.as_ref().map_or(Ok(()), MemoryConfig::validate)
-    }
-}
-
-impl MemoryConfig {
-    /// A bound for the same reason.
-    pub const MAX_ITEMS: usize = 65_536;
-
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// As [`ModelConfig::validate`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { items, temperature, update_rate, .. } = *self;
-        require((2..=Self::MAX_ITEMS).contains(&items), || {
-            ("memory.items", items.to_string(), "from 2 to 65536")
-        })?;
-        require(temperature.is_finite() && temperature > 0.0, || {
-            ("memory.temperature", temperature.to_string(), "a finite number above 0")
-        })?;
-        require(update_rate > 0.0 && update_rate < 1.0, || {
-            ("memory.update_rate", update_rate.to_string(), "above 0 and below 1")
-        })
-    }
-}
-
-impl LossConfig {
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// As [`ModelConfig::validate`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let weights = [
-            ("loss.prediction_weight", self.prediction_weight),
-            ("loss.difference_weight", self.difference_weight),
-            ("loss.discriminative_weight", self.discriminative_weight),
-        ];
-        weights.into_iter().try_for_each(|(field, weight)| {
-            require(weight.is_finite() && weight >= 0.0, || {
-                (field, weight.to_string(), "a finite number of at least 0")
-            })
-        })
     }
 }
 
@@ -257,6 +142,31 @@ mod tests {
         assert_eq!(memory.validate().unwrap_err().field, "memory.update_rate");
         let config = ModelConfig { base_width: 0, ..ModelConfig::default() };
         assert_eq!(config.validate().unwrap_err().field, "base_width");
+    }
+
+    #[test]
+    fn a_codebook_has_no_trained_items() {
+        let memory = MemoryConfig {
+            update: MemoryUpdate::Ema,
+            gradient: MemoryGradient::Param,
+            ..MemoryConfig::default()
+        };
+        let message = memory.validate().unwrap_err().to_string();
+        assert!(message.starts_with("memory.gradient is param; it must be"), "{message}");
+        let ema = EmaConfig { decay: 1.0, ..EmaConfig::default() };
+        let memory = MemoryConfig { ema, ..MemoryConfig::default() };
+        assert_eq!(memory.validate().unwrap_err().field, "memory.ema.decay");
+    }
+
+    /// What a checkpoint says that was written before there was a choice.
+    #[test]
+    fn an_older_configuration_is_the_papers() {
+        let older = r#"{"shape": {"past_frames": 4, "side": 64}, "base_width": 8,
+            "motion_branch": true, "memory": {"items": 9, "temperature": 0.1, "update_rate": 0.1,
+            "update_scope": "nearest", "gradient": "through_update", "normalize_query": true}}"#;
+        let config: ModelConfig = serde_json::from_str(older).unwrap();
+        assert_eq!(config.motion_target, MotionTarget::RgbDifference);
+        assert_eq!(config.memory.unwrap().update, MemoryUpdate::Paper);
     }
 
     #[test]

@@ -51,8 +51,9 @@ impl Decoder {
         Ok(at_least_f32(&self.last.forward(&x, mode)?)?.f_tanh()?)
     }
 
-    /// The RGB difference `[B, 3t, S, S]`. The last layer is linear: tanh cannot reach ±2.
-    pub(crate) fn generate_difference(&self, z_hat: &Tensor, mode: Mode) -> Result<Tensor> {
+    /// What the last, linear layer makes of `z_hat`, `[B, channels, S, S]`; see
+    /// [`crate::MotionMaps`].
+    pub(crate) fn generate(&self, z_hat: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut x = self.bottom.forward(z_hat, mode)?;
         for stage in &self.stages {
             x = stage.pair.forward(&stage.up.forward(&x, mode)?, mode)?;

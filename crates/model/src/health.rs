@@ -175,10 +175,11 @@ impl MemoryPass {
     }
 }
 
-/// `(‖Σ m_j‖² − N) / (N (N − 1))`, for unit items.
+/// `(‖Σ m_j‖² − N) / (N (N − 1))` of the items' directions.
 fn pairwise_cosine(items: &Tensor) -> Result<Tensor> {
     let count = items.size2()?.0 as f64;
-    let total = items.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Double)?;
+    let norms = items.f_norm_scalaropt_dim(2, [-1], true)?.f_clamp_min(1e-12)?;
+    let total = items.f_div(&norms)?.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Double)?;
     let square = total.f_square()?.f_sum(Kind::Double)?;
     Ok(square.f_sub_scalar(count)?.f_div_scalar(count * (count - 1.0))?)
 }

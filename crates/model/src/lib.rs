@@ -25,11 +25,13 @@ mod decoder;
 mod device;
 mod encoder;
 mod error;
+pub mod flow;
 mod graph;
 mod health;
 mod layer;
 pub mod losses;
 mod memory;
+mod motion;
 mod native;
 mod network;
 mod plan;
@@ -47,8 +49,8 @@ mod winograd;
 pub use batch::Batch;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{
-    ConfigError, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, ReconstructionLoss,
-    UpdateScope, Within,
+    ConfigError, EmaConfig, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig,
+    MotionTarget, ReconstructionLoss, UpdateScope, Within,
 };
 pub use device::{DeviceError, DeviceSpec};
 pub use encoder::Encoding;
@@ -57,6 +59,7 @@ pub use graph::InferenceGraph;
 pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
+pub use motion::MotionMaps;
 pub use native::adam::{AdamConstants, AdamTensors, fused_adam};
 pub use native::{Bf16Autocast, allow_tf32, empty_cache, keep_host_memory, set_deterministic};
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};

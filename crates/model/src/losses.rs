@@ -7,8 +7,11 @@ use tch::{Kind, Tensor};
 use crate::Result;
 use crate::batch::Batch;
 use crate::config::{LossConfig, ReconstructionLoss};
+use crate::layer::at_least_f32;
+use crate::memory::MemoryPass;
+use crate::motion::MotionMaps;
 use crate::network::TrainingPass;
-use crate::scatter::Scatter;
+use crate::scatter::{self, Scatter};
 
 /// The losses of a batch, attached to the graph; every tensor is a scalar.
 #[derive(Debug)]
@@ -17,10 +20,17 @@ pub struct LossTerms {
     pub total: Tensor,
     /// `L_pred`, unweighted.
     pub prediction: Tensor,
+    /// The gradient loss, unweighted; absent with weight 0.
+    pub gradient: Option<Tensor>,
     /// `L_diff`, unweighted; absent without a motion branch.
     pub difference: Option<Tensor>,
+    /// `L_diff` of a motion branch that makes nothing but zeros.
+    pub difference_zero: Option<Tensor>,
     /// `L_dis`, unweighted; absent without a memory or with weight 0.
     pub discriminative: Option<Tensor>,
+    /// Mean squared distance of queries to their nearest items, unweighted; absent without a
+    /// memory of running means or with weight 0.
+    pub commitment: Option<Tensor>,
 }
 
 /// The losses of one step as numbers.
@@ -30,35 +40,111 @@ pub struct StepLosses {
     pub total: f64,
     /// `L_pred`, unweighted.
     pub prediction: f64,
+    /// The gradient loss, unweighted; absent with weight 0.
+    pub gradient: Option<f64>,
     /// `L_diff`, unweighted; absent without a motion branch.
     pub difference: Option<f64>,
+    /// `L_diff` of a motion branch that makes nothing but zeros: what it must fall below.
+    pub difference_zero: Option<f64>,
     /// `L_dis`, unweighted; absent without a memory or with weight 0.
     pub discriminative: Option<f64>,
+    /// Mean squared distance of queries to their nearest items, unweighted; absent without a
+    /// memory of running means or with weight 0.
+    pub commitment: Option<f64>,
 }
 
-/// `L = w_pred L_pred + w_diff L_diff + w_dis L_dis`.
+/// `L = w_pred L_pred + w_diff L_diff + w_dis L_dis` (Eq. 18), and the gradient and commitment
+/// losses where they have a weight.
 ///
 /// # Errors
 /// When a clip of the batch has no target, or libtorch refuses.
 pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Result<LossTerms> {
-    let reconstruction = |true_picture: &Tensor, generated: &Tensor| {
-        reconstruct(config.reconstruction, true_picture, generated)
-    };
-    let prediction = reconstruction(batch.required_target()?, &pass.prediction)?;
+    let target = batch.required_target()?;
+    let prediction = reconstruct(config.reconstruction, target, &pass.prediction)?;
+    let gradient = (config.gradient_weight > 0.0)
+        .then(|| gradient_loss(target, &pass.prediction))
+        .transpose()?;
+    let motion = pass
+        .motion
+        .as_ref()
+        .map(|maps| motion_loss(config.reconstruction, batch, maps))
+        .transpose()?;
+    let memory = |weight: f64| pass.memory.as_ref().filter(|_| weight > 0.0);
+    let discriminative = memory(config.discriminative_weight)
+        .map(|memory| -> Result<Tensor> {
+            Ok(Scatter::of(memory, config.within)?.ratio()?.f_mean(None)?)
+        })
+        .transpose()?;
+    let commitment = memory(config.commitment_weight)
+        .filter(|memory| memory.follows_queries())
+        .map(commitment)
+        .transpose()?;
+    let (difference, difference_zero) =
+        motion.map_or((None, None), |motion| (Some(motion.loss), Some(motion.of_zeros)));
     let mut total = prediction.f_mul_scalar(config.prediction_weight)?;
-    let mut difference = None;
-    if let Some(generated) = &pass.difference {
-        let loss = reconstruction(&batch.difference()?, generated)?;
-        total = total.f_add(&loss.f_mul_scalar(config.difference_weight)?)?;
-        difference = Some(loss);
+    for (term, weight) in [
+        (&gradient, config.gradient_weight),
+        (&difference, config.difference_weight),
+        (&discriminative, config.discriminative_weight),
+        (&commitment, config.commitment_weight),
+    ] {
+        if let Some(term) = term {
+            total = total.f_add(&term.f_mul_scalar(weight)?)?;
+        }
     }
-    let mut discriminative = None;
-    if let Some(memory) = pass.memory.as_ref().filter(|_| config.discriminative_weight > 0.0) {
-        let loss = Scatter::of(memory, config.within)?.ratio()?.f_mean(None)?;
-        total = total.f_add(&loss.f_mul_scalar(config.discriminative_weight)?)?;
-        discriminative = Some(loss);
-    }
-    Ok(LossTerms { total, prediction, difference, discriminative })
+    Ok(LossTerms {
+        total,
+        prediction,
+        gradient,
+        difference,
+        difference_zero,
+        discriminative,
+        commitment,
+    })
+}
+
+/// What the motion branch loses, both scalars.
+#[derive(Debug)]
+pub struct MotionLoss {
+    /// `L_diff` (Eq. 7) of what the branch is to make.
+    pub loss: Tensor,
+    /// The same of zeros.
+    pub of_zeros: Tensor,
+}
+
+/// `L_diff` of the maps, and of zeros in their place.
+///
+/// # Errors
+/// As [`compute`].
+pub fn motion_loss(
+    kind: ReconstructionLoss,
+    batch: &Batch,
+    maps: &MotionMaps,
+) -> Result<MotionLoss> {
+    let truth = maps.truth(batch)?;
+    let of_zeros = reconstruct(kind, &truth, &truth.f_zeros_like()?)?;
+    Ok(MotionLoss { loss: reconstruct(kind, &truth, &maps.maps)?, of_zeros })
+}
+
+/// `‖q_i − m_{a_i}‖²`, mean over clips and queries. It draws queries to items that do not follow
+/// a gradient.
+fn commitment(pass: &MemoryPass) -> Result<Tensor> {
+    Ok(scatter::squared_distances(pass)?.f_mean(None)?)
+}
+
+/// Mean over pixels and channels of `| |∂x ŷ| − |∂x y| | + | |∂y ŷ| − |∂y y| |`, with differences
+/// between neighbours (Liu 2018).
+fn gradient_loss(target: &Tensor, prediction: &Tensor) -> Result<Tensor> {
+    let steps = |x: &Tensor, along: i64| -> Result<Tensor> {
+        let last = x.size()[along as usize] - 1;
+        Ok(x.f_narrow(along, 1, last)?.f_sub(&x.f_narrow(along, 0, last)?)?.f_abs()?)
+    };
+    let prediction = at_least_f32(prediction)?;
+    let departure = |along| -> Result<Tensor> {
+        let departure = steps(&prediction, along)?.f_sub(&steps(target, along)?)?;
+        Ok(departure.f_abs()?.f_mean(None)?)
+    };
+    Ok(departure(2)?.f_add(&departure(3)?)?)
 }
 
 /// Mean over clips of `sqrt(sum of squares + 1e-12)`, or of the mean of squares. At least f32,
@@ -68,7 +154,7 @@ fn reconstruct(
     true_picture: &Tensor,
     generated: &Tensor,
 ) -> Result<Tensor> {
-    let generated = crate::layer::at_least_f32(generated)?;
+    let generated = at_least_f32(generated)?;
     let squares = true_picture.f_sub(&generated)?.f_square()?;
     if kind == ReconstructionLoss::Mse {
         return Ok(squares.f_mean(None)?);
@@ -86,8 +172,11 @@ impl LossTerms {
         let present = [
             Some(&self.total),
             Some(&self.prediction),
+            self.gradient.as_ref(),
             self.difference.as_ref(),
+            self.difference_zero.as_ref(),
             self.discriminative.as_ref(),
+            self.commitment.as_ref(),
         ];
         let terms: Vec<Tensor> =
             present.iter().flatten().map(|term| term.f_detach()).collect::<Result<_, _>>()?;
@@ -97,8 +186,11 @@ impl LossTerms {
         Ok(StepLosses {
             total: next(),
             prediction: next(),
+            gradient: self.gradient.as_ref().map(|_| next()),
             difference: self.difference.as_ref().map(|_| next()),
+            difference_zero: self.difference_zero.as_ref().map(|_| next()),
             discriminative: self.discriminative.as_ref().map(|_| next()),
+            commitment: self.commitment.as_ref().map(|_| next()),
         })
     }
 }

@@ -1,15 +1,22 @@
 //! The memory of prototypes (Eq. 8–12, 23): reading it, and how it follows the queries.
 //!
-//! Items are unit vectors, the rows of `M [N, C]`. The paper calls an item a *prototype*. The
-//! update is once an iteration over all queries of the batch; reading never changes the items.
+//! Items are the rows of `M [N, C]`, unit vectors but for a codebook of raw queries. The paper
+//! calls an item a *prototype*. The update is once an iteration over all queries of the batch;
+//! reading never changes the items.
+
+mod codebook;
+#[cfg(test)]
+mod tests;
 
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::Result;
-use crate::config::{MemoryConfig, MemoryGradient, UpdateScope};
+use crate::config::{MemoryConfig, MemoryGradient, MemoryUpdate, UpdateScope};
 use crate::layer::at_least_f32;
-use crate::plan::MEMORY_ITEMS;
+use crate::network::NamedTensor;
+use crate::plan::{MEMORY_ITEMS, MEMORY_SCALE};
+use codebook::Codebook;
 
 /// Norm below which a query is not stretched to a unit vector.
 const MIN_QUERY_NORM: f64 = 1e-6;
@@ -19,6 +26,31 @@ const MIN_QUERY_NORM: f64 = 1e-6;
 pub struct Memory {
     config: MemoryConfig,
     items: Tensor,
+    /// What raw queries are divided by, `[1]`, in a codebook.
+    scale: Option<Tensor>,
+    /// In training, where items are running means.
+    codebook: Option<Codebook>,
+}
+
+/// What the similarity of a query and an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// The cosine of unit vectors, `1 − ‖q − m‖² / 2` (Eq. 8).
+    Unit,
+    /// The cosine of a raw query and a unit item.
+    Cosine,
+    /// `1 − ‖q − m‖² / 2` of raw vectors, which for unit ones would be their cosine.
+    Euclidean,
+}
+
+impl Metric {
+    fn of(config: &MemoryConfig) -> Self {
+        match config.update {
+            _ if config.normalize_query => Self::Unit,
+            MemoryUpdate::Paper => Self::Cosine,
+            MemoryUpdate::Ema => Self::Euclidean,
+        }
+    }
 }
 
 /// One batch's passage through the memory. Tensors are attached to the graph where a loss may
@@ -27,9 +59,10 @@ pub struct Memory {
 pub struct MemoryPass {
     /// `q [B, K, C]`, unit vectors unless `normalize_query` is off.
     pub query: Tensor,
-    /// The items that were read, `[N, C]`: `M'` in training, `M` in inference.
+    /// The items that were read, `[N, C]`: `M'` in training, `M` in inference and in a codebook.
     pub items: Tensor,
-    /// Cosine similarity `d [B, K, N]` of queries and `items` (Eq. 8).
+    /// Similarity `d [B, K, N]` of queries and `items`: their cosine (Eq. 8), or
+    /// `1 − ‖q − m‖² / 2` in a codebook, which for unit vectors is the same.
     pub similarity: Tensor,
     /// Nearest item by query, `a [B, K]`, the lowest index on a tie (Eq. 23).
     pub assignment: Tensor,
@@ -39,8 +72,9 @@ pub struct MemoryPass {
     pub weights: Tensor,
     /// `M'` without its graph, to be stored after the optimiser's step.
     pub(crate) updated: Option<Tensor>,
-    /// Whether queries are unit vectors.
-    pub(crate) normalized: bool,
+    pub(crate) metric: Metric,
+    /// Whether the items are running means.
+    follows_queries: bool,
 }
 
 impl Memory {
@@ -52,7 +86,13 @@ impl Memory {
         let (block, name) = MEMORY_ITEMS.split_once('.').unwrap_or(("memory", "items"));
         let trained = config.gradient == MemoryGradient::Param;
         let items = (root / block).add(name, normalize_rows(&gaussian)?, trained);
-        Ok(Self { config: config.clone(), items })
+        let scale = config.scales_query().then(|| {
+            let name = MEMORY_SCALE.split_once('.').map_or("scale", |(_, name)| name);
+            (root / block).f_ones_no_train(name, &[1])
+        });
+        let codebook =
+            (config.update == MemoryUpdate::Ema).then(|| Codebook::new(config, &items)).transpose();
+        Ok(Self { config: config.clone(), items, scale: scale.transpose()?, codebook: codebook? })
     }
 
     /// `M [N, C]` as it is stored.
@@ -65,11 +105,38 @@ impl Memory {
         &self.config
     }
 
+    /// Whether there is something to read: items of running means are only made of the first
+    /// batch's queries.
+    pub fn has_started(&self) -> bool {
+        self.codebook.as_ref().is_none_or(Codebook::has_started)
+    }
+
+    /// What training needs beside what a checkpoint holds.
+    pub(crate) fn training_buffers(&self) -> Vec<NamedTensor> {
+        self.codebook.as_ref().map(Codebook::tensors).unwrap_or_default()
+    }
+
+    /// The items were overwritten by others that are to be read.
+    pub(crate) fn start_from_items(&mut self) -> Result<()> {
+        match &mut self.codebook {
+            Some(codebook) => codebook.start_from(&self.items),
+            None => Ok(()),
+        }
+    }
+
     /// The same items, for good.
     pub(crate) fn frozen(&self) -> Result<Self> {
-        let mut items = self.items.f_empty_like()?;
-        items.f_copy_(&self.items)?;
-        Ok(Self { config: self.config.clone(), items: items.f_detach()? })
+        let frozen = |of: &Tensor| -> Result<Tensor> {
+            let mut copy = of.f_empty_like()?;
+            copy.f_copy_(of)?;
+            Ok(copy.f_detach()?)
+        };
+        Ok(Self {
+            config: self.config.clone(),
+            items: frozen(&self.items)?,
+            scale: self.scale.as_ref().map(frozen).transpose()?,
+            codebook: None,
+        })
     }
 
     /// Reads the items as they are.
@@ -77,18 +144,51 @@ impl Memory {
     /// # Errors
     /// When libtorch refuses, for want of memory for instance.
     pub fn read(&self, z: &Tensor) -> Result<MemoryPass> {
-        let query = self.query(z)?;
+        let query = self.query(z, self.scale.as_ref())?;
         // A copy, so that what was read stays what was read when the items move on.
         let items = self.items.f_detach()?.f_to_dtype(query.kind(), false, true)?;
         self.read_items(query, items)
     }
 
-    /// Forms `M'` and reads it; see [`MemoryGradient`] for what is attached to the graph.
+    /// What training reads for the bottleneck `z`; nothing while the decoders go by it.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub(crate) fn train(&self, z: &Tensor) -> Result<Option<MemoryPass>> {
+        match &self.codebook {
+            None => Ok(Some(self.update_and_read(z)?)),
+            Some(codebook) if codebook.is_warming() => Ok(None),
+            Some(codebook) if codebook.has_started() => Ok(Some(self.read(z)?)),
+            Some(codebook) => {
+                let query = self.query(z, self.running_scale(z)?.as_ref())?;
+                let items = codebook.spread(&query)?;
+                Ok(Some(self.read_items(query, items)?))
+            }
+        }
+    }
+
+    /// `z` as decoders read it where they go by the memory, `[B, C, H, H]`.
+    pub(crate) fn pass_by(&self, z: &Tensor) -> Result<Tensor> {
+        like_bottleneck(&self.query(z, self.running_scale(z)?.as_ref())?, z)
+    }
+
+    /// What raw queries are divided by: the first batch's own root mean square before there is
+    /// another.
+    fn running_scale(&self, z: &Tensor) -> Result<Option<Tensor>> {
+        let first = self.codebook.as_ref().is_some_and(|codebook| codebook.batches() == 0);
+        match &self.scale {
+            Some(_) if first => Ok(Some(root_mean_square(z)?)),
+            scale => Ok(scale.as_ref().map(Tensor::shallow_clone)),
+        }
+    }
+
+    /// Forms `M'` by Eq. 11 and 12 and reads it; see [`MemoryGradient`] for what is attached to the
+    /// graph.
     ///
     /// # Errors
     /// As [`Memory::read`].
     pub fn update_and_read(&self, z: &Tensor) -> Result<MemoryPass> {
-        let query = self.query(z)?;
+        let query = self.query(z, self.scale.as_ref())?;
         let items = self.items.f_to_kind(query.kind())?;
         if self.config.gradient == MemoryGradient::Param {
             return self.read_items(query, normalize_rows(&items)?);
@@ -101,30 +201,49 @@ impl Memory {
         Ok(MemoryPass { updated: Some(stored), ..pass })
     }
 
-    /// Stores `M'`; with `param`, puts the rows back on the unit sphere.
-    pub(crate) fn commit(&mut self, pass: &MemoryPass) -> Result<()> {
+    /// Stores what a batch with the bottleneck `z` makes of the items: `M'`, running means, or,
+    /// with `param`, the rows back on the unit sphere.
+    pub(crate) fn commit(&mut self, z: &Tensor, pass: Option<&MemoryPass>) -> Result<()> {
         tch::no_grad(|| {
-            let items = match &pass.updated {
-                Some(updated) => updated.shallow_clone(),
-                None => normalize_rows(&self.items)?,
+            self.commit_scale(z)?;
+            let items = match (pass, &mut self.codebook) {
+                (Some(pass), Some(codebook)) => codebook.follow(pass, &self.items)?,
+                (None, Some(codebook)) => return codebook.count(),
+                (Some(MemoryPass { updated: Some(updated), .. }), None) => updated.shallow_clone(),
+                (_, None) => normalize_rows(&self.items)?,
             };
             Ok(self.items.f_copy_(&items)?)
         })
     }
 
-    fn query(&self, z: &Tensor) -> Result<Tensor> {
+    /// Lets the scale follow a batch, where there is one.
+    fn commit_scale(&mut self, z: &Tensor) -> Result<()> {
+        let Some(before) = self.running_scale(z)? else { return Ok(()) };
+        let Some(scale) = &mut self.scale else { return Ok(()) };
+        let decay = self.config.ema.decay;
+        let kept = before.f_square()?.f_mul_scalar(decay)?;
+        let of_batch = root_mean_square(z)?.f_square()?.f_mul_scalar(1.0 - decay)?;
+        Ok(scale.f_copy_(&kept.f_add(&of_batch)?.f_sqrt()?)?)
+    }
+
+    fn query(&self, z: &Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
         let query = rows(&at_least_f32(z)?)?;
-        if self.config.normalize_query { unit_queries(&query) } else { Ok(query) }
+        match scale {
+            Some(scale) => Ok(query.f_div(&scale.f_to_kind(query.kind())?)?),
+            None if self.config.normalize_query => unit_queries(&query),
+            None => Ok(query),
+        }
     }
 
     fn read_items(&self, query: Tensor, items: Tensor) -> Result<MemoryPass> {
-        let similarity = similarity(&query, &items, self.config.normalize_query)?;
+        let metric = Metric::of(&self.config);
+        let similarity = similarity(&query, &items, metric)?;
         let assignment = assign(&similarity.f_detach()?)?;
         let counts = count(&assignment, &similarity)?;
         // The weights stay attached: without them the motion loss sends the encoder nothing.
         let weights = similarity.f_div_scalar(self.config.temperature)?.f_softmax(-1, None)?;
-        let normalized = self.config.normalize_query;
         let updated = None;
+        let follows_queries = self.config.update == MemoryUpdate::Ema;
         Ok(MemoryPass {
             query,
             items,
@@ -133,12 +252,18 @@ impl Memory {
             counts,
             weights,
             updated,
-            normalized,
+            metric,
+            follows_queries,
         })
     }
 }
 
 impl MemoryPass {
+    /// Whether the items are running means, which no loss moves.
+    pub(crate) fn follows_queries(&self) -> bool {
+        self.follows_queries
+    }
+
     /// `z_hat = w M` (Eq. 10), what the decoders take, in the shape and kind of the bottleneck `z`.
     ///
     /// # Errors
@@ -189,13 +314,28 @@ fn normalize_rows(rows: &Tensor) -> Result<Tensor> {
     Ok(rows.f_div(&norms(rows)?.f_clamp_min(1e-12)?)?)
 }
 
-/// Cosines `[…, N]` of queries `[…, C]` and unit items (Eq. 8).
-fn similarity(query: &Tensor, items: &Tensor, normalized: bool) -> Result<Tensor> {
-    let items = items.f_transpose(0, 1)?;
-    if normalized {
-        return Ok(query.f_matmul(&items)?);
+/// Root mean square of the norms of `z`'s queries, `[1]` in f32 or wider, without a graph.
+fn root_mean_square(z: &Tensor) -> Result<Tensor> {
+    let z = at_least_f32(&z.f_detach()?)?;
+    let channels = z.size4()?.1 as f64;
+    let mean = z.f_square()?.f_mean(None)?.f_mul_scalar(channels)?;
+    Ok(mean.f_sqrt()?.f_clamp_min(MIN_QUERY_NORM)?.f_reshape([1])?)
+}
+
+/// `[…, N]` of queries `[…, C]` and items `[N, C]`.
+fn similarity(query: &Tensor, items: &Tensor, metric: Metric) -> Result<Tensor> {
+    let transposed = items.f_transpose(0, 1)?;
+    match metric {
+        Metric::Unit => Ok(query.f_matmul(&transposed)?),
+        Metric::Cosine => Ok(unit_queries(query)?.f_matmul(&transposed)?),
+        Metric::Euclidean => {
+            let half_square =
+                |x: &Tensor| -> Result<Tensor> { Ok(norms(x)?.f_square()?.f_mul_scalar(0.5)?) };
+            let (of_query, of_items) = (half_square(query)?, half_square(items)?);
+            let product = query.f_matmul(&transposed)?.f_add_scalar(1.0)?;
+            Ok(product.f_sub(&of_query)?.f_sub(&of_items.f_transpose(0, 1)?)?)
+        }
     }
-    Ok(unit_queries(query)?.f_matmul(&items)?)
 }
 
 /// Index of the largest similarity, the lowest one on a tie on every device.
@@ -224,7 +364,7 @@ fn count(assignment: &Tensor, similarity: &Tensor) -> Result<Tensor> {
 fn update(items: &Tensor, query: &Tensor, config: &MemoryConfig) -> Result<Tensor> {
     let channels = items.size2()?.1;
     let query = query.f_reshape([-1, channels])?; // [B K, C]
-    let similarity = similarity(&query, items, config.normalize_query)?; // [B K, N]
+    let similarity = similarity(&query, items, Metric::of(config))?; // [B K, N]
     let mut pull = similarity.f_exp()?;
     if config.update_scope == UpdateScope::Nearest {
         let count = similarity.size2()?.1;

@@ -11,7 +11,8 @@ use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Encoding};
 use crate::layer::Mode;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
-use crate::plan::{MEMORY_ITEMS, NetworkPlan};
+use crate::motion::MotionMaps;
+use crate::plan::{MEMORY_ITEMS, MEMORY_SCALE, NetworkPlan};
 use crate::precision::Precision;
 
 /// The model of one thread on one device.
@@ -44,8 +45,8 @@ pub struct NamedTensor {
 pub struct TrainingPass {
     /// The predicted frames, `[B, 3, S, S]` in [-1, 1].
     pub prediction: Tensor,
-    /// The generated RGB differences, `[B, 3t, S, S]`; absent without a motion branch.
-    pub difference: Option<Tensor>,
+    /// What the motion decoder makes; absent without one.
+    pub motion: Option<MotionMaps>,
     /// The bottleneck, `[B, C, H, H]`.
     pub z: Tensor,
     /// What happened in the memory; absent without one.
@@ -57,9 +58,8 @@ pub struct TrainingPass {
 pub struct InferencePass {
     /// The predicted frames, `[B, 3, S, S]` in [-1, 1].
     pub prediction: Tensor,
-    /// The generated RGB differences, `[B, 3t, S, S]`, where they were asked for and the network
-    /// has a motion branch.
-    pub difference: Option<Tensor>,
+    /// What the motion decoder makes, where it was asked for and the network has one.
+    pub motion: Option<MotionMaps>,
     /// What was read from the memory; absent without one.
     pub memory: Option<MemoryPass>,
 }
@@ -170,6 +170,17 @@ impl Network {
         self.variables.variables().into_iter().collect()
     }
 
+    /// What training needs to go on beside [`Network::tensors`]: the running sums and counts of a
+    /// memory of running means.
+    pub fn training_buffers(&self) -> Vec<NamedTensor> {
+        self.memory.as_ref().map(Memory::training_buffers).unwrap_or_default()
+    }
+
+    /// After the stored items were overwritten.
+    pub(crate) fn start_from_items(&mut self) -> Result<()> {
+        self.memory.as_mut().map_or(Ok(()), Memory::start_from_items)
+    }
+
     fn named(&self, wanted: impl Fn(&str) -> bool) -> Vec<NamedTensor> {
         let tensors = self.tensors().into_iter();
         tensors
@@ -181,7 +192,7 @@ impl Network {
     fn is_buffer(&self, name: &str) -> bool {
         let learned = |memory: &Memory| memory.config().gradient == MemoryGradient::Param;
         let frozen_items = name == MEMORY_ITEMS && !self.memory.as_ref().is_some_and(learned);
-        frozen_items || name.contains(".running_")
+        frozen_items || name == MEMORY_SCALE || name.contains(".running_")
     }
 
     /// The forward pass of a training step: batch statistics unless [frozen](Self::freeze_norm),
@@ -193,18 +204,21 @@ impl Network {
         let input = self.training_input(&batch.input)?;
         let mode = if self.frozen_norm { Mode::Inference } else { Mode::Training };
         let Encoding { z, skips } = self.encoder.forward(&input, mode)?;
-        let memory = self.memory.as_ref().map(|memory| memory.update_and_read(&z)).transpose()?;
+        let memory = match &self.memory {
+            Some(memory) => memory.train(&z)?,
+            None => None,
+        };
         let z_hat = match &memory {
             Some(pass) => pass.z_hat(&z)?,
-            None => normalized_bottleneck(&z)?,
+            None => self.pass_by_memory(&z)?,
         };
         let prediction = self.prediction.predict(&z_hat, &skips, mode)?;
-        let difference = self
-            .motion
-            .as_ref()
-            .map(|motion| motion.generate_difference(&z_hat, mode))
-            .transpose()?;
-        Ok(TrainingPass { prediction, difference, z, memory })
+        let motion = self.motion.as_ref().map(|it| self.generate(it, &z_hat, mode)).transpose()?;
+        Ok(TrainingPass { prediction, motion, z, memory })
+    }
+
+    fn generate(&self, motion: &Decoder, z_hat: &Tensor, mode: Mode) -> Result<MotionMaps> {
+        MotionMaps::of(self.config.motion_target, &motion.generate(z_hat, mode)?)
     }
 
     /// Layers compute in the kind of what they are given, so that the first decides.
@@ -221,9 +235,17 @@ impl Network {
     /// # Errors
     /// When libtorch refuses.
     pub fn commit_memory(&mut self, pass: &TrainingPass) -> Result<()> {
-        match (&mut self.memory, &pass.memory) {
-            (Some(memory), Some(pass)) => memory.commit(pass),
-            _ => Ok(()),
+        match &mut self.memory {
+            Some(memory) => memory.commit(&pass.z, pass.memory.as_ref()),
+            None => Ok(()),
+        }
+    }
+
+    /// What decoders read where there is no memory, or none yet.
+    fn pass_by_memory(&self, z: &Tensor) -> Result<Tensor> {
+        match &self.memory {
+            Some(memory) => memory.pass_by(z),
+            None => normalized_bottleneck(z),
         }
     }
 
@@ -238,8 +260,8 @@ impl Network {
         let motion = self.motion.as_ref().filter(|_| with_motion);
         tch::no_grad(|| {
             let prediction = self.prediction.predict(&z_hat, &skips, Mode::Inference)?;
-            let generate = |motion: &Decoder| motion.generate_difference(&z_hat, Mode::Inference);
-            Ok(InferencePass { prediction, difference: motion.map(generate).transpose()?, memory })
+            let generate = |motion: &Decoder| self.generate(motion, &z_hat, Mode::Inference);
+            Ok(InferencePass { prediction, motion: motion.map(generate).transpose()?, memory })
         })
     }
 
@@ -251,14 +273,16 @@ impl Network {
         tch::no_grad(|| self.encoder.forward(input, Mode::Inference))
     }
 
-    /// The second stage: `z_hat` of the bottleneck, from the frozen memory.
+    /// The second stage: `z_hat` of the bottleneck, from the frozen memory, or the queries
+    /// themselves before a memory of running means [has started](Memory::has_started).
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn recall(&self, z: &Tensor) -> Result<Recollection> {
         tch::no_grad(|| {
-            let Some(memory) = &self.memory else {
-                return Ok(Recollection { z_hat: normalized_bottleneck(z)?, memory: None });
+            let started = self.memory.as_ref().filter(|memory| memory.has_started());
+            let Some(memory) = started else {
+                return Ok(Recollection { z_hat: self.pass_by_memory(z)?, memory: None });
             };
             let pass = memory.read(z)?;
             Ok(Recollection { z_hat: pass.z_hat(z)?, memory: Some(pass) })

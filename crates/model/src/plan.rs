@@ -49,12 +49,30 @@ pub(crate) struct NetworkPlan {
     pub(crate) encoder: [PairPlan; 4],
     pub(crate) prediction: DecoderPlan,
     pub(crate) motion: Option<DecoderPlan>,
+    pub(crate) memory: Option<MemoryPlan>,
+}
+
+/// What serving needs of the memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryPlan {
     /// `[N, C]`.
-    pub(crate) memory: Option<[usize; 2]>,
+    pub(crate) items: [usize; 2],
+    /// Whether queries are divided by a number.
+    pub(crate) scaled: bool,
 }
 
 /// Name of the memory's tensor.
 pub(crate) const MEMORY_ITEMS: &str = "memory.items";
+
+/// Name of what raw queries are divided by.
+pub(crate) const MEMORY_SCALE: &str = "memory.scale";
+
+impl MemoryPlan {
+    fn shapes(self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let scale = self.scaled.then(|| (MEMORY_SCALE.to_owned(), vec![1]));
+        [(MEMORY_ITEMS.to_owned(), self.items.to_vec())].into_iter().chain(scale)
+    }
+}
 
 impl LayerPlan {
     /// Such as `encoder.1.conv1`.
@@ -142,8 +160,14 @@ impl NetworkPlan {
                 deepest,
             ],
             prediction: DecoderPlan::new("prediction", width, true, CHANNELS),
-            motion: config.motion_branch.then(|| DecoderPlan::new("motion", width, false, stacked)),
-            memory: config.memory.as_ref().map(|memory| [memory.items, config.channels()]),
+            motion: config.motion_branch.then(|| {
+                let maps = config.motion_target.channels(config.shape.past_frames());
+                DecoderPlan::new("motion", width, false, maps)
+            }),
+            memory: config.memory.as_ref().map(|memory| MemoryPlan {
+                items: [memory.items, config.channels()],
+                scaled: memory.scales_query(),
+            }),
         }
     }
 
@@ -155,7 +179,7 @@ impl NetworkPlan {
             .flatten()
             .chain(self.prediction.layers())
             .chain(self.motion.iter().flat_map(DecoderPlan::layers));
-        let memory = self.memory.map(|shape| (MEMORY_ITEMS.to_owned(), shape.to_vec()));
+        let memory = self.memory.into_iter().flat_map(MemoryPlan::shapes);
         layers.flat_map(LayerPlan::shapes).chain(memory).collect()
     }
 }
@@ -163,6 +187,7 @@ impl NetworkPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MotionTarget;
 
     fn parameters(branch: &str) -> usize {
         NetworkPlan::new(&ModelConfig::default())
@@ -178,6 +203,21 @@ mod tests {
         assert_eq!(parameters("encoder."), 4_693_376);
         assert_eq!(parameters("prediction."), 8_598_147);
         assert_eq!(parameters("motion."), 7_829_196);
+    }
+
+    #[test]
+    fn the_motion_target_changes_the_last_layer_alone() {
+        let shapes = |motion_target| {
+            let config = ModelConfig { motion_target, ..ModelConfig::default() };
+            NetworkPlan::new(&config).tensor_shapes()
+        };
+        let default = shapes(MotionTarget::RgbDifference);
+        for (target, maps) in [(MotionTarget::BrighteningDarkening, 24), (MotionTarget::Flow, 8)] {
+            let shapes = shapes(target);
+            assert_eq!(shapes["motion.last.weight"], [maps, 64, 3, 3]);
+            let others = |(name, _): &(&String, &Vec<usize>)| !name.starts_with("motion.last");
+            assert!(shapes.iter().filter(others).eq(default.iter().filter(others)));
+        }
     }
 
     #[test]

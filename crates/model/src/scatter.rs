@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::Result;
 use crate::config::Within;
-use crate::memory::MemoryPass;
+use crate::memory::{MemoryPass, Metric};
 
 /// `Tr(S_B)` is kept away from zero by this in the discriminative loss.
 const MIN_BETWEEN: f64 = 1e-6;
@@ -48,9 +48,9 @@ impl Scatter {
 }
 
 /// `‖q_i − m_{a_i}‖² [B, K]`.
-fn squared_distances(pass: &MemoryPass) -> Result<Tensor> {
+pub(crate) fn squared_distances(pass: &MemoryPass) -> Result<Tensor> {
     let cosine = pass.nearest_similarity()?;
-    if pass.normalized {
+    if pass.metric != Metric::Cosine {
         return Ok(cosine.f_rsub_scalar(1.0)?.f_mul_scalar(2.0)?);
     }
     let norm = pass.query.f_norm_scalaropt_dim(2, [-1], false)?;

@@ -32,15 +32,31 @@ pub fn mean_squared_error(error_map: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When libtorch refuses.
 pub fn feature_distance(pass: &MemoryPass) -> Result<Tensor> {
+    Ok(query_distance(pass)?.f_mean_dim([1i64].as_slice(), false, Kind::Double)?)
+}
+
+/// [`feature_distance`] by place before its mean, `‖q_i − m_{a_i}‖₂ [B, H, H]`: of each query, which
+/// sees 8 × 8 pixels and their surroundings, to its nearest item.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn feature_distance_map(pass: &MemoryPass) -> Result<Tensor> {
+    let distance = query_distance(pass)?;
+    let (batch, queries) = distance.size2()?;
+    let side = queries.isqrt();
+    Ok(distance.f_reshape([batch, side, side])?)
+}
+
+/// `‖q_i − m_{a_i}‖₂ [B, K]`.
+fn query_distance(pass: &MemoryPass) -> Result<Tensor> {
     let (batch, queries, channels) = pass.query.size3()?;
     let nearest = pass.items.f_index_select(0, &pass.assignment.f_reshape([-1])?)?;
     let difference = pass.query.f_sub(&nearest.f_reshape([batch, queries, channels])?)?;
-    let distance = difference.f_norm_scalaropt_dim(2, [-1], false)?; // [B, K]
-    Ok(distance.f_mean_dim([1i64].as_slice(), false, Kind::Double)?)
+    Ok(difference.f_norm_scalaropt_dim(2, [-1], false)?)
 }
 
-/// `D_q` by clip, `[B]` in f64: the mean cosine of queries and their nearest items (Eq. 28, 29).
-/// The paper calls it a distance; it is near 1 for a familiar clip. Average it over clips.
+/// `D_q` by clip, `[B]` in f64: the mean similarity of queries and their nearest items, which is
+/// their cosine (Eq. 28, 29) but in a codebook of raw queries. The paper calls it a distance; it is near 1 for a familiar clip. Average it over clips.
 ///
 /// # Errors
 /// When libtorch refuses.

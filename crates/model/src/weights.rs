@@ -9,7 +9,7 @@ use crate::checkpoint::{Array, Checkpoint, CheckpointError, Dtype};
 use crate::network::Network;
 
 impl Network {
-    /// A copy of every parameter and buffer as f32.
+    /// A copy of every parameter and buffer that a checkpoint holds, as f32.
     ///
     /// # Errors
     /// When the device failed in the meantime.
@@ -47,7 +47,7 @@ impl Network {
                 }
                 tensor.f_copy_(&from_array(array)?)?;
             }
-            Ok(())
+            self.start_from_items()
         })
     }
 }

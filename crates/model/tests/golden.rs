@@ -50,7 +50,7 @@ impl Golden {
 
     fn network(&self, memory: Option<MemoryConfig>, kind: Kind) -> Network {
         let shape = ClipShape::new(2, 24).unwrap();
-        let config = ModelConfig { shape, base_width: 4, motion_branch: true, memory };
+        let config = ModelConfig { shape, base_width: 4, memory, ..ModelConfig::default() };
         let mut network = Network::new(&config, Device::Cpu).unwrap();
         let weights = self.arrays.iter().filter_map(|(name, array)| {
             Some((name.strip_prefix("weights.")?.to_owned(), array.clone()))
@@ -101,7 +101,8 @@ fn rescale(x: &Tensor) -> Tensor {
 fn memory(update_scope: UpdateScope, update_rate: f64, gradient: MemoryGradient) -> MemoryConfig {
     let items = 6;
     let temperature = 0.7;
-    MemoryConfig { items, temperature, update_rate, update_scope, gradient, normalize_query: true }
+    let memory = MemoryConfig { items, temperature, update_rate, ..MemoryConfig::default() };
+    MemoryConfig { update_scope, gradient, ..memory }
 }
 
 fn default_memory() -> MemoryConfig {
@@ -158,7 +159,7 @@ fn check_training(case: &str, config: MemoryConfig, (kind, tolerance): (Kind, f6
     check_losses(&golden, case, (&batch, &pass), tolerance);
     if case == "nearest" {
         expect("prediction", &pass.prediction);
-        expect("difference", pass.difference.as_ref().unwrap());
+        expect("difference", &pass.motion.as_ref().unwrap().maps);
         for buffer in network.buffers() {
             let name = format!("nearest.{}", buffer.name);
             if golden.arrays.contains_key(&name) {
@@ -218,7 +219,7 @@ fn check_inference(kind: Kind, tolerance: f64) {
     expect("z", &z);
     expect("assignment", &memory.assignment);
     expect("prediction", &pass.prediction);
-    expect("difference", &pass.difference.unwrap());
+    expect("difference", &pass.motion.unwrap().maps);
     expect("feature_distance", &scores::feature_distance(&memory).unwrap());
     expect("query_cosine", &scores::query_cosine(&memory).unwrap());
     let item_cosine_sum = scores::item_cosine_sum(network.memory().unwrap().items()).unwrap();
@@ -251,6 +252,6 @@ fn prediction_without_a_memory() {
     let network = golden.network(None, Kind::Double);
     let batch = golden.batch(Kind::Double);
     let pass = network.forward_inference(&batch.input, false).unwrap();
-    assert!(pass.memory.is_none() && pass.difference.is_none());
+    assert!(pass.memory.is_none() && pass.motion.is_none());
     golden.expect("inference.prediction_without_memory", &pass.prediction, F64_TOLERANCE);
 }

@@ -6,8 +6,8 @@ mod fixture;
 
 use protoguard_core::{ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerInput};
 use protoguard_model::{
-    ActivationRanges, Batch, InferenceGraph, LossConfig, MemoryConfig, ModelConfig, Network,
-    Precision, TchScorer, losses, scores,
+    ActivationRanges, Batch, InferenceGraph, LossConfig, MemoryConfig, MemoryUpdate, ModelConfig,
+    MotionTarget, Network, Precision, TchScorer, losses, scores,
 };
 use tch::{Device, Tensor};
 
@@ -69,8 +69,10 @@ fn compare(config: &ModelConfig, precision: Precision) -> Compared {
     let frames: Vec<Plane> = found.iter().flat_map(|score| score.predicted_frame.clone()).collect();
     let maps: Vec<Plane> = found.iter().flat_map(|score| score.rgb_difference.clone()).collect();
     let past_frames = config.shape.past_frames() as i64;
-    let expected_maps =
-        pass.difference.map_or(Vec::new(), |x| pictures(&x.clamp(-2.0, 2.0), past_frames));
+    let expected_maps = pass
+        .motion
+        .and_then(|maps| maps.rgb_difference().unwrap())
+        .map_or(Vec::new(), |x| pictures(&x.clamp(-2.0, 2.0), past_frames));
     let errors = scores::error_map(&pass.prediction, batch.required_target().unwrap()).unwrap();
     let mse = Vec::<f64>::try_from(&scores::mean_squared_error(&errors).unwrap()).unwrap();
     let psnr = mse.iter().zip(&found).map(|(mse, score)| {
@@ -96,6 +98,8 @@ fn architectures() -> Vec<ModelConfig> {
     let config = fixture::config();
     let many = MemoryConfig { items: 40, ..MemoryConfig::default() };
     let sharp = MemoryConfig { items: 7, temperature: 0.1, ..MemoryConfig::default() };
+    let means = MemoryConfig { update: MemoryUpdate::Ema, ..MemoryConfig::default() };
+    let raw = MemoryConfig { items: 7, normalize_query: false, ..means };
     let larger = ClipShape::new(4, 40).unwrap();
     vec![
         // Fewer items than channels, which folds them; more, which does not; none.
@@ -103,7 +107,9 @@ fn architectures() -> Vec<ModelConfig> {
         ModelConfig { memory: Some(many), ..config.clone() },
         ModelConfig { memory: Some(sharp), shape: larger, base_width: 8, ..config.clone() },
         ModelConfig { memory: None, ..config.clone() },
-        ModelConfig { motion_branch: false, ..config },
+        ModelConfig { motion_branch: false, ..config.clone() },
+        ModelConfig { motion_target: MotionTarget::BrighteningDarkening, ..config.clone() },
+        ModelConfig { motion_target: MotionTarget::Flow, memory: Some(raw), ..config },
     ]
 }
 

@@ -17,7 +17,9 @@ const CHANNELS: i64 = 16;
 
 fn network(memory: MemoryConfig) -> Network {
     let shape = ClipShape::new(1, 32).unwrap(); // K = 16
-    let config = ModelConfig { shape, base_width: 2, motion_branch: false, memory: Some(memory) };
+    let config =
+        ModelConfig { shape, base_width: 2, motion_branch: false, ..ModelConfig::default() };
+    let config = ModelConfig { memory: Some(memory), ..config };
     fixture::network(&config)
 }
 
@@ -205,6 +207,10 @@ fn scores_of_known_queries() {
     let pass = recall(&network, &z);
     let distance = scores::feature_distance(&pass).unwrap().double_value(&[0]);
     assert!((distance - 0.5 * 2f64.sqrt()).abs() < 1e-6, "{distance}");
+    let map = scores::feature_distance_map(&pass).unwrap();
+    assert_eq!(map.size(), [1, 4, 4]);
+    assert_eq!(values(&map)[..8], [0.0; 8], "rows of the picture, from the top");
+    assert!(values(&map)[8..].iter().all(|d| (d - 2f64.sqrt()).abs() < 1e-6));
     let cosine = scores::query_cosine(&pass).unwrap().double_value(&[0]);
     assert!((cosine - 0.5).abs() < 1e-6);
     // Two orthogonal items have a cosine of 1/sqrt(2) to their mean.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protoguard_core::ClipShape;
 use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, Network, Precision, TrainingPass,
-    losses,
+    Batch, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget,
+    Network, Precision, TrainingPass, losses,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -52,7 +52,7 @@ fn shapes_hold_for_any_side_width_and_number_of_frames() {
         assert_eq!(pass.z.size(), [2, channels, height, height]);
         assert_eq!(pass.memory.unwrap().z_hat(&pass.z).unwrap().size(), pass.z.size());
         assert_eq!(pass.prediction.size(), batch.required_target().unwrap().size());
-        assert_eq!(pass.difference.unwrap().size(), batch.input.size());
+        assert_eq!(pass.motion.unwrap().maps.size(), batch.input.size());
     }
 }
 
@@ -93,11 +93,11 @@ fn without_a_memory_the_decoders_read_normalised_queries() {
 fn without_a_motion_branch_there_is_no_difference() {
     let config = ModelConfig { motion_branch: false, ..fixture::config() };
     let (network, batch, pass) = training(&config);
-    assert!(pass.difference.is_none());
+    assert!(pass.motion.is_none());
     let losses = losses::compute(&LossConfig::default(), &batch, &pass).unwrap().read().unwrap();
     assert_eq!(losses.difference, None);
     assert!((losses.total - losses.prediction - losses.discriminative.unwrap()).abs() < 1e-4);
-    assert!(network.forward_inference(&batch.input, true).unwrap().difference.is_none());
+    assert!(network.forward_inference(&batch.input, true).unwrap().motion.is_none());
 }
 
 #[test]
@@ -108,6 +108,64 @@ fn weight_0_turns_the_discriminative_loss_off() {
     assert_eq!(losses.discriminative, None);
     let expected = losses.prediction + 0.1 * losses.difference.unwrap();
     assert!((losses.total - expected).abs() < 1e-5 * expected);
+}
+
+#[test]
+fn the_difference_is_measured_against_zeros() {
+    for motion_target in [MotionTarget::RgbDifference, MotionTarget::BrighteningDarkening] {
+        let (_, batch, pass) = training(&ModelConfig { motion_target, ..fixture::config() });
+        let losses = losses::compute(&LossConfig::default(), &batch, &pass).unwrap();
+        let x_diff = batch.difference().unwrap().flatten(1, -1);
+        let norms = x_diff.norm_scalaropt_dim(2, [1i64].as_slice(), false);
+        let expected = norms.mean(Kind::Double).double_value(&[]);
+        let found = losses.read().unwrap().difference_zero.unwrap();
+        assert!((found - expected).abs() < 1e-5 * expected, "{motion_target:?}: {found}");
+    }
+}
+
+/// Each pixel of a column pattern 0, 1, 0, 1 differs from its neighbours in a row by 1; a flat
+/// prediction's by 0, and one that is inverted has the same gradients.
+#[test]
+fn the_gradient_loss_is_of_magnitudes() {
+    let (_, mut batch, pass) = training(&fixture::config());
+    let columns = Tensor::arange(24, (Kind::Int64, Device::Cpu)).fmod(2).to_kind(Kind::Float);
+    let columns = columns.expand([2, 3, 24, 24], false);
+    batch.target = Some(columns.shallow_clone());
+    let config = LossConfig { gradient_weight: 2.0, ..LossConfig::default() };
+    for (prediction, expected) in [(columns.zeros_like(), 1.0), (1.0 - &columns, 0.0)] {
+        let pass = TrainingPass { prediction, motion: None, memory: None, z: pass.z.copy() };
+        let losses = losses::compute(&config, &batch, &pass).unwrap().read().unwrap();
+        assert_eq!(losses.gradient, Some(expected));
+        assert!((losses.total - losses.prediction - 2.0 * expected).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn running_means_commit_queries_and_take_no_gradient() {
+    let memory = MemoryConfig { update: MemoryUpdate::Ema, ..fixture::config().memory.unwrap() };
+    let config = ModelConfig { memory: Some(memory), ..fixture::config() };
+    let (mut network, batch, first) = training(&config);
+    network.commit_memory(&first).unwrap();
+    let before = network.memory().unwrap().items().copy();
+    let pass = network.forward_training(&batch).unwrap();
+    let off = LossConfig { discriminative_weight: 0.0, ..LossConfig::default() };
+    let terms = losses::compute(&off, &batch, &pass).unwrap();
+    let losses = terms.read().unwrap();
+    let mean = pass.memory.as_ref().unwrap().nearest_similarity().unwrap().mean(Kind::Double);
+    let expected = 2.0 - 2.0 * mean.double_value(&[]);
+    assert!((losses.commitment.unwrap() - expected).abs() < 1e-5, "{losses:?}");
+    terms.commitment.unwrap().backward();
+    assert!(gradient_magnitude(&network, "encoder.4") > 0.0);
+    assert!(network.trainable_parameters().iter().all(|p| p.name != "memory.items"));
+    network.commit_memory(&pass).unwrap();
+    assert_ne!(network.memory().unwrap().items(), &before);
+    // A network of a checkpoint has started, and has no sums.
+    let arrays = network.to_arrays().unwrap();
+    assert!(!arrays.keys().any(|name| name.contains("ema")));
+    let mut restored = fixture::network(&config);
+    assert!(!restored.memory().unwrap().has_started());
+    restored.load_arrays(&arrays).unwrap();
+    assert!(restored.memory().unwrap().has_started());
 }
 
 #[test]

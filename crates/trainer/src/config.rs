@@ -47,6 +47,9 @@ pub struct TrainingConfig {
     /// scoring does, in [0, 1). Without such epochs what is rare in a batch may grow without bounds
     /// in scoring.
     pub frozen_norm: f64,
+    /// Share of the epochs, at the start, in which the motion branch's loss has no weight, in
+    /// [0, 1).
+    pub motion_start: f64,
     /// Seeds the weights and the order of clips.
     pub seed: u64,
     /// Share at the end of every training video that is held out for calibration, in (0, 0.5].
@@ -81,6 +84,7 @@ impl Default for TrainingConfig {
             accumulate: 1,
             learning_rate: 2e-4,
             frozen_norm: 0.25,
+            motion_start: 0.0,
             seed: 0,
             held_out: 0.1,
             gamma: GAMMA,
@@ -101,6 +105,11 @@ impl TrainingConfig {
     pub fn freezes_norm(&self, epoch: u64) -> bool {
         let frozen = (self.epochs as f64 * self.frozen_norm).floor() as u64;
         epoch >= self.epochs - frozen
+    }
+
+    /// Whether the motion branch's loss has its weight in `epoch`, counted from 0.
+    pub fn learns_motion(&self, epoch: u64) -> bool {
+        epoch >= (self.epochs as f64 * self.motion_start).floor() as u64
     }
 }
 
@@ -230,6 +239,8 @@ impl TrainerConfig {
         let frozen = training.frozen_norm;
         let accepted = "accepted: 0 or more, below 1";
         check((0.0..1.0).contains(&frozen), "frozen_norm", &frozen, accepted)?;
+        let start = training.motion_start;
+        check((0.0..1.0).contains(&start), "motion_start", &start, accepted)?;
         let share = training.held_out;
         check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
         check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")
@@ -297,6 +308,17 @@ mod tests {
         assert_eq!(frozen(5, 0.25), [4]);
         assert_eq!(frozen(3, 0.25), [0; 0]);
         assert_eq!(frozen(60, 0.0), [0; 0]);
+    }
+
+    #[test]
+    fn the_first_epochs_leave_motion_out() {
+        let learns = |motion_start| {
+            let config = TrainingConfig { epochs: 4, motion_start, ..TrainingConfig::default() };
+            (0..4).filter(|&epoch| config.learns_motion(epoch)).collect::<Vec<_>>()
+        };
+        assert_eq!(learns(0.0), [0, 1, 2, 3]);
+        assert_eq!(learns(0.5), [2, 3]);
+        assert_eq!(learns(0.2), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -22,9 +22,10 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, MotionTarget};
 use crate::encoder::Encoding;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
+use crate::motion::MotionMaps;
 use crate::native::{self, Activation};
 use crate::network::Network;
 use crate::plan::{NetworkPlan, PairPlan};
@@ -140,7 +141,9 @@ impl InferenceGraph {
             let (tensors, items, encoder) = (&tensors, items.as_ref(), &plan.encoder);
             GraphDecoder::new(&DecoderParts { plan: of, tensors, items, encoder, last }, &setting)
         };
-        let motion = plan.motion.as_ref().map(|plan| decoder(plan, Activation::None));
+        // Nothing that is served can be had of a flow.
+        let served = plan.motion.as_ref().filter(|_| config.motion_target != MotionTarget::Flow);
+        let motion = served.map(|plan| decoder(plan, Activation::None));
         Ok(Self {
             encoder: encoder(&plan.encoder, &tensors, &setting)?,
             prediction: decoder(&plan.prediction, Activation::Tanh)?,
@@ -204,10 +207,13 @@ impl InferenceGraph {
     }
 
     /// Fourth stage, only for the clips that want it: RGB differences `[B, 3t, S, S]` of rows of
-    /// [`Start::tensor`], or nothing without a motion branch.
+    /// [`Start::tensor`], or nothing without a motion branch that makes them.
     pub(crate) fn generate_difference(&self, start: &Tensor) -> Result<Option<Tensor>> {
-        let motion = self.motion.as_ref();
-        tch::no_grad(|| motion.map(|motion| motion.forward(start, None)).transpose())
+        let Some(motion) = &self.motion else { return Ok(None) };
+        tch::no_grad(|| {
+            let last = motion.forward(start, None)?;
+            MotionMaps::of(self.config.motion_target, &last)?.rgb_difference()
+        })
     }
 
     /// `w − 1/N` of `w [B, K, N]` as a picture `[B, N, H, H]`; the storage is channels last as it

@@ -53,6 +53,10 @@ pub struct CellResult {
     pub auc_distance: Option<f64>,
     /// Mean PSNR on held-out normal frames, in dB.
     pub held_out_psnr_db: Option<f64>,
+    /// The motion branch's loss on held-out normal frames over that of zeros.
+    pub motion_loss_vs_zero: Option<f64>,
+    /// Perplexity of the memory's use in the last epoch of training.
+    pub perplexity: Option<f64>,
     /// Items of the memory in use on test frames.
     pub items_in_use: Option<f64>,
 }
@@ -183,14 +187,17 @@ impl Cell {
     fn read(&self, checkpoint: &Path, report: &Value) -> anyhow::Result<CellResult> {
         let auc = |signal: &str| report["metrics"]["video"][signal]["auc"].as_f64();
         let checkpoint = Checkpoint::read(checkpoint)?;
-        let metrics = &checkpoint.content().training.metrics;
+        let training = &checkpoint.content().training;
+        let metric = |name: &str| training.metrics.get(name).copied();
         Ok(CellResult {
             config: self.config.clone(),
             version: checkpoint.version().to_owned(),
             auc: auc("combined").or_else(|| auc("psnr")).context("no AUC in the report")?,
             auc_psnr: auc("psnr"),
             auc_distance: auc("feature_distance"),
-            held_out_psnr_db: metrics.get("held_out_psnr_db").copied(),
+            held_out_psnr_db: metric("held_out_psnr_db"),
+            motion_loss_vs_zero: metric("motion_loss_vs_zero"),
+            perplexity: training.memory_health.as_ref().map(|memory| memory.perplexity),
             items_in_use: report["memory"]["items_in_use"].as_f64(),
         })
     }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_presets_have_the_shape_of_the_papers_tables() {
+    fn the_grids_among_the_presets_are_valid() {
         let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
         let names = |preset: &str| -> Vec<String> {
             let cells = Grid::read(&presets.join(preset)).unwrap().cells().unwrap();
@@ -242,6 +242,8 @@ mod tests {
         };
         assert_eq!(names("table2.toml").len(), 6);
         assert_eq!(names("table4.toml").len(), 5);
+        assert_eq!(names("motion.toml").len(), 7);
+        assert_eq!(names("memory.toml").len(), 8);
     }
 
     #[test]

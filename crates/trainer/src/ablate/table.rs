@@ -33,6 +33,10 @@ pub struct TableRow {
     pub auc_distance: Option<Spread>,
     /// PSNR on held-out normal frames, in dB.
     pub held_out_psnr_db: Option<Spread>,
+    /// The motion branch's loss on held-out normal frames over that of zeros.
+    pub motion_loss_vs_zero: Option<Spread>,
+    /// Perplexity of the memory's use in training.
+    pub perplexity: Option<Spread>,
     /// Items of the memory in use.
     pub items_in_use: Option<Spread>,
 }
@@ -76,19 +80,21 @@ impl Table {
     /// For a person. AUCs are in percent, as papers give them.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| setting | seeds | AUC % | AUC %, PSNR | AUC %, distance | held-out PSNR, dB | items in use |\n|---|---|---|---|---|---|---|\n",
+            "| setting | seeds | AUC % | AUC %, PSNR | AUC %, distance | held-out PSNR, dB | motion ÷ zero, held-out | perplexity | items in use |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         for row in &self.rows {
             let percent = |spread: Option<Spread>| cell(spread.map(|s| s.scaled(100.0)), 1);
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 row.name,
                 row.seeds.len(),
                 percent(row.auc),
                 percent(row.auc_psnr),
                 percent(row.auc_distance),
                 cell(row.held_out_psnr_db, 2),
+                cell(row.motion_loss_vs_zero, 3),
+                cell(row.perplexity, 1),
                 cell(row.items_in_use, 1),
             );
         }
@@ -114,6 +120,8 @@ impl TableRow {
             auc_psnr: spread(|result| result.auc_psnr),
             auc_distance: spread(|result| result.auc_distance),
             held_out_psnr_db: spread(|result| result.held_out_psnr_db),
+            motion_loss_vs_zero: spread(|result| result.motion_loss_vs_zero),
+            perplexity: spread(|result| result.perplexity),
             items_in_use: spread(|result| result.items_in_use),
         }
     }

@@ -148,7 +148,10 @@ fn scalars(record: &Record<'_>) -> Vec<Scalar> {
             scalar("loss/total", step.losses.total),
             scalar("loss/prediction", step.losses.prediction),
             step.losses.difference.and_then(|loss| scalar("loss/difference", loss)),
+            step.losses.difference_zero.and_then(|loss| scalar("loss/difference_zero", loss)),
+            step.losses.gradient.and_then(|loss| scalar("loss/gradient", loss)),
             step.losses.discriminative.and_then(|loss| scalar("loss/discriminative", loss)),
+            step.losses.commitment.and_then(|loss| scalar("loss/commitment", loss)),
             scalar("learning_rate", step.learning_rate),
             scalar("speed/step_seconds", step.seconds),
             scalar("speed/waiting_seconds", step.waiting_seconds),
@@ -160,6 +163,7 @@ fn scalars(record: &Record<'_>) -> Vec<Scalar> {
             vec![
                 scalar("epoch/loss", epoch.training.losses.total),
                 scalar("held_out/psnr_db", epoch.held_out_psnr_db),
+                of("held_out/motion_loss_vs_zero", epoch.motion_loss_vs_zero),
                 of("memory/items_in_use", memory.map(|m| m.items_in_use as f64)),
                 of("memory/perplexity", memory.map(|m| m.perplexity)),
                 of("memory/largest_count", memory.map(|m| m.largest_count as f64)),

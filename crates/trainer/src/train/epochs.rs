@@ -10,7 +10,7 @@ use super::failure::TrainError;
 use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
 use super::state::{DataRecord, Position, TrainingState};
-use super::step::{EpochRecord, Learner, LossMeter, StepError};
+use super::step::{EpochRecord, HeldOut, Learner, LossMeter, StepError};
 use crate::config::TrainerConfig;
 use crate::log::{Record, RunRecord, StepRecord, resident_mib};
 use crate::progress::{self, Pace};
@@ -21,7 +21,7 @@ const PREFETCH: usize = 4;
 const HELD_OUT_BATCH: usize = 8;
 /// Held-out clips that are shown after every epoch.
 const SHOWN: usize = 4;
-/// A held-out clip costs a forward pass of one decoder, a third of a training clip or less.
+/// A held-out clip costs a forward pass, a third of a training clip or less.
 const HELD_OUT_COST: f64 = 0.25;
 
 /// The loop over epochs.
@@ -109,6 +109,7 @@ impl<'a> Epochs<'a> {
     ) -> Result<HealthMeter, TrainError> {
         let accumulate = self.config.training.accumulate;
         learner.freeze_norm(self.config.training.freezes_norm(position.epoch));
+        learner.learn_motion(self.config.training.learns_motion(position.epoch));
         let done = position.step as usize * accumulate;
         let mut batches = self.loader.epoch(position.epoch).skip_batches(done);
         let mut health =
@@ -213,14 +214,15 @@ impl<'a> Epochs<'a> {
         let started = Instant::now();
         let epoch = position.epoch + 1;
         let failed = |source| TrainError::HeldOut { epoch, source };
-        let held_out_psnr_db = self.held_out_psnr_db(learner, position, health)?;
+        let held_out = self.held_out(learner, position, health)?;
         self.pace.held_out(started.elapsed().as_secs_f64());
         position.spend(started.elapsed().as_secs_f64());
         let record = EpochRecord {
             epoch,
             learning_rate: self.rate(position.epoch),
             training: position.losses.mean(),
-            held_out_psnr_db,
+            held_out_psnr_db: held_out.mean_psnr_db(),
+            motion_loss_vs_zero: held_out.motion_loss_vs_zero(),
             memory: health.read().map_err(failed)?,
             seconds: position.epoch_seconds,
         };
@@ -233,28 +235,26 @@ impl<'a> Epochs<'a> {
         Ok(record)
     }
 
-    fn held_out_psnr_db(
+    fn held_out(
         &mut self,
         learner: &Learner,
         position: &mut Position,
         health: &HealthMeter,
-    ) -> Result<f64, TrainError> {
+    ) -> Result<HeldOut, TrainError> {
         let data = self.data;
         let clips = clips_in_order(&data.held_out, self.config.model.shape);
         let mut clips = clips.map(|placed| placed.map(|placed| placed.clip)).peekable();
-        let (mut sum, mut count) = (0.0, 0usize);
+        let mut sums = HeldOut::default();
         while clips.peek().is_some() {
             let batch = clips.by_ref().take(HELD_OUT_BATCH).collect::<Result<Vec<_>, _>>()?;
-            let found = learner.held_out_psnr_db(&batch);
             let epoch = position.epoch + 1;
-            sum +=
-                found.map_err(|source| TrainError::HeldOut { epoch, source })?.iter().sum::<f64>();
-            count += batch.len();
+            let found = learner.held_out(&batch);
+            sums.add(&found.map_err(|source| TrainError::HeldOut { epoch, source })?);
             if self.keeping.interrupt.signal().is_some() {
                 self.keep(learner, position, health)?;
             }
         }
-        Ok(sum / count.max(1) as f64)
+        Ok(sums)
     }
 
     /// Names the clips of a batch whose loss is not finite.
@@ -301,8 +301,11 @@ fn log(record: &EpochRecord, epochs: u64) {
         loss = format!("{:.4}", losses.total),
         prediction = format!("{:.4}", losses.prediction),
         difference = losses.difference.map(|loss| format!("{loss:.4}")),
+        difference_zero = losses.difference_zero.map(|loss| format!("{loss:.4}")),
         discriminative = losses.discriminative.map(|loss| format!("{loss:.4}")),
+        commitment = losses.commitment.map(|loss| format!("{loss:.4}")),
         held_out_psnr_db = format!("{:.2}", record.held_out_psnr_db),
+        motion_loss_vs_zero = record.motion_loss_vs_zero.map(|ratio| format!("{ratio:.3}")),
         items_in_use = record.memory.as_ref().map(|memory| memory.items_in_use),
         perplexity = record.memory.as_ref().map(|memory| format!("{:.1}", memory.perplexity)),
         seconds = format!("{:.1}", record.seconds),

@@ -81,8 +81,12 @@ impl Finished<'_> {
         let last = self.history.last().context("a run has at least one epoch")?;
         let losses = last.training.losses;
         let optional = [
+            ("training_gradient_loss", losses.gradient),
             ("training_difference_loss", losses.difference),
+            ("training_difference_zero_loss", losses.difference_zero),
             ("training_discriminative_loss", losses.discriminative),
+            ("training_commitment_loss", losses.commitment),
+            ("motion_loss_vs_zero", last.motion_loss_vs_zero),
         ];
         let mut metrics = BTreeMap::from([
             ("training_loss".to_owned(), losses.total),

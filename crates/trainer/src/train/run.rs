@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_model::{Checkpoint, DeviceSpec, Network, allow_tf32, set_deterministic};
+use protoguard_model::{
+    Checkpoint, DeviceSpec, MemoryUpdate, Network, allow_tf32, set_deterministic,
+};
 
 use super::data::TrainingData;
 use super::epochs::Epochs;
@@ -86,6 +88,7 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
 
     let keeping = Keeping { saver: &mut saver, log: &mut log, interrupt };
     let mut epochs = Epochs::new(config, &data, &record, keeping);
+    check_warmup(config, epochs.steps_per_epoch())?;
     epochs.begin(RunRecord {
         version: env!("CARGO_PKG_VERSION"),
         config,
@@ -111,6 +114,21 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     let version = checkpoint.version();
     log.write(position.total_steps, &Record::End { outcome: "finished", detail: version });
     tracing::info!(version, seconds, "wrote {}", request.out.display());
+    Ok(())
+}
+
+/// A memory that never starts would be served as it was drawn.
+fn check_warmup(config: &TrainerConfig, steps_per_epoch: u64) -> anyhow::Result<()> {
+    let training = &config.training;
+    let batches = training.epochs * steps_per_epoch * training.accumulate as u64;
+    let memory = config.network().memory.filter(|memory| memory.update == MemoryUpdate::Ema);
+    if let Some(memory) = memory {
+        let warmup = memory.ema.warmup;
+        anyhow::ensure!(
+            warmup < batches,
+            "model.memory.ema.warmup is {warmup}; the run has {batches} batches, and fewer are accepted"
+        );
+    }
     Ok(())
 }
 

@@ -16,6 +16,20 @@ pub struct Learner {
     network: Network,
     adam: Adam,
     loss: LossConfig,
+    learns_motion: bool,
+}
+
+/// Sums over clips that no weight is fitted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldOut {
+    /// Clips.
+    pub clips: usize,
+    /// PSNR in dB of the predictions.
+    pub psnr_db: f64,
+    /// The motion branch's loss; 0 without one.
+    pub motion: f64,
+    /// The same of a branch that makes zeros.
+    pub motion_of_zeros: f64,
 }
 
 /// Means over some steps.
@@ -60,7 +74,7 @@ impl Learner {
     pub fn new(network: Network, loss: LossConfig) -> Self {
         let named = |NamedTensor { name, tensor }: NamedTensor| (name, tensor);
         let adam = Adam::new(network.trainable_parameters().into_iter().map(named));
-        Self { network, adam, loss }
+        Self { network, adam, loss, learns_motion: true }
     }
 
     /// One step of the optimiser on the mean gradient of some batches. Each goes forward and
@@ -106,7 +120,9 @@ impl Learner {
     ) -> Result<TrainingPass, StepError> {
         let batch = Batch::from_clips(clips, self.network.device())?;
         let pass = self.network.forward_training(&batch)?;
-        let terms = losses::compute(&self.loss, &batch, &pass)?;
+        let weight = if self.learns_motion { self.loss.difference_weight } else { 0.0 };
+        let loss = LossConfig { difference_weight: weight, ..self.loss.clone() };
+        let terms = losses::compute(&loss, &batch, &pass)?;
         let share = if of == 1 { terms.total.shallow_clone() } else { &terms.total / of as f64 };
         share.f_backward().map_err(ModelError::from)?;
         // Reading waits for a GPU, which by now has the backward pass to do as well.
@@ -121,6 +137,11 @@ impl Learner {
     /// See [`Network::freeze_norm`].
     pub fn freeze_norm(&mut self, frozen: bool) {
         self.network.freeze_norm(frozen);
+    }
+
+    /// Whether the motion branch's loss has its weight; at first it has.
+    pub fn learn_motion(&mut self, learns: bool) {
+        self.learns_motion = learns;
     }
 
     /// The network, for looking at what it makes.
@@ -168,8 +189,10 @@ impl Learner {
 
     fn tensors(&self) -> impl Iterator<Item = NamedState> {
         let network = self.network.tensors().into_iter();
-        let network =
-            network.map(|(name, tensor)| NamedState { name: format!("network.{name}"), tensor });
+        let buffers = self.network.training_buffers().into_iter();
+        let network = network
+            .chain(buffers.map(|NamedTensor { name, tensor }| (name, tensor)))
+            .map(|(name, tensor)| NamedState { name: format!("network.{name}"), tensor });
         let optimizer = self.adam.state().into_iter();
         network.chain(optimizer.map(|NamedState { name, tensor }| NamedState {
             name: format!("optimizer.{name}"),
@@ -177,22 +200,49 @@ impl Learner {
         }))
     }
 
-    /// PSNR in dB of each clip's prediction by the frozen network, for clips that no weight is
-    /// fitted to.
+    /// What the frozen network makes of clips that no weight is fitted to.
     ///
     /// # Errors
     /// When libtorch refuses.
-    pub fn held_out_psnr_db(&self, clips: &[Clip]) -> Result<Vec<f64>, ModelError> {
+    pub fn held_out(&self, clips: &[Clip]) -> Result<HeldOut, ModelError> {
         let batch = Batch::from_clips(clips, self.network.device())?;
-        let pass = self.network.forward_inference(&batch.input, false)?;
+        let pass = self.network.forward_inference(&batch.input, true)?;
         let errors = scores::error_map(&pass.prediction, batch.required_target()?)?;
         let errors = Vec::<f64>::try_from(&scores::mean_squared_error(&errors)?)?;
-        Ok(errors.into_iter().map(|error| PsnrDb::from_mse(error).0).collect())
+        let psnr_db = errors.into_iter().map(|error| PsnrDb::from_mse(error).0).sum();
+        let mut sums = HeldOut { clips: clips.len(), psnr_db, ..HeldOut::default() };
+        if let Some(maps) = &pass.motion {
+            let motion = losses::motion_loss(self.loss.reconstruction, &batch, maps)?;
+            let clips = clips.len() as f64;
+            sums.motion = clips * f64::try_from(&motion.loss)?;
+            sums.motion_of_zeros = clips * f64::try_from(&motion.of_zeros)?;
+        }
+        Ok(sums)
     }
 
     /// The network and the optimiser, once there is nothing more to learn.
     pub fn into_parts(self) -> (Network, Adam) {
         (self.network, self.adam)
+    }
+}
+
+impl HeldOut {
+    /// Adds other clips.
+    pub fn add(&mut self, other: &Self) {
+        self.clips += other.clips;
+        self.psnr_db += other.psnr_db;
+        self.motion += other.motion;
+        self.motion_of_zeros += other.motion_of_zeros;
+    }
+
+    /// Mean PSNR in dB; 0 without clips.
+    pub fn mean_psnr_db(&self) -> f64 {
+        self.psnr_db / self.clips.max(1) as f64
+    }
+
+    /// The motion branch's loss over that of zeros; nothing without a branch or motion.
+    pub fn motion_loss_vs_zero(&self) -> Option<f64> {
+        (self.motion_of_zeros > 0.0).then(|| self.motion / self.motion_of_zeros)
     }
 }
 
@@ -212,8 +262,11 @@ impl LossMeter {
         self.sum = StepLosses {
             total: self.sum.total + losses.total,
             prediction: self.sum.prediction + losses.prediction,
+            gradient: plus(self.sum.gradient, losses.gradient),
             difference: plus(self.sum.difference, losses.difference),
+            difference_zero: plus(self.sum.difference_zero, losses.difference_zero),
             discriminative: plus(self.sum.discriminative, losses.discriminative),
+            commitment: plus(self.sum.commitment, losses.commitment),
         };
         self.steps += 1;
     }
@@ -229,8 +282,11 @@ impl LossMeter {
         let losses = StepLosses {
             total: self.sum.total / steps,
             prediction: self.sum.prediction / steps,
+            gradient: self.sum.gradient.map(|sum| sum / steps),
             difference: self.sum.difference.map(|sum| sum / steps),
+            difference_zero: self.sum.difference_zero.map(|sum| sum / steps),
             discriminative: self.sum.discriminative.map(|sum| sum / steps),
+            commitment: self.sum.commitment.map(|sum| sum / steps),
         };
         MeanLosses { losses, steps: self.steps }
     }
@@ -247,6 +303,8 @@ pub struct EpochRecord {
     pub training: MeanLosses,
     /// Mean PSNR in dB on held-out clips by the frozen network.
     pub held_out_psnr_db: f64,
+    /// The motion branch's loss on held-out clips over that of zeros; absent without a branch.
+    pub motion_loss_vs_zero: Option<f64>,
     /// How the memory was used; absent without one.
     pub memory: Option<MemoryHealth>,
     /// Wall-clock time.

@@ -2,7 +2,7 @@
 
 use protoguard_core::ClipShape;
 use protoguard_data::synth::{SynthConfig, write_dataset};
-use protoguard_model::{Checkpoint, DeviceSpec, Network};
+use protoguard_model::{Checkpoint, DeviceSpec, EmaConfig, MemoryUpdate, MotionTarget, Network};
 
 use super::*;
 use crate::config::{Layers, TrainerConfig};
@@ -106,8 +106,24 @@ fn timeless(history: &[EpochRecord]) -> Vec<EpochRecord> {
 
 #[test]
 fn a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not() {
-    let folder = scenes(3);
+    stop_again_and_again(config(2));
+}
+
+/// Items restart at every batch here: none has as much as nine tenths of the mean count for long.
+#[test]
+fn a_memory_of_running_means_goes_on_as_it_was() {
     let mut config = config(2);
+    config.model.motion_target = MotionTarget::BrighteningDarkening;
+    config.training.motion_start = 0.5;
+    let memory = config.model.memory.as_mut().unwrap();
+    memory.update = MemoryUpdate::Ema;
+    memory.normalize_query = false;
+    memory.ema = EmaConfig { decay: 0.8, warmup: 2, restart: 0.9 };
+    stop_again_and_again(config);
+}
+
+fn stop_again_and_again(mut config: TrainerConfig) {
+    let folder = scenes(3);
     config.training.accumulate = 2;
     config.training.batch_size = 4;
     let whole = train(&config, &folder);
@@ -251,11 +267,15 @@ fn every_switch_of_the_ablation_trains() {
         &["model.memory.items=0"][..],
         &["model.motion_branch=false"],
         &["loss.discriminative_weight=0"],
+        &["model.motion_target=brightening_darkening", "loss.gradient_weight=1"],
+        &["model.motion_target=flow"],
+        &["model.memory.update=ema", "model.memory.normalize_query=false"],
     ] {
         let set: Vec<String> = set.iter().map(|&pair| pair.to_owned()).collect();
         let switched = TrainerConfig::load(&Layers { set: &set, ..Layers::default() }).unwrap();
         let mut config = config(1);
         config.model.motion_branch = switched.model.motion_branch;
+        config.model.motion_target = switched.model.motion_target;
         config.model.memory = switched
             .model
             .memory
@@ -265,9 +285,15 @@ fn every_switch_of_the_ablation_trains() {
         let losses = history[0].training.losses;
         let content = checkpoint.content();
         assert_eq!(losses.difference.is_some(), content.model.motion_branch);
+        let metric = |name| content.training.metrics.contains_key(name);
+        assert_eq!(metric("motion_loss_vs_zero"), content.model.motion_branch);
+        assert_eq!(metric("training_gradient_loss"), config.loss.gradient_weight > 0.0);
         let discriminates =
             content.model.memory.is_some() && config.loss.discriminative_weight > 0.0;
         assert_eq!(losses.discriminative.is_some(), discriminates);
+        let memory = content.model.memory.as_ref();
+        let follows = memory.is_some_and(|memory| memory.update == MemoryUpdate::Ema);
+        assert_eq!(losses.commitment.is_some(), follows);
         let distance = content.calibrations[0].normaliser.feature_distance;
         assert_eq!(distance.is_some(), content.model.memory.is_some());
     }
