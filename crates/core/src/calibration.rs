@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Regularity;
 use crate::normalise::{FrameScore, Normaliser, quantile};
+use crate::{Detector, Regularity};
 
 /// Share of held-out frames cut off at either end of the bounds.
 pub const TAIL: f64 = 0.001;
@@ -26,6 +26,10 @@ pub struct Calibration {
     pub normaliser: Normaliser,
     /// One for each of [`FALSE_ALARM_RATES`].
     pub thresholds: Vec<Threshold>,
+    /// The served score, which neither clamps nor averages over the frame; absent in checkpoints
+    /// of earlier formats, whose verdict rests on the regularity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<Detector>,
 }
 
 /// The regularity below which a frame is called anomalous.
@@ -86,7 +90,14 @@ impl Calibration {
             frames: held_out.len(),
             normaliser,
             thresholds,
+            detector: None,
         })
+    }
+
+    /// The same with the score that is to be served.
+    #[must_use]
+    pub fn with_detector(self, detector: Detector) -> Self {
+        Self { detector: Some(detector), ..self }
     }
 
     /// The regularity of a live frame.

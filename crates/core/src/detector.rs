@@ -7,8 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::maps::{ClipMaps, Part};
-use crate::region::Region;
+use crate::maps::{Part, Statistics};
 use crate::surprise::{Normal, SurpriseError};
 
 /// What a detector is made of, before it has seen a camera.
@@ -52,10 +51,6 @@ struct CalibratedPart {
     normal: Normal,
 }
 
-/// The statistics of one clip that a recipe asks for, in its order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Statistics(Vec<f64>);
-
 /// How surprising one clip is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipSurprise {
@@ -65,8 +60,6 @@ pub struct ClipSurprise {
     pub sum: f64,
     /// Why: every part that counts.
     pub parts: Vec<PartSurprise>,
-    /// Where: the place that carries most of it.
-    pub region: Region,
 }
 
 /// What one part says of a clip.
@@ -133,21 +126,15 @@ impl Recipe {
         Ok(())
     }
 
-    /// What the recipe asks of a clip. A part that the model does not have is 0 on every clip, and
-    /// so surprises nobody.
-    pub fn statistics(&self, maps: &ClipMaps) -> Statistics {
-        let of = |weighted: &WeightedPart| weighted.part.statistic(maps).unwrap_or_default();
-        Statistics(self.parts.iter().map(of).collect())
-    }
-
     /// Calibrates on normal videos, each the statistics of its clips in order.
     ///
     /// # Errors
     /// When the recipe is out of range, there are too few clips, or a statistic is not finite.
-    pub fn calibrate(&self, videos: &[Vec<Statistics>]) -> Result<Detector, DetectorError> {
+    pub fn calibrate(&self, videos: &[&[Statistics]]) -> Result<Detector, DetectorError> {
         self.validate()?;
-        let parts = self.parts.iter().enumerate().map(|(index, &WeightedPart { part, weight })| {
-            let values: Vec<f64> = videos.iter().flatten().map(|found| found.0[index]).collect();
+        let parts = self.parts.iter().map(|&WeightedPart { part, weight }| {
+            let values: Vec<f64> =
+                videos.iter().copied().flatten().map(|found| value(part, found)).collect();
             Ok(CalibratedPart { part, weight, normal: fit(part.name(), &values)? })
         });
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -172,10 +159,13 @@ fn fit(of: &'static str, values: &[f64]) -> Result<Normal, DetectorError> {
     Normal::fit(values).map_err(|source| DetectorError::Distribution { of, source })
 }
 
+/// A part that the model does not have is 0 on every clip, and so surprises nobody.
+fn value(part: Part, found: &Statistics) -> f64 {
+    found.get(part).unwrap_or_default()
+}
+
 fn sum(parts: &[CalibratedPart], found: &Statistics) -> f64 {
-    let surprise =
-        |(part, &value): (&CalibratedPart, &f64)| part.weight * part.normal.surprise(value);
-    parts.iter().zip(&found.0).map(surprise).sum()
+    parts.iter().map(|of| of.weight * of.normal.surprise(value(of.part, found))).sum()
 }
 
 impl Detector {
@@ -191,16 +181,15 @@ impl Detector {
         -false_alarm_rate.log10()
     }
 
-    /// How surprising a clip is by itself, and why and where.
-    pub fn score(&self, maps: &ClipMaps) -> ClipSurprise {
+    /// How surprising a clip is by itself, and why.
+    pub fn judge(&self, found: &Statistics) -> ClipSurprise {
         let of = |part: &CalibratedPart| {
-            let value = part.part.statistic(maps).unwrap_or_default();
+            let value = value(part.part, found);
             PartSurprise { part: part.part, value, surprise: part.normal.surprise(value) }
         };
-        let parts: Vec<PartSurprise> = self.parts.iter().map(of).collect();
-        let found = Statistics(parts.iter().map(|part| part.value).collect());
-        let sum = sum(&self.parts, &found);
-        ClipSurprise { surprise: self.instant.surprise(sum), sum, parts, region: Region::of(maps) }
+        let sum = sum(&self.parts, found);
+        let parts = self.parts.iter().map(of).collect();
+        ClipSurprise { surprise: self.instant.surprise(sum), sum, parts }
     }
 
     /// A smoother at the start of a video.
@@ -253,21 +242,21 @@ impl Smoothing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Plane;
+    use crate::{ClipMaps, Plane};
 
     fn plane(side: usize, value: impl Fn(usize) -> f32) -> Plane {
         let values = (0..side * side).map(value).collect();
         Plane { height: side, width: side, channels: 1, values }
     }
 
-    /// A frame whose errors, motion and speeds are all in proportion to `loud`.
-    fn maps(loud: f32) -> ClipMaps {
-        ClipMaps {
+    /// Of a frame whose errors and speeds are in proportion to `loud`.
+    fn statistics(loud: f32) -> Statistics {
+        Statistics::of(&ClipMaps {
             error: plane(8, |cell| if cell == 9 { 0.02 * loud } else { 0.001 }),
             moved: plane(8, |_| 0.02),
             speed: plane(4, |cell| if cell == 5 { loud } else { 0.1 }),
             feature_distance: None,
-        }
+        })
     }
 
     fn loudness(frame: usize) -> f32 {
@@ -277,9 +266,9 @@ mod tests {
     fn detector() -> Detector {
         let recipe = Recipe::default();
         let video = |from: usize| {
-            (from..from + 200).map(|frame| recipe.statistics(&maps(loudness(frame)))).collect()
+            (from..from + 200).map(|frame| statistics(loudness(frame))).collect::<Vec<_>>()
         };
-        recipe.calibrate(&[video(0), video(1000), video(2000)]).unwrap()
+        recipe.calibrate(&[&video(0), &video(1000), &video(2000)]).unwrap()
     }
 
     #[test]
@@ -287,7 +276,7 @@ mod tests {
         let detector = detector();
         for rate in [0.05, 0.01] {
             let above = |frame: &usize| {
-                detector.score(&maps(loudness(*frame))).surprise > Detector::threshold(rate)
+                detector.judge(&statistics(loudness(*frame))).surprise > Detector::threshold(rate)
             };
             let found = (0..1000).filter(above).count() as f64 / 1000.0;
             assert!((found - rate).abs() <= 0.02, "{found} of normal frames at {rate}");
@@ -295,39 +284,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_outside_goes_on_rising_and_says_why_and_where() {
+    fn what_is_far_outside_goes_on_rising_and_says_why() {
         let detector = detector();
-        let [odd, odder] = [2.0, 4.0].map(|loud| detector.score(&maps(loud)));
+        let [odd, odder] = [2.0, 4.0].map(|loud| detector.judge(&statistics(loud)));
         assert!(odd.surprise > 3.0 && odder.surprise > odd.surprise + 1.0);
         assert!(odder.parts.iter().all(|part| part.surprise > 2.0), "{:?}", odder.parts);
         assert_eq!(odder.parts[2].part, Part::Speed);
         assert!((odder.parts[2].value - 4.0).abs() < 1e-6);
-        let region = odder.region;
-        assert_eq!(
-            [region.left, region.top, region.right, region.bottom],
-            [0.125, 0.125, 0.25, 0.25]
-        );
     }
 
     #[test]
     fn smoothing_takes_time_and_knows_its_own_distribution() {
         let detector = detector();
         let mut smoother = detector.smoother();
-        let mut push = |loud| smoother.push(detector.score(&maps(loud)).sum);
+        let mut push = |loud| smoother.push(detector.judge(&statistics(loud)).sum);
         for frame in 0..50 {
             push(loudness(frame));
         }
         let rising: Vec<f64> = (0..12).map(|_| push(3.0)).collect();
         assert!(rising.is_sorted_by(|a, b| a < b), "{rising:?}");
         assert!(
-            rising[3] > detector.score(&maps(3.0)).surprise,
-            "four in a row are rarer than one"
+            rising[11] > detector.judge(&statistics(3.0)).surprise,
+            "twelve in a row are rarer than one"
         );
     }
 
     #[test]
     fn what_gives_no_detector_is_named() {
-        let few = Recipe::default().calibrate(&[vec![]]).unwrap_err().to_string();
+        let few = Recipe::default().calibrate(&[&[]]).unwrap_err().to_string();
         assert_eq!(few, "largest_error: 0 normal frames have a score; at least 2 are needed");
         let broken = Recipe { keep: 1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
         assert_eq!(broken, "detector.keep is 1; accepted: 0 or more, below 1");

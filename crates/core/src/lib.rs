@@ -25,10 +25,10 @@ mod surprise;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use detector::{
-    ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother, Statistics, WeightedPart,
+    ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother, WeightedPart,
 };
 pub use frame::{Frame, FrameError};
-pub use maps::{ClipMaps, Part};
+pub use maps::{ClipMaps, Part, Statistics};
 pub use model_card::ModelCard;
 pub use plane::Plane;
 pub use region::Region;

@@ -74,6 +74,27 @@ impl Part {
     }
 }
 
+/// Every statistic of one clip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics([Option<f64>; Part::ALL.len()]);
+
+impl Statistics {
+    /// Computes them.
+    pub fn of(maps: &ClipMaps) -> Self {
+        Self(Part::ALL.map(|part| part.statistic(maps)))
+    }
+
+    /// One of them; nothing where the model has no such map.
+    pub fn get(&self, part: Part) -> Option<f64> {
+        self.0[part as usize]
+    }
+
+    /// Whether none is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.0.iter().flatten().all(|value| value.is_finite())
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -111,7 +132,7 @@ fn largest_mean(values: &[f32], share: f64) -> f64 {
         return 0.0;
     }
     let from = values.len() - count;
-    let (_, _, _) = values.select_nth_unstable_by(from, f32::total_cmp);
+    values.select_nth_unstable_by(from, f32::total_cmp);
     // Sums are of sorted values, so that the order of the cells does not show in the last digit.
     let largest = &mut values[from..];
     largest.sort_by(f32::total_cmp);

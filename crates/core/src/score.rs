@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Plane;
+use crate::{ClipMaps, Plane};
 
 macro_rules! score_newtype {
     ($(#[$meta:meta])* $name:ident) => {
@@ -75,6 +75,8 @@ pub struct ClipScore {
     pub psnr: Option<PsnrDb>,
     /// Absent where the model was built without a memory.
     pub feature_distance: Option<FeatureDistance>,
+    /// What a [`crate::Detector`] judges. Absent where the clip has no target.
+    pub maps: Option<ClipMaps>,
     /// `[S, S, 3]`, RGB in [0, 1].
     pub predicted_frame: Option<Plane>,
     /// `t` maps of `[S, S, 3]`, each past frame minus the last frame, in [-2, 2] (Eq. 5); empty

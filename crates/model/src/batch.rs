@@ -85,8 +85,18 @@ impl Batch {
     /// # Errors
     /// When a clip has no target.
     pub fn difference(&self) -> Result<Tensor> {
-        let target = self.required_target()?;
+        self.required_target()?;
+        self.difference_to_target()
+    }
+
+    /// [`Batch::difference`] where only some clips have a target; that of a clip without one is to
+    /// its last past frame.
+    pub(crate) fn difference_to_target(&self) -> Result<Tensor> {
         let frames = self.shape.past_frames() as i64;
+        let target = match &self.target {
+            Some(target) => target,
+            None => self.required_target()?,
+        };
         Ok(self.input.f_sub(&target.f_repeat([1, frames, 1, 1])?)?)
     }
 

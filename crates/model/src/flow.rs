@@ -15,27 +15,26 @@ pub const BLOCK: i64 = 8;
 /// block without texture is at rest instead of anywhere.
 const MIN_TEXTURE: f64 = 2e-4;
 
-/// How far each block of `previous` has moved in `next`: `[B, 2, S/8, S/8]`, to the right and
-/// downwards, in pixels.
+/// How far each block moves from one frame to the next: `[B, 2, S/8, S/8]`, to the right and
+/// downwards, in pixels. More than two frames in a row give the one motion that fits every pair of
+/// neighbours best.
 ///
 /// With the derivatives of the mean of both frames and `I_t` their difference, in grey levels, and
-/// means over the block: `A = ⟨Ix²⟩ + c`, `D = ⟨Iy²⟩ + c`, `O = ⟨Ix Iy⟩`, `P = ⟨Ix It⟩`,
-/// `Q = ⟨Iy It⟩`; `u = (O Q − D P) / (A D − O²)`, `v = (O P − A Q) / (A D − O²)`. The linear
-/// model holds for displacements that are small beside the texture; larger ones come out shorter.
+/// means over the block and over pairs: `A = ⟨Ix²⟩ + c`, `D = ⟨Iy²⟩ + c`, `O = ⟨Ix Iy⟩`,
+/// `P = ⟨Ix It⟩`, `Q = ⟨Iy It⟩`; `u = (O Q − D P) / (A D − O²)`, `v = (O P − A Q) / (A D − O²)`. The
+/// linear model holds for displacements that are small beside the texture; larger ones come out
+/// shorter.
 ///
 /// # Errors
-/// When libtorch refuses.
-pub fn field(previous: &Tensor, next: &Tensor) -> Result<Tensor> {
-    let (previous, next) = (grey(previous)?, grey(next)?); // [B, 1, S, S]
-    let in_time = next.f_sub(&previous)?;
-    let middle = next.f_add(&previous)?.f_mul_scalar(0.5)?;
-    let padded = middle.f_replication_pad2d([1, 1, 1, 1])?;
-    let in_x = central_difference(&padded, 3)?;
-    let in_y = central_difference(&padded, 2)?;
-    let mean = |a: &Tensor, b: &Tensor| block_mean(&a.f_mul(b)?);
-    let a = mean(&in_x, &in_x)?.f_add_scalar(MIN_TEXTURE)?;
-    let d = mean(&in_y, &in_y)?.f_add_scalar(MIN_TEXTURE)?;
-    let (o, p, q) = (mean(&in_x, &in_y)?, mean(&in_x, &in_time)?, mean(&in_y, &in_time)?);
+/// When there are fewer than two frames, or libtorch refuses.
+pub fn field(frames: &[Tensor]) -> Result<Tensor> {
+    let grey = frames.iter().map(grey).collect::<Result<Vec<_>>>()?; // [B, 1, S, S] each
+    let products = grey.windows(2).map(products).collect::<Result<Vec<_>>>()?;
+    let products = Tensor::f_stack(&products, 0)?.f_mean_dim([0i64].as_slice(), false, None)?;
+    let means = block_mean(&products)?; // [B, 5, S/8, S/8]
+    let of = |index: i64| means.f_narrow(1, index, 1);
+    let (a, d) = (of(0)?.f_add_scalar(MIN_TEXTURE)?, of(1)?.f_add_scalar(MIN_TEXTURE)?);
+    let (o, p, q) = (of(2)?, of(3)?, of(4)?);
     // At least c², because O² is at most ⟨Ix²⟩⟨Iy²⟩.
     let determinant = a.f_mul(&d)?.f_sub(&o.f_square()?)?;
     let u = o.f_mul(&q)?.f_sub(&d.f_mul(&p)?)?;
@@ -46,9 +45,28 @@ pub fn field(previous: &Tensor, next: &Tensor) -> Result<Tensor> {
 /// The length of [`field`]: `[B, S/8, S/8]`, in pixels a frame at the frames' side.
 ///
 /// # Errors
-/// When libtorch refuses.
-pub fn speed(previous: &Tensor, next: &Tensor) -> Result<Tensor> {
-    Ok(field(previous, next)?.f_norm_scalaropt_dim(2, [1], false)?)
+/// As [`field`].
+pub fn speed(frames: &[Tensor]) -> Result<Tensor> {
+    Ok(field(frames)?.f_norm_scalaropt_dim(2, [1], false)?)
+}
+
+/// `Ix²`, `Iy²`, `Ix Iy`, `Ix It` and `Iy It` by pixel of two frames `[B, 1, S, S]`, as
+/// `[B, 5, S, S]`.
+fn products(pair: &[Tensor]) -> Result<Tensor> {
+    let [previous, next] = pair else { return Err(crate::ModelError::EmptyBatch) };
+    let in_time = next.f_sub(previous)?;
+    let middle = next.f_add(previous)?.f_mul_scalar(0.5)?;
+    let padded = middle.f_replication_pad2d([1, 1, 1, 1])?;
+    let in_x = central_difference(&padded, 3)?;
+    let in_y = central_difference(&padded, 2)?;
+    let products = [
+        in_x.f_square()?,
+        in_y.f_square()?,
+        in_x.f_mul(&in_y)?,
+        in_x.f_mul(&in_time)?,
+        in_y.f_mul(&in_time)?,
+    ];
+    Ok(Tensor::f_cat(&products, 1)?)
 }
 
 /// `[B, 3, S, S]` in [-1, 1] → `[B, 1, S, S]`, the mean of the channels; its differences are in
@@ -94,7 +112,7 @@ mod tests {
     #[test]
     fn finds_known_translations_in_every_block() {
         for (right, down) in [(1.0, 0.0), (0.0, -1.0), (0.5, 0.25), (-1.5, 0.75), (0.0, 0.0)] {
-            let flow = field(&pattern(0.0, 0.0), &pattern(right, down)).unwrap();
+            let flow = field(&[pattern(0.0, 0.0), pattern(right, down)]).unwrap();
             assert_eq!(flow.size(), [1, 2, 8, 8]);
             for (index, expected) in [(0, right), (1, down)] {
                 let component = flow.select(1, index);
@@ -112,12 +130,25 @@ mod tests {
         let still = pattern(0.0, 0.0);
         let previous = Tensor::cat(&[&still, &still], 0);
         let next = Tensor::cat(&[&pattern(0.6, -0.8), &still], 0);
-        let speed = speed(&previous, &next).unwrap();
+        let speed = speed(&[previous, next]).unwrap();
         assert_eq!(speed.size(), [2, 8, 8]);
-        let alone = super::speed(&still, &pattern(0.6, -0.8)).unwrap();
+        let alone = super::speed(&[still, pattern(0.6, -0.8)]).unwrap();
         assert!((mean(&speed.get(0)) - 1.0).abs() < 0.08, "{}", mean(&speed.get(0)));
         assert!((speed.get(0) - alone.get(0)).abs().max().double_value(&[]) < 1e-6);
         assert_eq!(speed.get(1).abs().max().double_value(&[]), 0.0);
+    }
+
+    /// At one pixel a frame throughout, three frames say what each of their pairs says.
+    #[test]
+    fn several_pairs_are_averaged() {
+        let frames = [pattern(0.0, 0.0), pattern(0.8, 0.0), pattern(1.6, 0.0)];
+        let found = mean(&field(&frames).unwrap().select(1, 0));
+        assert!((found - 0.8).abs() < 0.08, "{found}");
+        // A pair at rest and one that moves: between the two.
+        let frames = [pattern(0.0, 0.0), pattern(0.0, 0.0), pattern(0.8, 0.0)];
+        let found = mean(&field(&frames).unwrap().select(1, 0));
+        assert!((found - 0.4).abs() < 0.08, "{found}");
+        assert!(field(&frames[..1]).is_err());
     }
 
     /// One block by hand: a ramp of 0.02 a pixel to the right, brighter by 0.01. `A` is 4e-4 + c
@@ -126,7 +157,7 @@ mod tests {
     fn a_ramp_is_the_hand_computed_fraction() {
         let ramp = Tensor::arange(24, (Kind::Double, Device::Cpu)) * 0.04 - 1.0;
         let frame = |brighter: f64| (&ramp + brighter).expand([1, 3, 24, 24], false);
-        let flow = field(&frame(0.0), &frame(0.02)).unwrap();
+        let flow = field(&[frame(0.0), frame(0.02)]).unwrap();
         let found = flow.double_value(&[0, 0, 1, 1]);
         assert!((found + 2e-4 / (4e-4 + 2e-4)).abs() < 1e-9, "{found}");
         let border = (7.0 * 4e-4 + 1e-4) / 8.0 + 2e-4;
@@ -138,7 +169,7 @@ mod tests {
     #[test]
     fn brightness_over_a_flat_picture_is_no_motion() {
         let flat = |value: f64| Tensor::full([1, 3, 16, 16], value, (Kind::Float, Device::Cpu));
-        let speed = speed(&flat(-0.2), &flat(0.4)).unwrap();
+        let speed = speed(&[flat(-0.2), flat(0.4)]).unwrap();
         assert_eq!(speed.max().double_value(&[]), 0.0);
     }
 }

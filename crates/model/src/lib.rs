@@ -30,6 +30,7 @@ mod graph;
 mod health;
 mod layer;
 pub mod losses;
+mod maps;
 mod memory;
 mod motion;
 mod native;

@@ -76,7 +76,7 @@ fn flow_maps(batch: &Batch) -> Result<Tensor> {
     let frames = Tensor::f_cat(&[&batch.input, batch.required_target()?], 1)?;
     let frame = |index: usize| frames.f_narrow(1, 3 * index as i64, 3);
     let fields = (0..batch.shape().past_frames())
-        .map(|index| flow::field(&frame(index)?, &frame(index + 1)?))
+        .map(|index| flow::field(&[frame(index)?, frame(index + 1)?]))
         .collect::<Result<Vec<_>>>()?;
     let side = batch.shape().side() as i64;
     let blocks = Tensor::f_cat(&fields, 1)?.f_clamp(-MAX_DISPLACEMENT, MAX_DISPLACEMENT)?;

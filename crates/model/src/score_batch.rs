@@ -1,13 +1,16 @@
 //! From clips to scores and pictures, for the service's workers and the trainer's evaluation
 //! alike.
 
-use protoguard_core::{Clip, ClipScore, FeatureDistance, Outputs, Plane, PsnrDb, ScorerInput};
+use protoguard_core::{
+    Clip, ClipMaps, ClipScore, FeatureDistance, Outputs, Plane, PsnrDb, ScorerInput,
+};
 use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
 use crate::encoder::Encoding;
 use crate::error::ModelError;
 use crate::graph::{InferenceGraph, Start};
+use crate::maps::{DeviceMaps, clip_maps};
 use crate::memory::MemoryPass;
 use crate::native::transfer;
 use crate::{Result, scores};
@@ -54,6 +57,9 @@ pub(crate) fn score_observed(
         };
         let mse = error.as_ref().map(scores::mean_squared_error).transpose()?;
         let distance = memory.as_ref().map(scores::feature_distance).transpose()?;
+        let by_query = memory.as_ref().map(scores::feature_distance_map).transpose()?;
+        let maps = error.as_ref().map(|error| clip_maps(&batch, error, by_query.as_ref()));
+        let maps = maps.transpose()?;
         let pictures = Pictures { graph, inputs };
         let predicted = pictures.predicted(&prediction)?;
         let differences = pictures.differences(&start)?;
@@ -63,6 +69,7 @@ pub(crate) fn score_observed(
         let columns = Columns {
             mse: column(mse.as_ref())?,
             distance: column(distance.as_ref())?,
+            maps: maps.as_ref().map(DeviceMaps::download).transpose()?,
             predicted: pictures.spread(predicted)?,
             differences: pictures.spread(differences)?,
             errors: pictures.spread(errors)?,
@@ -179,6 +186,7 @@ fn planes(x: &Tensor, frames: usize) -> Result<Vec<Plane>> {
 struct Columns {
     mse: Option<Vec<f64>>,
     distance: Option<Vec<f64>>,
+    maps: Option<Vec<ClipMaps>>,
     predicted: Vec<Vec<Plane>>,
     differences: Vec<Vec<Plane>>,
     errors: Vec<Vec<Plane>>,
@@ -191,7 +199,9 @@ impl Columns {
         rows.map(|(index, (&has_target, ((predicted, rgb_difference), errors)))| {
             let mse = self.mse.as_ref().filter(|_| has_target).map(|mse| mse[index]);
             let distance = self.distance.as_ref().map(|distance| distance[index]);
+            let maps = self.maps.as_ref().filter(|_| has_target).map(|maps| maps[index].clone());
             Ok(ClipScore {
+                maps,
                 psnr: finite("squared error", index, mse)?.map(PsnrDb::from_mse),
                 feature_distance: finite("feature distance", index, distance)?.map(FeatureDistance),
                 predicted_frame: predicted.into_iter().next(),

@@ -161,6 +161,7 @@ pub fn calibration_from_wire(calibration: v1::Calibration) -> Result<Calibration
                 regularity: Regularity(threshold.regularity),
             })
             .collect(),
+        detector: None,
     })
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    CHANNELS, Calibration, Clip, ClipScore, ClipShape, FeatureDistance, Frame, ModelCard, Plane,
-    PsnrDb, Scorer, ScorerError, ScorerFactory, ScorerInput,
+    CHANNELS, Calibration, Clip, ClipMaps, ClipScore, ClipShape, FeatureDistance, Frame, ModelCard,
+    Plane, PsnrDb, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
 
 use crate::ModelSpec;
@@ -158,6 +158,7 @@ pub fn score_one(input: &ScorerInput) -> ClipScore {
     ClipScore {
         psnr: clip.copy_frame_psnr(),
         feature_distance: Some(FeatureDistance(mean / 255.0)),
+        maps: clip.target().map(|target| maps(clip, last, target)),
         predicted_frame: outputs.predicted_frame.then(|| {
             plane(clip, CHANNELS, last.pixels().iter().map(|&v| f32::from(v) / 255.0).collect())
         }),
@@ -171,6 +172,15 @@ pub fn score_one(input: &ScorerInput) -> ClipScore {
             plane(clip, 1, difference(target).chunks_exact(CHANNELS).map(squares).collect())
         }),
     }
+}
+
+/// Maps of the baseline, one cell a pixel: its error, all of which is motion, and no speed.
+fn maps(clip: &Clip, last: &Frame, target: &Frame) -> ClipMaps {
+    let squares = |rgb: &[f32]| rgb.iter().map(|v| v * v / 4.0).sum::<f32>() / 3.0;
+    let error = difference(target, last).chunks_exact(CHANNELS).map(squares).collect();
+    let error = plane(clip, 1, error);
+    let speed = Plane { values: vec![0.0; error.values.len()].into(), ..error.clone() };
+    ClipMaps { moved: error.clone(), error, speed, feature_distance: None }
 }
 
 /// `past - last`, of frames in [-1, 1].

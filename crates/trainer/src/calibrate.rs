@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protoguard_core::normalise::{FrameScore, GAMMA};
-use protoguard_core::{Calibration, CalibrationError, ClipShape, Scorer};
+use protoguard_core::{
+    Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer, Statistics,
+};
 use protoguard_data::{DecodedVideo, Half};
+use protoguard_model::checkpoint::CheckpointContent;
 use protoguard_model::{
     ActivationRanges, Checkpoint, Network, Precision, ScorerOptions, TchScorerFactory,
 };
 
 use crate::cli::CalibrateArgs;
-use crate::scoring::{ScoringError, ScoringOptions, score_video};
+use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
 use crate::source::{Source, name_of};
 use crate::{output, progress};
 
@@ -41,8 +44,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         precision: Precision::F32,
     };
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
-    let gamma = checkpoint.content().calibrations.first().map_or(GAMMA, |c| c.normaliser.gamma);
-    let found = calibrate(&mut scorer, &videos, shape, gamma)?;
+    let found = calibrate(&mut scorer, &videos, shape, &weighing_of(checkpoint.content()))?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
@@ -63,6 +65,16 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the checkpoint's first calibration was made with, and the defaults where it has none.
+fn weighing_of(content: &CheckpointContent) -> Weighing {
+    let first = content.calibrations.first();
+    let detector = first.and_then(|calibration| calibration.detector.as_ref());
+    Weighing {
+        gamma: first.map_or(GAMMA, |calibration| calibration.normaliser.gamma),
+        detector: detector.map(Detector::recipe).unwrap_or_default(),
+    }
+}
+
 /// Why no calibration could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
@@ -72,6 +84,9 @@ pub enum CalibrateError {
     /// The scores are no ground to stand on.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// Nor are the statistics of their maps.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
 }
 
 /// What int8 makes its steps of: how large activations become on clips from all over the video.
@@ -93,6 +108,15 @@ pub fn activation_ranges(
     Ok(ActivationRanges::measure(network, &clips)?)
 }
 
+/// How a calibration weighs what it finds.
+#[derive(Clone, Debug)]
+pub struct Weighing {
+    /// Weight of the PSNR against the feature distance in the paper's regularity.
+    pub gamma: f64,
+    /// What the served score is made of.
+    pub detector: Recipe,
+}
+
 /// The calibration over all held-out video, and one for each scene where scenes are known.
 ///
 /// # Errors
@@ -101,26 +125,39 @@ pub fn calibrate(
     scorer: &mut dyn Scorer,
     held_out: &[DecodedVideo],
     shape: ClipShape,
-    gamma: f64,
+    weighing: &Weighing,
 ) -> Result<Vec<Calibration>, CalibrateError> {
     let clips: usize = held_out.iter().map(|video| video.clip_count(shape)).sum();
     let bar = progress::bar(clips as u64, "calibrating");
-    let mut all: Vec<FrameScore> = Vec::with_capacity(clips);
-    let mut by_scene: BTreeMap<String, Vec<FrameScore>> = BTreeMap::new();
-    for video in held_out {
-        let before = all.len();
-        let progress = |done: usize| bar.set_position((before + done) as u64);
-        let options = ScoringOptions { batch_size: 8, progress: &progress };
-        let scored = score_video(scorer, video, shape, &options)?;
-        if let Some(scene) = scored.scene {
-            by_scene.entry(scene).or_default().extend(&scored.scores);
-        }
-        all.extend(scored.scores);
-    }
+    let progress = |done: usize| bar.set_position(done as u64);
+    let options = ScoringOptions { batch_size: 8, keep_maps: false, progress: &progress };
+    let scored = score_videos(scorer, held_out, shape, &options)?;
     bar.finish_and_clear();
-    let mut calibrations = vec![Calibration::from_held_out(None, &all, gamma)?];
-    for (scene, scores) in &by_scene {
-        calibrations.push(Calibration::from_held_out(Some(scene), scores, gamma)?);
+    let all: Vec<&ScoredVideo> = scored.iter().collect();
+    let mut by_scene: BTreeMap<&str, Vec<&ScoredVideo>> = BTreeMap::new();
+    for video in &scored {
+        if let Some(scene) = &video.scene {
+            by_scene.entry(scene).or_default().push(video);
+        }
+    }
+    let mut calibrations = vec![weighing.calibration(None, &all)?];
+    for (scene, videos) in by_scene {
+        calibrations.push(weighing.calibration(Some(scene), &videos)?);
     }
     Ok(calibrations)
+}
+
+impl Weighing {
+    fn calibration(
+        &self,
+        scene: Option<&str>,
+        videos: &[&ScoredVideo],
+    ) -> Result<Calibration, CalibrateError> {
+        let scores: Vec<FrameScore> =
+            videos.iter().flat_map(|video| &video.scores).copied().collect();
+        let statistics: Vec<&[Statistics]> =
+            videos.iter().map(|video| video.statistics.as_slice()).collect();
+        let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
+        Ok(calibration.with_detector(self.detector.calibrate(&statistics)?))
+    }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
 use protoguard_core::normalise::GAMMA;
+use protoguard_core::{DetectorError, Recipe};
 use protoguard_model::{LossConfig, ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,8 @@ pub struct TrainerConfig {
     pub loss: LossConfig,
     /// The recipe.
     pub training: TrainingConfig,
+    /// What the served score is made of.
+    pub detector: Recipe,
 }
 
 /// The recipe of a run.
@@ -52,7 +55,8 @@ pub struct TrainingConfig {
     pub motion_start: f64,
     /// Seeds the weights and the order of clips.
     pub seed: u64,
-    /// Share at the end of every training video that is held out for calibration, in (0, 0.5].
+    /// Share of the training video that is held out for calibration, in (0, 0.5]: whole videos, or
+    /// the end of each where there are few.
     pub held_out: f64,
     /// Weight of the PSNR against the feature distance in regularity, in [0, 1].
     pub gamma: f64,
@@ -135,6 +139,9 @@ pub enum ConfigError {
         /// What would be accepted.
         accepted: &'static str,
     },
+    /// A detector that cannot be calibrated.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
     /// A network or loss that cannot be built.
     #[error("{0}")]
     Model(#[from] protoguard_model::ConfigError),
@@ -213,6 +220,7 @@ impl TrainerConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         self.network().validate()?;
         self.loss.validate()?;
+        self.detector.validate()?;
         let training = &self.training;
         let rate = training.learning_rate;
         check(training.epochs >= 1, "epochs", &training.epochs, "at least 1 is needed")?;

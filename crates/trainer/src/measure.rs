@@ -162,7 +162,7 @@ fn evaluate_vs_bare(
         }
         bare += started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let options = ScoringOptions { batch_size: BATCH, progress: &|_| {} };
+        let options = ScoringOptions { batch_size: BATCH, keep_maps: false, progress: &|_| {} };
         score_videos(&mut scorer, &videos, shape, &options)?;
         evaluate += started.elapsed().as_secs_f64();
     }

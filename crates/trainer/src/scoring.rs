@@ -1,7 +1,10 @@
 //! Runs a model over whole videos, by the same port and the same clips as the server.
 
 use protoguard_core::normalise::FrameScore;
-use protoguard_core::{ClipScore, ClipShape, Outputs, PsnrDb, Scorer, ScorerError, ScorerInput};
+use protoguard_core::{
+    ClipMaps, ClipScore, ClipShape, Outputs, Plane, PsnrDb, Scorer, ScorerError, ScorerInput,
+    Statistics,
+};
 use protoguard_data::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
 /// The raw scores of one video.
@@ -15,6 +18,10 @@ pub struct ScoredVideo {
     pub first_frame: usize,
     /// The model's scores of frames `first_frame ..`.
     pub scores: Vec<FrameScore>,
+    /// What a detector judges, of the same frames.
+    pub statistics: Vec<Statistics>,
+    /// Where the prediction's error exceeds what moved, of the same frames; empty unless asked for.
+    pub relative_errors: Vec<Plane>,
     /// PSNR of the copy-frame baseline on the same frames.
     pub copy_frame: Vec<PsnrDb>,
 }
@@ -47,6 +54,8 @@ pub enum ScoringError {
 pub struct ScoringOptions<'a> {
     /// Clips a forward pass.
     pub batch_size: usize,
+    /// Whether maps are kept, a few kilobytes a frame.
+    pub keep_maps: bool,
     /// Told how many clips are done.
     pub progress: &'a dyn Fn(usize),
 }
@@ -76,7 +85,7 @@ pub fn score_videos(
         let failed = |source| ScoringError::Scorer { video: scored[first].name.clone(), source };
         let scores = scorer.score(&inputs).map_err(failed)?;
         for (origin, score) in origins.iter().zip(&scores) {
-            scored[origin.video].push(origin, score)?;
+            scored[origin.video].push(origin, score, options.keep_maps)?;
         }
         done += scores.len();
         (options.progress)(done);
@@ -129,18 +138,30 @@ impl ScoredVideo {
             scene: video.scene.clone(),
             first_frame: shape.past_frames(),
             scores: Vec::with_capacity(clips),
+            statistics: Vec::with_capacity(clips),
+            relative_errors: Vec::new(),
             copy_frame: Vec::with_capacity(clips),
         }
     }
 
-    fn push(&mut self, origin: &Origin, score: &ClipScore) -> Result<(), ScoringError> {
+    fn push(
+        &mut self,
+        origin: &Origin,
+        score: &ClipScore,
+        keep_maps: bool,
+    ) -> Result<(), ScoringError> {
         let psnr = score.psnr.filter(|psnr| psnr.0.is_finite());
         let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
-        let (Some(psnr), true, Some(baseline)) = (psnr, distance_is_finite, origin.copy_frame)
+        let statistics = score.maps.as_ref().map(Statistics::of).filter(Statistics::is_finite);
+        let (Some(psnr), true, Some(statistics), Some(baseline)) =
+            (psnr, distance_is_finite, statistics, origin.copy_frame)
         else {
             return Err(ScoringError::NotFinite { video: self.name.clone(), frame: origin.frame });
         };
         self.scores.push(FrameScore { psnr, feature_distance: score.feature_distance });
+        self.statistics.push(statistics);
+        let maps = score.maps.as_ref().filter(|_| keep_maps);
+        self.relative_errors.extend(maps.map(ClipMaps::relative_error));
         self.copy_frame.push(baseline);
         Ok(())
     }

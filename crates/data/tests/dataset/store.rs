@@ -59,17 +59,41 @@ fn counted(frames: usize) -> DecodedVideo {
     DecodedVideo::in_memory(&frames.to_string(), None, (0..frames).map(frame).collect())
 }
 
+fn lengths(videos: &[DecodedVideo]) -> Vec<usize> {
+    videos.iter().map(DecodedVideo::len).collect()
+}
+
 #[test]
-fn the_last_tenth_is_held_out_and_no_frame_is_in_both_parts() {
+fn few_videos_lose_their_ends_behind_a_gap_and_no_frame_is_in_both_parts() {
     let split = split_held_out(&[counted(100), counted(20), counted(9)], shape(), 0.1);
-    let lengths =
-        |videos: &[DecodedVideo]| videos.iter().map(DecodedVideo::len).collect::<Vec<_>>();
-    assert_eq!(lengths(&split.training), [90, 15, 9]);
+    assert_eq!(lengths(&split.training), [87, 14, 9]);
     assert_eq!(lengths(&split.held_out), [10, 5]);
     assert_eq!(split.held_out[0].frame(0).unwrap().unwrap().pixels()[0], 90);
-    assert_eq!(split.training[0].frame(90).unwrap(), None);
+    assert_eq!(split.training[0].frame(87).unwrap(), None);
     let none = split_held_out(&[counted(100)], shape(), 0.0);
     assert_eq!((lengths(&none.training), none.held_out.len()), (vec![100], 0));
+}
+
+#[test]
+fn of_many_videos_whole_ones_are_held_out_from_every_scene() {
+    let many: Vec<DecodedVideo> = (50..66).map(counted).collect();
+    let of = |fraction| lengths(&split_held_out(&many, shape(), fraction).held_out);
+    assert_eq!(of(0.1), [54, 62]);
+    assert_eq!(of(0.25), [52, 56, 60, 64]);
+    assert_eq!(of(0.01), [58]);
+    assert_eq!(of(0.0), [0; 0]);
+    let split = split_held_out(&many, shape(), 0.25);
+    assert_eq!(split.training.len() + split.held_out.len(), 16);
+    assert!(lengths(&split.training).iter().all(|length| ![52, 56, 60, 64].contains(length)));
+
+    // Four videos of one scene, one of another, and one that is too short to count.
+    let mut scenes: Vec<DecodedVideo> = [40, 41, 42, 43, 100, 3].map(counted).into();
+    for (index, video) in scenes.iter_mut().enumerate() {
+        video.scene = Some(if index == 4 { "gate" } else { "yard" }.to_owned());
+    }
+    let split = split_held_out(&scenes, shape(), 0.1);
+    assert_eq!(lengths(&split.held_out), [42, 10]);
+    assert_eq!(lengths(&split.training), [40, 41, 43, 87, 3]);
 }
 
 #[test]

@@ -99,6 +99,14 @@ pub enum CheckpointError {
         /// Position of the first such element.
         index: usize,
     },
+    /// A detector that no calibration makes.
+    #[error(
+        "checkpoint calibration {calibration} has a detector out of bounds; what `calibrate` writes is expected"
+    )]
+    Detector {
+        /// The calibration's identifier.
+        calibration: String,
+    },
     /// Golden clip and golden scores do not come together, or the clip is not the model's shape.
     #[error(
         "checkpoint golden clip is {found}; a clip of the model's shape with its scores is expected"

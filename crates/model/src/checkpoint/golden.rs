@@ -110,6 +110,7 @@ mod tests {
         let score = |psnr_db| ClipScore {
             psnr: Some(PsnrDb(psnr_db)),
             feature_distance: None,
+            maps: None,
             predicted_frame: None,
             rgb_difference: Vec::new(),
             error_map: None,

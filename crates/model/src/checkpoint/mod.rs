@@ -39,7 +39,7 @@ use crate::ranges::ActivationRanges;
 use metadata::Metadata;
 
 /// The format that this program writes, and the newest it reads.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 
 /// Key of the JSON in the header's `__metadata__`.
 const METADATA_KEY: &str = "protoguard";

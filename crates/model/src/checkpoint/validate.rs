@@ -20,6 +20,11 @@ pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointErro
     if let Some((name, _)) = metrics.iter().find(|(_, value)| !value.is_finite()) {
         return Err(CheckpointError::NotFinite { name: format!("metrics.{name}"), index: 0 });
     }
+    for calibration in &content.calibrations {
+        if calibration.detector.as_ref().is_some_and(|detector| !detector.is_valid()) {
+            return Err(CheckpointError::Detector { calibration: calibration.id.clone() });
+        }
+    }
     for (layer, array) in content.activation_ranges.arrays() {
         check_finite(&format!("{RANGES_PREFIX}{layer}"), &array)?;
     }

@@ -122,7 +122,7 @@ fn score_all(
     let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
     let bar = progress::bar(clips as u64, "scoring");
     let progress = |done: usize| bar.set_position(done as u64);
-    let options = ScoringOptions { batch_size, progress: &progress };
+    let options = ScoringOptions { batch_size, keep_maps: false, progress: &progress };
     let scored = score_videos(scorer, videos, shape, &options)?;
     bar.finish_and_clear();
     Ok(scored)

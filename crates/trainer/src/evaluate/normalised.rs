@@ -154,6 +154,8 @@ mod tests {
             scene: None,
             first_frame: 4,
             scores: psnr.iter().map(score).collect(),
+            statistics: Vec::new(),
+            relative_errors: Vec::new(),
             copy_frame: psnr.iter().map(|&value| PsnrDb(value)).collect(),
         }
     }

@@ -14,6 +14,8 @@ fn videos() -> (Vec<ScoredVideo>, Vec<Vec<bool>>) {
         scene: None,
         first_frame: 4,
         scores: (0..40).map(|frame| score(frame, frame >= 30)).collect(),
+        statistics: Vec::new(),
+        relative_errors: Vec::new(),
         copy_frame: (0..40).map(|frame| PsnrDb(20.0 + f64::from(frame % 2))).collect(),
     };
     (vec![video("01"), video("02")], vec![labels.clone(), labels])

@@ -13,7 +13,7 @@ use protoguard_model::{
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;
 use super::step::{EpochRecord, Learner};
-use crate::calibrate::{activation_ranges, calibrate};
+use crate::calibrate::{Weighing, activation_ranges, calibrate};
 use crate::config::TrainerConfig;
 
 /// What is known of a run at its end.
@@ -45,7 +45,10 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
         &mut scorer as &mut dyn Scorer,
         &finished.data.held_out,
         finished.config.model.shape,
-        finished.config.training.gamma,
+        &Weighing {
+            gamma: finished.config.training.gamma,
+            detector: finished.config.detector.clone(),
+        },
     )?;
     Ok(Checkpoint::new(CheckpointContent {
         model: finished.config.network(),

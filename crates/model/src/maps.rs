@@ -1,0 +1,167 @@
+//! Where a clip's prediction fails and what moves there, reduced to cells on the device.
+//!
+//! Pooling, weighing and judging are `protoguard_core`'s: what leaves the device is a few
+//! kilobytes a clip.
+
+use protoguard_core::{ClipMaps, ClipShape, Plane};
+use tch::Tensor;
+
+use crate::Result;
+use crate::batch::Batch;
+use crate::flow;
+use crate::native::transfer;
+
+/// Side in pixels of the frames that cells and blocks are counted on. Larger frames are shrunk to
+/// about this, so that a cell is the same share of a scene, and motion of a few pixels is what the
+/// flow's linear model holds for.
+const SIDE: usize = 128;
+/// Side of a cell, in pixels of such a frame.
+const CELL: usize = 4;
+/// Pairs of frames, the newest ones, whose motion is averaged.
+const PAIRS: usize = 2;
+
+/// How many times frames of a shape are shrunk.
+fn shrink(shape: ClipShape) -> usize {
+    let wanted = (shape.side() / SIDE).max(1);
+    (1..=wanted).rev().find(|times| shape.side().is_multiple_of(8 * times)).unwrap_or(1)
+}
+
+/// The maps of a batch's clips, in their order. Those of a clip without target mean nothing.
+///
+/// `error [B, S, S]` is [`crate::scores::error_map`]; `distance [B, H, H]` is
+/// [`crate::scores::feature_distance_map`], where there is a memory.
+pub(crate) fn clip_maps(
+    batch: &Batch,
+    error: &Tensor,
+    distance: Option<&Tensor>,
+) -> Result<DeviceMaps> {
+    let shrink = shrink(batch.shape()) as i64;
+    let cells = |map: &Tensor| mean_by_square(&map.f_unsqueeze(1)?, shrink * CELL as i64);
+    let moved = batch.difference_to_target()?.f_mul_scalar(0.5)?.f_square()?;
+    let moved = moved.f_mean_dim([1i64].as_slice(), false, None)?; // [B, S, S]
+    let speed = flow::speed(&newest_frames(batch, shrink)?)?;
+    // A pixel of a shrunk frame is so many of the model's side.
+    let speed = speed.f_mul_scalar(shrink as f64)?.f_unsqueeze(1)?;
+    let distance = distance.map(|map| map.f_unsqueeze(1)).transpose()?;
+    let mut maps = vec![cells(error)?, cells(&moved)?, speed];
+    maps.extend(distance);
+    let sides = maps.iter().map(|map| Ok(map.size4()?.3 as usize)).collect::<Result<_>>()?;
+    let rows = maps.iter().map(|map| Ok(map.f_flatten(1, -1)?)).collect::<Result<Vec<_>>>()?;
+    Ok(DeviceMaps { sides, rows: Tensor::f_cat(&rows, 1)? })
+}
+
+/// The last past frames and the target, oldest first, each `[B, 3, S', S']`.
+fn newest_frames(batch: &Batch, shrink: i64) -> Result<Vec<Tensor>> {
+    let past = batch.shape().past_frames();
+    let first = past - PAIRS.min(past);
+    let frame = |index: usize| Ok(batch.input.f_narrow(1, 3 * index as i64, 3)?);
+    let mut frames = (first..past).map(frame).collect::<Result<Vec<Tensor>>>()?;
+    frames.extend(batch.target.as_ref().map(Tensor::shallow_clone));
+    frames.iter().map(|frame| mean_by_square(frame, shrink)).collect()
+}
+
+fn mean_by_square(map: &Tensor, side: i64) -> Result<Tensor> {
+    if side == 1 {
+        return Ok(map.shallow_clone());
+    }
+    Ok(map.f_avg_pool2d([side, side], [side, side], [0, 0], false, false, None)?)
+}
+
+/// The maps of a batch, still on the device.
+pub(crate) struct DeviceMaps {
+    /// Height and width of each map.
+    sides: Vec<usize>,
+    /// `[B, cells of all maps]`: a clip's maps one after the other.
+    rows: Tensor,
+}
+
+impl DeviceMaps {
+    /// Waits for the device.
+    pub(crate) fn download(&self) -> Result<Vec<ClipMaps>> {
+        let width = self.rows.size2()?.1 as usize;
+        let values = transfer::download(&self.rows)?;
+        let clip = |row: &[f32]| {
+            let mut from = 0;
+            let mut planes = self.sides.iter().map(|&side| {
+                let values = row[from..from + side * side].into();
+                from += side * side;
+                Plane { height: side, width: side, channels: 1, values }
+            });
+            Some(ClipMaps {
+                error: planes.next()?,
+                moved: planes.next()?,
+                speed: planes.next()?,
+                feature_distance: planes.next(),
+            })
+        };
+        Ok(values.chunks_exact(width).filter_map(clip).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::{Clip, Frame};
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Grey, with a bright square of `side / 8` pixels that moves to the right by so many a frame.
+    fn clip(shape: ClipShape, pixels: usize) -> Clip {
+        let side = shape.side();
+        let frame = |index: usize| {
+            let left = side / 4 + index * pixels;
+            let pixel = |i: usize| {
+                let (y, x) = (i / side, i % side);
+                let inside = (left..left + side / 8).contains(&x)
+                    && (side / 2..side / 2 + side / 8).contains(&y);
+                [if inside { 200 } else { 100 }; 3]
+            };
+            Frame::new(side, side, (0..side * side).flat_map(pixel).collect::<Vec<u8>>()).unwrap()
+        };
+        Clip::new(shape, (0..shape.frames()).map(frame).collect()).unwrap()
+    }
+
+    fn maps_of(clips: &[Clip]) -> Vec<ClipMaps> {
+        let batch = Batch::from_clips(clips, Device::Cpu).unwrap();
+        let side = batch.shape().side() as i64;
+        let error = Tensor::arange(batch.len() as i64 * side * side, (Kind::Float, Device::Cpu));
+        let error = error.reshape([-1, side, side]);
+        clip_maps(&batch, &error, None).unwrap().download().unwrap()
+    }
+
+    #[test]
+    fn frames_are_shrunk_to_about_128_pixels_in_whole_cells() {
+        let of = |side| shrink(ClipShape::new(4, side).unwrap());
+        assert_eq!([64, 128, 192, 256, 264, 384, 512].map(of), [1, 1, 1, 2, 1, 3, 4]);
+    }
+
+    #[test]
+    fn a_cell_is_the_mean_of_its_pixels_and_a_clip_has_its_own() {
+        let shape = ClipShape::new(4, 64).unwrap();
+        let [first, second] = maps_of(&[clip(shape, 0), clip(shape, 1)]).try_into().unwrap();
+        assert_eq!((first.error.height, first.error.values.len()), (16, 256));
+        // Rows of 64 pixels, cells of 4: the mean of 0..4 and of the three rows below.
+        assert_eq!(first.error.values[0], 1.5 + 64.0 * 1.5);
+        assert_eq!(second.error.values[1], 4096.0 + 5.5 + 96.0);
+        assert!(first.moved.values.iter().all(|&moved| moved == 0.0));
+        assert!(first.speed.values.iter().all(|&speed| speed == 0.0));
+        // Four past frames differ from the target by 4, 3, 2 and 1 columns at both of its edges.
+        let total: f32 = second.moved.values.iter().sum::<f32>() * 16.0;
+        let expected = (4.0 + 3.0 + 2.0 + 1.0) / 4.0 * 2.0 * 8.0 * (100.0f32 / 255.0).powi(2);
+        assert!((total / expected - 1.0).abs() < 1e-4, "{total} for {expected}");
+        assert!(first.feature_distance.is_none());
+    }
+
+    #[test]
+    fn speed_is_in_pixels_of_the_models_side_however_large_it_is() {
+        for (side, pixels) in [(128, 1), (256, 2)] {
+            let shape = ClipShape::new(4, side).unwrap();
+            let maps = maps_of(&[clip(shape, pixels)]);
+            let speed = &maps[0].speed;
+            assert_eq!((speed.height, speed.width), (16, 16));
+            let largest = speed.values.iter().copied().fold(0.0, f32::max);
+            let expected = pixels as f32;
+            assert!((0.6 * expected..1.3 * expected).contains(&largest), "{largest} at {side}");
+        }
+    }
+}
