@@ -11,6 +11,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
@@ -248,6 +249,16 @@ char *pg_autocast_cpu(bool *enabled) {
   });
 }
 
+// Leaves parameters without gradients: the next backward pass puts its own in their place, where zeros would
+// have to be written and added to.
+char *pg_forget_gradients(Tensor *const *parameters, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) {
+      parameters[i]->mutable_grad().reset();
+    }
+  });
+}
+
 struct PgAdamTensors {
   Tensor *const *parameters;
   Tensor *const *gradients;
@@ -353,10 +364,11 @@ char *pg_download(const Tensor *tensor, float *values) {
   });
 }
 
-// Gives a GPU's cached blocks back to its driver.
+// Gives a GPU's cached blocks back to its driver. Whether there is CUDA is asked of a registry: the context
+// would remember the answer, and a library that is opened later would never be looked into.
 char *pg_empty_cache() {
   return guarded([] {
-    if (at::globalContext().hasCUDA()) {
+    if (c10::impl::hasDeviceGuardImpl(at::kCUDA)) {
       at::getDeviceAllocator(at::kCUDA)->emptyCache();
     }
   });
