@@ -348,8 +348,9 @@ char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimens
   });
 }
 
-// The numbers of an f32 tensor, wherever it is. Those of a GPU come through memory that its driver has pinned.
-char *pg_download(const Tensor *tensor, float *values) {
+// The numbers of an f32 tensor, wherever it is, in `count` pieces of the same length. Those of a GPU come through
+// memory that its driver has pinned.
+char *pg_download(const Tensor *tensor, float *const *pieces, size_t count) {
   return guarded([&] {
     TORCH_CHECK(tensor->scalar_type() == at::kFloat, "f32 is expected to be downloaded");
     Tensor host = tensor->contiguous();
@@ -360,7 +361,15 @@ char *pg_download(const Tensor *tensor, float *values) {
       guard.synchronizeStream(guard.getStream(host.device()));
       host = pinned;
     }
-    std::memcpy(values, host.const_data_ptr(), host.nbytes());
+    const int64_t parts = static_cast<int64_t>(count), length = host.numel() / std::max<int64_t>(1, parts);
+    const auto *from = host.const_data_ptr<float>();
+    const int64_t bytes = length * static_cast<int64_t>(sizeof(float));
+    in_parallel(parts, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t piece = begin; piece < end; ++piece) {
+                    std::memcpy(pieces[piece], from + piece * length, bytes);
+                  }
+                });
   });
 }
 
