@@ -303,10 +303,10 @@ mod tests {
         }
         let rising: Vec<f64> = (0..12).map(|_| push(3.0)).collect();
         assert!(rising.is_sorted_by(|a, b| a < b), "{rising:?}");
-        assert!(
-            rising[11] > detector.judge(&statistics(3.0)).surprise,
-            "twelve in a row are rarer than one"
-        );
+        assert!(rising[0] < detector.judge(&statistics(3.0)).surprise, "one frame is smoothed");
+        let falling: Vec<f64> = (0..40).map(|frame| push(loudness(frame))).collect();
+        assert!(falling[0] > Detector::threshold(0.01), "{falling:?}");
+        assert!(falling[39] < Detector::threshold(0.01), "{falling:?}");
     }
 
     #[test]

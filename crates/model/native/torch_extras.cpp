@@ -11,6 +11,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
@@ -248,6 +249,16 @@ char *pg_autocast_cpu(bool *enabled) {
   });
 }
 
+// Leaves parameters without gradients: the next backward pass puts its own in their place, where zeros would
+// have to be written and added to.
+char *pg_forget_gradients(Tensor *const *parameters, size_t count) {
+  return guarded([&] {
+    for (size_t i = 0; i < count; ++i) {
+      parameters[i]->mutable_grad().reset();
+    }
+  });
+}
+
 struct PgAdamTensors {
   Tensor *const *parameters;
   Tensor *const *gradients;
@@ -337,8 +348,9 @@ char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimens
   });
 }
 
-// The numbers of an f32 tensor, wherever it is. Those of a GPU come through memory that its driver has pinned.
-char *pg_download(const Tensor *tensor, float *values) {
+// The numbers of an f32 tensor, wherever it is, in `count` pieces of the same length. Those of a GPU come through
+// memory that its driver has pinned.
+char *pg_download(const Tensor *tensor, float *const *pieces, size_t count) {
   return guarded([&] {
     TORCH_CHECK(tensor->scalar_type() == at::kFloat, "f32 is expected to be downloaded");
     Tensor host = tensor->contiguous();
@@ -349,14 +361,23 @@ char *pg_download(const Tensor *tensor, float *values) {
       guard.synchronizeStream(guard.getStream(host.device()));
       host = pinned;
     }
-    std::memcpy(values, host.const_data_ptr(), host.nbytes());
+    const int64_t parts = static_cast<int64_t>(count), length = host.numel() / std::max<int64_t>(1, parts);
+    const auto *from = host.const_data_ptr<float>();
+    const int64_t bytes = length * static_cast<int64_t>(sizeof(float));
+    in_parallel(parts, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t piece = begin; piece < end; ++piece) {
+                    std::memcpy(pieces[piece], from + piece * length, bytes);
+                  }
+                });
   });
 }
 
-// Gives a GPU's cached blocks back to its driver.
+// Gives a GPU's cached blocks back to its driver. Whether there is CUDA is asked of a registry: the context
+// would remember the answer, and a library that is opened later would never be looked into.
 char *pg_empty_cache() {
   return guarded([] {
-    if (at::globalContext().hasCUDA()) {
+    if (c10::impl::hasDeviceGuardImpl(at::kCUDA)) {
       at::getDeviceAllocator(at::kCUDA)->emptyCache();
     }
   });

@@ -65,6 +65,14 @@ pub enum DeviceError {
         /// How many there are.
         found: usize,
     },
+    /// Something asked libtorch about CUDA before its library was open.
+    #[error(
+        "device is {device}; libtorch looked for CUDA before {CUDA_LIBRARY} was open and looks only once; a process that opens its devices first is expected"
+    )]
+    TooLate {
+        /// What was asked for.
+        device: DeviceSpec,
+    },
 }
 
 impl DeviceSpec {
@@ -79,16 +87,20 @@ impl DeviceSpec {
     /// Makes the device usable. Opening one a second time costs nothing.
     ///
     /// Call it before the first operation on tensors: libtorch looks for CUDA once and remembers
-    /// the answer. `libtorch` is the folder that holds `libtorch_cuda.so`, or whose `lib` does;
+    /// the answer, so that even asking whether it is there is too early. `libtorch` is the folder that holds `libtorch_cuda.so`, or whose `lib` does;
     /// the CPU needs none.
     ///
     /// # Errors
     /// When the library or the GPU is missing.
     pub fn open(self, libtorch: Option<&Path>) -> Result<Device, DeviceError> {
         let Self::Cuda(index) = self else { return Ok(Device::Cpu) };
-        if !tch::utils::has_cuda() {
-            let folder = libtorch.ok_or(DeviceError::NoFolder { device: self })?;
-            self.load_cuda(folder)?;
+        match libtorch {
+            Some(folder) => self.load_cuda(folder)?,
+            None if tch::utils::has_cuda() => {}
+            None => return Err(DeviceError::NoFolder { device: self }),
+        }
+        if !tch::utils::has_cudart() {
+            return Err(DeviceError::TooLate { device: self });
         }
         let found = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         if index >= found {
@@ -184,7 +196,7 @@ mod tests {
     #[test]
     fn a_gpu_without_its_library_is_a_clear_error() {
         let gpu = DeviceSpec::Cuda(0);
-        if tch::utils::has_cuda() {
+        if gpu.open(None).is_ok() {
             return;
         }
         assert_eq!(gpu.open(None), Err(DeviceError::NoFolder { device: gpu }));

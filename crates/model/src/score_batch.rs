@@ -175,11 +175,11 @@ fn planes(x: &Tensor, frames: usize) -> Result<Vec<Plane>> {
     let frames = frames as i64;
     let pictures =
         x.f_reshape([clips * frames, stacked / frames, height, width])?.f_permute([0, 2, 3, 1])?;
-    let values = transfer::download(&pictures)?;
     let channels = (stacked / frames) as usize;
     let (height, width) = (height as usize, width as usize);
-    let plane = |values: &[f32]| Plane { height, width, channels, values: values.into() };
-    Ok(values.chunks_exact(height * width * channels).map(plane).collect())
+    let pieces = transfer::download(&pictures, (clips * frames) as usize)?;
+    let plane = |values| Plane { height, width, channels, values };
+    Ok(pieces.into_iter().map(plane).collect())
 }
 
 /// A batch's results, one entry a clip in each.

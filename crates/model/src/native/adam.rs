@@ -9,6 +9,7 @@ use super::checked;
 use crate::Result;
 
 unsafe extern "C" {
+    fn pg_forget_gradients(parameters: *const *const C_tensor, count: usize) -> *mut c_char;
     fn pg_fused_adam(
         tensors: *const RawAdamTensors,
         constants: *const AdamConstants,
@@ -52,6 +53,16 @@ struct RawAdamTensors {
     second_moments: *const *const C_tensor,
     steps: *const *const C_tensor,
     count: usize,
+}
+
+/// Leaves parameters without gradients, for the next backward pass to put its own there.
+///
+/// # Errors
+/// When one takes no gradient.
+pub fn forget_gradients(parameters: &[&Tensor]) -> Result<()> {
+    let pointers: Vec<_> = parameters.iter().map(|parameter| parameter.as_ptr()).collect();
+    // SAFETY: the tensors outlive the call, and there are as many as it is told.
+    checked(unsafe { pg_forget_gradients(pointers.as_ptr(), pointers.len()) })
 }
 
 /// One step of Adam over all parameters in one pass over memory (libtorch's `_fused_adam_`).

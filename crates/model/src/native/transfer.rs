@@ -1,6 +1,8 @@
 //! Between the host's memory and a device's.
 
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
@@ -18,7 +20,7 @@ unsafe extern "C" {
         gpu: i8,
         uploaded: *mut *mut C_tensor,
     ) -> *mut c_char;
-    fn pg_download(tensor: *const C_tensor, values: *mut f32) -> *mut c_char;
+    fn pg_download(tensor: *const C_tensor, pieces: *const *mut f32, count: usize) -> *mut c_char;
 }
 
 /// From here on this thread's work on a GPU waits for nobody else's: libtorch would put the work of
@@ -47,13 +49,26 @@ pub(crate) fn upload(pieces: &[&[u8]], size: &[i64], device: Device) -> Result<T
     made(|out| unsafe { pg_upload(pieces.as_ptr(), size.as_ptr(), size.len(), gpu, out) })
 }
 
-/// The numbers of an f32 tensor, first dimension slowest, whatever device it is on.
-pub(crate) fn download(tensor: &Tensor) -> Result<Vec<f32>> {
+/// The numbers of a tensor in f32, first dimension slowest, whatever device it is on, in `count`
+/// pieces of the same length.
+///
+/// # Panics
+/// When the numbers do not make so many equal pieces.
+pub(crate) fn download(tensor: &Tensor, count: usize) -> Result<Vec<Arc<[f32]>>> {
     let tensor = tensor.f_to_kind(Kind::Float)?;
-    let mut values = vec![0f32; tensor.numel()];
-    // SAFETY: the tensor is f32, and there is room for all of its numbers.
-    checked(unsafe { pg_download(tensor.as_ptr(), values.as_mut_ptr()) })?;
-    Ok(values)
+    let length = tensor.numel().checked_div(count).unwrap_or(0);
+    assert_eq!(length * count, tensor.numel(), "{count} equal pieces");
+    let mut pieces: Vec<Arc<[MaybeUninit<f32>]>> =
+        (0..count).map(|_| Arc::new_uninit_slice(length)).collect();
+    let room = |piece: &mut Arc<[MaybeUninit<f32>]>| {
+        Arc::get_mut(piece).map(|piece| piece.as_mut_ptr().cast::<f32>())
+    };
+    let pointers: Vec<*mut f32> = pieces.iter_mut().filter_map(room).collect();
+    // SAFETY: there are as many pieces as it is told, each with room for its share of the numbers,
+    // and nobody else has them yet.
+    checked(unsafe { pg_download(tensor.as_ptr(), pointers.as_ptr(), pointers.len()) })?;
+    // SAFETY: the call has written every number of every piece.
+    Ok(pieces.into_iter().map(|piece| unsafe { piece.assume_init() }).collect())
 }
 
 /// As the C++ functions take it: below zero for the CPU.
@@ -92,9 +107,14 @@ mod tests {
     #[test]
     fn numbers_come_in_order_from_any_layout_and_kind() {
         let x = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([2, 3]);
-        assert_eq!(download(&x).unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let found = download(&x, 2).unwrap();
+        assert_eq!(found.concat(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(found.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [3, 3]);
         let turned = x.transpose(0, 1).to_kind(Kind::BFloat16);
-        assert_eq!(download(&turned).unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(download(&turned, 1).unwrap().concat(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        let large = Tensor::arange(1 << 20, (Kind::Float, Device::Cpu)).reshape([4, 1 << 18]);
+        let found = download(&large, 4).unwrap();
+        assert!((0..4).all(|piece| found[piece][5] == (piece * (1 << 18) + 5) as f32));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use protoguard_model::{AdamConstants, AdamTensors, ModelError, fused_adam};
+use protoguard_model::{AdamConstants, AdamTensors, ModelError, forget_gradients, fused_adam};
 use tch::{Kind, Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.
@@ -47,10 +47,12 @@ impl Adam {
     }
 
     /// Forgets the gradients of the last step.
-    pub fn zero_grad(&mut self) {
-        for slot in &mut self.slots {
-            slot.parameter.zero_grad();
-        }
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn forget_gradients(&mut self) -> Result<(), ModelError> {
+        let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
+        forget_gradients(&parameters)
     }
 
     /// Moves every parameter that has a gradient, with bias-corrected moments, in one pass over
@@ -131,7 +133,7 @@ mod tests {
         let mut adam = Adam::new([("x".to_owned(), x.shallow_clone())]);
         let gradients = [0.5, -2.0, 0.0, 3.0];
         for gradient in gradients {
-            adam.zero_grad();
+            adam.forget_gradients().unwrap();
             (&x * gradient).sum(Kind::Double).backward();
             adam.step(0.1).unwrap();
         }

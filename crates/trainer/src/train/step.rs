@@ -88,7 +88,7 @@ impl Learner {
         learning_rate: f64,
         health: &mut HealthMeter,
     ) -> Result<StepLosses, StepError> {
-        self.adam.zero_grad();
+        self.adam.forget_gradients()?;
         let mut losses = LossMeter::default();
         let mut last = None;
         for (index, clips) in batches.iter().enumerate() {
