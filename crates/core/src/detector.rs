@@ -34,21 +34,26 @@ pub struct WeightedPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Detector {
-    parts: Vec<CalibratedPart>,
-    keep: f64,
+    /// The parts that count.
+    pub parts: Vec<CalibratedPart>,
+    /// As in [`Recipe`].
+    pub keep: f64,
     /// Of the sum, frame by frame.
-    instant: Normal,
+    pub instant: Normal,
     /// Of the sum after smoothing.
-    smoothed: Normal,
+    pub smoothed: Normal,
 }
 
 /// A part with its distribution over normal frames.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CalibratedPart {
-    part: Part,
-    weight: f64,
-    normal: Normal,
+pub struct CalibratedPart {
+    /// The statistic.
+    pub part: Part,
+    /// The weight of its surprise.
+    pub weight: f64,
+    /// Its values on normal frames.
+    pub normal: Normal,
 }
 
 /// How surprising one clip is.

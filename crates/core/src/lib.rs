@@ -25,7 +25,8 @@ mod surprise;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use detector::{
-    ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother, WeightedPart,
+    CalibratedPart, ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother,
+    WeightedPart,
 };
 pub use frame::{Frame, FrameError};
 pub use maps::{ClipMaps, Part, Statistics};

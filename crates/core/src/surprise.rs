@@ -24,13 +24,13 @@ const MAX_SHAPE: f64 = 0.5;
 #[serde(deny_unknown_fields)]
 pub struct Normal {
     /// Values at evenly spaced quantiles from 0 to `1 − tail_share`, not decreasing.
-    knots: Vec<f64>,
+    pub knots: Vec<f64>,
     /// Share of the values beyond the last knot.
-    tail_share: f64,
+    pub tail_share: f64,
     /// Scale of the tail, in units of the score; above 0.
-    scale: f64,
+    pub scale: f64,
     /// Shape of the tail: 0 is exponential, more is heavier.
-    shape: f64,
+    pub shape: f64,
 }
 
 /// Values that no distribution can be had from.

@@ -3,6 +3,8 @@
 //! Pooling, weighing and judging are `protoguard_core`'s: what leaves the device is a few
 //! kilobytes a clip.
 
+use std::sync::Arc;
+
 use protoguard_core::{ClipMaps, ClipShape, Plane};
 use tch::Tensor;
 
@@ -78,9 +80,9 @@ pub(crate) struct DeviceMaps {
 impl DeviceMaps {
     /// Waits for the device.
     pub(crate) fn download(&self) -> Result<Vec<ClipMaps>> {
-        let width = self.rows.size2()?.1 as usize;
-        let values = transfer::download(&self.rows)?;
-        let clip = |row: &[f32]| {
+        let clips = self.rows.size2()?.0 as usize;
+        let rows = transfer::download(&self.rows, clips)?;
+        let clip = |row: &Arc<[f32]>| {
             let mut from = 0;
             let mut planes = self.sides.iter().map(|&side| {
                 let values = row[from..from + side * side].into();
@@ -94,7 +96,7 @@ impl DeviceMaps {
                 feature_distance: planes.next(),
             })
         };
-        Ok(values.chunks_exact(width).filter_map(clip).collect())
+        Ok(rows.iter().filter_map(clip).collect())
     }
 }
 

@@ -5,6 +5,7 @@
 //! checked here, once, into [`ClipRequest`]: every violation names its field. Decoding pictures is
 //! the service's business and absent here.
 
+mod detector;
 mod model;
 mod request;
 mod response;
@@ -14,7 +15,7 @@ pub use prost::bytes::Bytes;
 
 pub use model::{CardError, ModelRef, calibration_from_wire, card_from_wire};
 pub use request::{ClipRequest, ClipSource, ImageEncoding, PixelFormat, RawClip, TestClip};
-pub use response::scores_to_wire;
+pub use response::{scores_to_wire, surprise_to_wire};
 pub use violation::{FieldViolation, Violations};
 
 /// Generated from `proto/protoguard/v1/*.proto`.

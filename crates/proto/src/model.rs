@@ -3,6 +3,7 @@ use std::fmt;
 use protoguard_core::normalise::{Bounds, Normaliser};
 use protoguard_core::{Calibration, ClipShape, ModelCard, Regularity, ShapeError, Threshold};
 
+use crate::detector::detector_from_wire;
 use crate::v1;
 
 /// Which model a request asks for: `name` or `name@version`.
@@ -88,6 +89,7 @@ impl From<&Calibration> for v1::Calibration {
             psnr_db: Some(normaliser.psnr_db.into()),
             feature_distance: normaliser.feature_distance.map(v1::Bounds::from),
             thresholds: calibration.thresholds.iter().map(v1::Threshold::from).collect(),
+            detector: calibration.detector.as_ref().map(v1::Detector::from),
         }
     }
 }
@@ -161,7 +163,7 @@ pub fn calibration_from_wire(calibration: v1::Calibration) -> Result<Calibration
                 regularity: Regularity(threshold.regularity),
             })
             .collect(),
-        detector: None,
+        detector: calibration.detector.and_then(detector_from_wire),
     })
 }
 

@@ -1,13 +1,33 @@
-use protoguard_core::ClipScore;
+use protoguard_core::{ClipScore, ClipSurprise, Region};
 
 use crate::v1;
 
-/// The raw scores of a response. Its pictures need an encoder, its decision a calibration, and
-/// both are the service's to add.
+/// The raw scores of a response and the place that carries them. Its pictures need an encoder, its
+/// decision a calibration, and both are the service's to add.
 pub fn scores_to_wire(score: &ClipScore) -> v1::ScoreClipResponse {
     v1::ScoreClipResponse {
         psnr_db: score.psnr.map(|psnr| psnr.0),
         feature_distance: score.feature_distance.map(|distance| distance.0),
+        region: score.maps.as_ref().map(|maps| v1::Region::from(Region::of(maps))),
         ..v1::ScoreClipResponse::default()
+    }
+}
+
+/// Adds how rare a clip is, and why.
+pub fn surprise_to_wire(response: &mut v1::ScoreClipResponse, found: &ClipSurprise) {
+    response.surprise = Some(found.surprise);
+    response.surprise_sum = Some(found.sum);
+    let parts = found.parts.iter().map(|of| v1::PartSurprise {
+        part: v1::Part::from(of.part).into(),
+        value: of.value,
+        surprise: of.surprise,
+    });
+    response.parts = parts.collect();
+}
+
+impl From<Region> for v1::Region {
+    fn from(region: Region) -> Self {
+        let Region { left, top, right, bottom, share } = region;
+        Self { left, top, right, bottom, share }
     }
 }

@@ -1,8 +1,8 @@
 //! From raw scores to what a person asked: is this normal?
 
 use protoguard_core::normalise::FrameScore;
-use protoguard_core::{Calibration, ClipScore, ModelCard};
-use protoguard_proto::v1;
+use protoguard_core::{Calibration, ClipScore, Detector, ModelCard, Statistics};
+use protoguard_proto::{surprise_to_wire, v1};
 
 use crate::ServiceError;
 
@@ -21,7 +21,8 @@ pub(crate) fn calibration_for<'a>(
     }
 }
 
-/// Puts regularity and decision into a response, where there is a target and a calibration.
+/// Puts regularity, surprise and decision into a response, where there is a target and a
+/// calibration. The decision rests on the surprise where the calibration has a detector.
 pub(crate) fn add_verdict(
     response: &mut v1::ScoreClipResponse,
     score: &ClipScore,
@@ -29,8 +30,8 @@ pub(crate) fn add_verdict(
     false_alarm_rate: f64,
 ) {
     let (Some(psnr), Some(calibration)) = (score.psnr, calibration) else { return };
-    let score = FrameScore { psnr, feature_distance: score.feature_distance };
-    let regularity = calibration.regularity(&score);
+    let raw = FrameScore { psnr, feature_distance: score.feature_distance };
+    let regularity = calibration.regularity(&raw);
     response.regularity = Some(regularity.0);
     response.calibration_id = calibration.id.clone();
     if let Some(threshold) = calibration.threshold(false_alarm_rate) {
@@ -38,4 +39,11 @@ pub(crate) fn add_verdict(
         response.regularity_threshold = Some(threshold.regularity.0);
         response.false_alarm_rate = Some(threshold.false_alarm_rate);
     }
+    let (Some(detector), Some(maps)) = (&calibration.detector, &score.maps) else { return };
+    let found = detector.judge(&Statistics::of(maps));
+    surprise_to_wire(response, &found);
+    let threshold = Detector::threshold(false_alarm_rate);
+    response.anomalous = Some(found.surprise > threshold);
+    response.surprise_threshold = Some(threshold);
+    response.false_alarm_rate = Some(false_alarm_rate);
 }

@@ -1,0 +1,108 @@
+//! The served score's detector, to the wire and back.
+
+use protoguard_core::{CalibratedPart, Detector, Normal, Part};
+
+use crate::v1;
+
+impl From<Part> for v1::Part {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::PredictionError => Self::PredictionError,
+            Part::LargestError => Self::LargestError,
+            Part::RelativeError => Self::RelativeError,
+            Part::Speed => Self::Speed,
+            Part::FeatureDistance => Self::FeatureDistance,
+        }
+    }
+}
+
+/// Nothing for a part that this version does not know.
+fn part_from_wire(part: v1::Part) -> Option<Part> {
+    match part {
+        v1::Part::Unspecified => None,
+        v1::Part::PredictionError => Some(Part::PredictionError),
+        v1::Part::LargestError => Some(Part::LargestError),
+        v1::Part::RelativeError => Some(Part::RelativeError),
+        v1::Part::Speed => Some(Part::Speed),
+        v1::Part::FeatureDistance => Some(Part::FeatureDistance),
+    }
+}
+
+impl From<&Normal> for v1::Distribution {
+    fn from(normal: &Normal) -> Self {
+        let Normal { knots, tail_share, scale, shape } = normal;
+        Self { knots: knots.clone(), tail_share: *tail_share, scale: *scale, shape: *shape }
+    }
+}
+
+impl From<v1::Distribution> for Normal {
+    fn from(distribution: v1::Distribution) -> Self {
+        let v1::Distribution { knots, tail_share, scale, shape } = distribution;
+        Self { knots, tail_share, scale, shape }
+    }
+}
+
+impl From<&Detector> for v1::Detector {
+    fn from(detector: &Detector) -> Self {
+        let part = |of: &CalibratedPart| v1::DetectorPart {
+            part: v1::Part::from(of.part).into(),
+            weight: of.weight,
+            normal: Some((&of.normal).into()),
+        };
+        Self {
+            parts: detector.parts.iter().map(part).collect(),
+            keep: detector.keep,
+            instant: Some((&detector.instant).into()),
+            smoothed: Some((&detector.smoothed).into()),
+        }
+    }
+}
+
+/// The detector that a server describes; nothing where something is missing, out of bounds, or of
+/// a later version.
+pub(crate) fn detector_from_wire(detector: v1::Detector) -> Option<Detector> {
+    let part = |of: v1::DetectorPart| {
+        let part = part_from_wire(of.part())?;
+        Some(CalibratedPart { part, weight: of.weight, normal: of.normal?.into() })
+    };
+    let detector = Detector {
+        parts: detector.parts.into_iter().map(part).collect::<Option<_>>()?,
+        keep: detector.keep,
+        instant: detector.instant?.into(),
+        smoothed: detector.smoothed?.into(),
+    };
+    Some(detector).filter(Detector::is_valid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detector() -> Detector {
+        let values: Vec<f64> = (0..100).map(f64::from).collect();
+        let normal = Normal::fit(&values).unwrap();
+        let part = |part| CalibratedPart { part, weight: 0.5, normal: normal.clone() };
+        Detector {
+            parts: Part::ALL.map(part).into(),
+            keep: 0.7,
+            instant: normal.clone(),
+            smoothed: normal,
+        }
+    }
+
+    #[test]
+    fn a_detector_comes_back_as_it_went() {
+        let detector = detector();
+        assert_eq!(detector_from_wire((&detector).into()), Some(detector));
+    }
+
+    #[test]
+    fn what_is_no_detector_is_none() {
+        let wire = || v1::Detector::from(&detector());
+        assert_eq!(detector_from_wire(v1::Detector { smoothed: None, ..wire() }), None);
+        assert_eq!(detector_from_wire(v1::Detector { keep: 1.0, ..wire() }), None);
+        let mut unknown = wire();
+        unknown.parts[1].part = 99;
+        assert_eq!(detector_from_wire(unknown), None);
+    }
+}
