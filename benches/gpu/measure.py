@@ -1,4 +1,4 @@
-"""What a GPU does for Protoguard, on a machine that needs no Rust toolchain and no person beside it.
+r"""What a GPU does for Protoguard, on a machine that needs no Rust toolchain and no person beside it.
 
     python3 benches/gpu/measure.py --binaries FOLDER --out FOLDER --only runs,inference,training,compiled
 
@@ -22,11 +22,11 @@ most 15 MiB. `--config FILE` and `--preset-set model.base_width=48` choose the n
 
 Two runs of a machine with a time limit, from the repository's root with `.gpu` in it, results in OUT:
 
-    tar xJf .gpu/programs.tar.xz -C /tmp && python3 benches/gpu/measure.py --binaries /tmp/programs --out OUT \
-        --only runs,inference,training,compiled --limit 300
-    tar xJf .gpu/programs.tar.xz -C /tmp && mkdir /tmp/ped2 && tar xf .gpu/ped2-256.tar -C /tmp/ped2 && \
+    python3 -m tarfile -e .gpu/programs.tar.xz /tmp && python3 benches/gpu/measure.py --binaries /tmp/programs \
+        --out OUT --only runs,inference,training,compiled --limit 290
+    python3 -m tarfile -e .gpu/programs.tar.xz /tmp && python3 -m tarfile -e .gpu/ped2-256.tar /tmp/ped2 && \
         python3 benches/gpu/measure.py --binaries /tmp/programs --out OUT --only ped2 --ped2 /tmp/ped2 \
-        --limit 460 --share ped2=450 --preset-set training.precision=bf16
+        --limit 440 --preset-set training.precision=bf16 --preset-set training.tf32=true
 """
 
 import time
