@@ -6,18 +6,20 @@ mod html;
 mod memory_use;
 mod normalised;
 mod report;
+mod surprises;
 mod table;
 mod test_data;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_core::ClipShape;
 use protoguard_core::normalise::Grouping;
+use protoguard_core::{ClipShape, Part, Statistics};
 use protoguard_data::DecodedVideo;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
 use serde::Serialize;
@@ -30,6 +32,7 @@ pub use normalised::{Normalised, Signal, normalise};
 pub use report::{
     EvalReport, Measured, MemoryUse, SignalMetrics, Speed, Subject, ThresholdRates, VideoMetrics,
 };
+pub use surprises::Surprises;
 pub use table::Table;
 
 use test_data::TestData;
@@ -139,7 +142,18 @@ struct FrameLine<'a> {
     /// Calibrated, where the checkpoint has a calibration.
     regularity: Option<f64>,
     copy_frame_psnr_db: f64,
+    /// What a detector judges.
+    statistics: BTreeMap<&'static str, f64>,
+    /// Of the frame by itself, where the checkpoint has a detector.
+    surprise: Option<f64>,
+    /// After causal smoothing.
+    smoothed_surprise: Option<f64>,
     abnormal: bool,
+}
+
+fn named(statistics: Option<&Statistics>) -> BTreeMap<&'static str, f64> {
+    let of = |part: Part| Some((part.name(), statistics?.get(part)?));
+    Part::ALL.into_iter().filter_map(of).collect()
 }
 
 fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
@@ -147,6 +161,7 @@ fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
         normalise(measured.videos, Grouping::Calibrated, Signal::Combined, measured.calibrations);
     let mut lines = String::new();
     for (index, video) in measured.videos.iter().enumerate() {
+        let surprises = Surprises::of(video, measured.calibrations);
         for (position, score) in video.scores.iter().enumerate() {
             let anomaly = calibrated.as_ref().map(|found| found.videos[index][position]);
             lines += &serde_json::to_string(&FrameLine {
@@ -156,6 +171,9 @@ fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
                 feature_distance: score.feature_distance.map(|distance| distance.0),
                 regularity: anomaly.map(|anomaly| 1.0 - anomaly),
                 copy_frame_psnr_db: video.copy_frame[position].0,
+                statistics: named(video.statistics.get(position)),
+                surprise: surprises.as_ref().map(|found| found.instant[position]),
+                smoothed_surprise: surprises.as_ref().map(|found| found.smoothed[position]),
                 abnormal: measured.labels[index][position],
             })?;
             lines.push('\n');

@@ -1,0 +1,31 @@
+//! The served score of whole videos: what a camera's stream would have been told, frame by frame.
+
+use protoguard_core::{Calibration, Detector};
+
+use super::normalised::calibration_of;
+use crate::scoring::ScoredVideo;
+
+/// The surprise of every scored frame of one video.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surprises {
+    /// Of each frame by itself.
+    pub instant: Vec<f64>,
+    /// After causal smoothing, which starts anew with the video.
+    pub smoothed: Vec<f64>,
+}
+
+impl Surprises {
+    /// By the calibration of the video's scene; nothing where that has no detector.
+    pub fn of(video: &ScoredVideo, calibrations: &[Calibration]) -> Option<Self> {
+        let calibration = calibration_of(calibrations, video.scene.as_deref())?;
+        Some(Self::by(calibration.detector.as_ref()?, video))
+    }
+
+    fn by(detector: &Detector, video: &ScoredVideo) -> Self {
+        let mut smoother = detector.smoother();
+        let judged = video.statistics.iter().map(|found| detector.judge(found));
+        let (instant, smoothed) =
+            judged.map(|found| (found.surprise, smoother.push(found.sum))).unzip();
+        Self { instant, smoothed }
+    }
+}
