@@ -1,6 +1,7 @@
 use tch::{Device, Kind, Tensor};
 
-use super::{MemoryPass, Metric, normalize_rows};
+use super::MemoryPass;
+use super::vectors::{Metric, normalize_rows};
 use crate::Result;
 use crate::config::{EmaConfig, MemoryConfig};
 use crate::network::NamedTensor;
