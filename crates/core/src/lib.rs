@@ -10,6 +10,7 @@
 pub mod calibration;
 mod clip;
 mod frame;
+mod mask;
 pub mod metrics;
 mod model_card;
 pub mod normalise;
@@ -21,6 +22,7 @@ mod shape;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use frame::{Frame, FrameError};
+pub use mask::Mask;
 pub use model_card::ModelCard;
 pub use plane::Plane;
 pub use score::{AnomalyScore, ClipScore, FeatureDistance, Outputs, PsnrDb, Regularity};
