@@ -9,6 +9,7 @@
 
 pub mod calibration;
 mod clip;
+mod components;
 mod frame;
 mod mask;
 pub mod metrics;
@@ -21,6 +22,7 @@ mod shape;
 
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
+pub use components::{Components, MarkedPixel, Overlap};
 pub use frame::{Frame, FrameError};
 pub use mask::Mask;
 pub use model_card::ModelCard;

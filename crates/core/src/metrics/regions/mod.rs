@@ -11,7 +11,6 @@ mod grid;
 mod pixels;
 mod sweep;
 mod tracks;
-mod truth;
 
 use std::rc::Rc;
 
@@ -20,11 +19,10 @@ use serde::Serialize;
 pub use pixels::pixel_auc;
 
 use super::MetricError;
-use crate::{Mask, Plane};
+use crate::{Components, Mask, Plane};
 use grid::Grid;
 use sweep::{Counts, FrameRegions, thresholds};
 use tracks::Tracks;
-use truth::TrueRegions;
 
 /// One frame's map and truth.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +102,7 @@ pub fn region_detection(
     for video in videos {
         tracks.cut();
         for frame in video {
-            let truth = Rc::new(TrueRegions::of(frame.mask));
+            let truth = Rc::new(Components::of(frame.mask));
             let track_of_region = tracks.follow(&truth);
             let grid = Grid::new(frame.map, frame.mask);
             let mut regions = FrameRegions::new(&grid, &truth, rule.overlap);

@@ -4,8 +4,8 @@
 
 use super::grid::Grid;
 use super::tracks::Tracks;
-use super::truth::TrueRegions;
 use super::{MappedFrame, RegionPoint, RegionRule};
+use crate::Components;
 
 /// Values looked at for the lower thresholds, at most.
 const SAMPLE: usize = 1 << 20;
@@ -87,7 +87,7 @@ impl Counts {
 /// by union and find.
 pub(super) struct FrameRegions<'a> {
     grid: &'a Grid,
-    truth: &'a TrueRegions,
+    truth: &'a Components,
     overlap: f64,
     /// The cell's parent; its own where it is a root, [`Self::OUT`] where it is not in yet.
     parent: Vec<usize>,
@@ -102,11 +102,11 @@ pub(super) struct FrameRegions<'a> {
 impl<'a> FrameRegions<'a> {
     const OUT: usize = usize::MAX;
 
-    pub(super) fn new(grid: &'a Grid, truth: &'a TrueRegions, overlap: f64) -> Self {
-        let (cells, regions) = (grid.values.len(), truth.pixels.len());
+    pub(super) fn new(grid: &'a Grid, truth: &'a Components, overlap: f64) -> Self {
+        let (cells, regions) = (grid.values.len(), truth.pixels().len());
         let mut shared = vec![0; cells * regions];
         for pixel in truth.marked() {
-            shared[grid.cell(pixel.y, pixel.x) * regions + pixel.region] += 1;
+            shared[grid.cell(pixel.y, pixel.x) * regions + pixel.component] += 1;
         }
         Self {
             grid,
@@ -148,10 +148,10 @@ impl<'a> FrameRegions<'a> {
 
     /// Marks the ground-truth regions that a detected one overlaps enough; whether there are any.
     fn mark(&self, root: usize, found: &mut [bool]) -> bool {
-        let regions = self.truth.pixels.len();
+        let regions = self.truth.pixels().len();
         let shared = &self.shared[root * regions..][..regions];
         let mut any = false;
-        for ((found, &shared), &pixels) in found.iter_mut().zip(shared).zip(&self.truth.pixels) {
+        for ((found, &shared), &pixels) in found.iter_mut().zip(shared).zip(self.truth.pixels()) {
             let union = self.pixels[root] + pixels - shared;
             let enough = shared > 0 && f64::from(shared) / f64::from(union) >= self.overlap;
             *found |= enough;
@@ -184,7 +184,7 @@ impl<'a> FrameRegions<'a> {
         let (from, to) = if self.pixels[a] < self.pixels[b] { (a, b) } else { (b, a) };
         self.parent[from] = to;
         self.pixels[to] += self.pixels[from];
-        let regions = self.truth.pixels.len();
+        let regions = self.truth.pixels().len();
         for region in 0..regions {
             self.shared[to * regions + region] += self.shared[from * regions + region];
         }

@@ -195,12 +195,12 @@ fn maps_and_masks_that_do_not_fit_are_named() {
 }
 
 /// Detected regions of a map at a threshold, labelled from scratch at the mask's size.
-fn labelled(map: &Plane, at: &Mask, threshold: f32) -> TrueRegions {
+fn labelled(map: &Plane, at: &Mask, threshold: f32) -> Components {
     let pixel = |y: usize, x: usize| {
         let (row, column) = (y * map.height / at.height(), x * map.width / at.width());
         map.values[row * map.width + column] >= threshold
     };
-    TrueRegions::of(&Mask::from_fn(at.height(), at.width(), pixel))
+    Components::of(&Mask::from_fn(at.height(), at.width(), pixel))
 }
 
 proptest! {
@@ -215,21 +215,21 @@ proptest! {
         prop_assume!(mask.any());
         let frames = vec![MappedFrame { map: &map, mask: &mask }];
         let found = region_detection(&[frames], RegionRule::default()).unwrap();
-        let truth = TrueRegions::of(&mask);
+        let truth = Components::of(&mask);
         for point in &found.points {
             let detected = labelled(&map, &mask, point.threshold);
             let overlaps = detected.overlaps(&truth);
             let enough: Vec<_> = overlaps.iter().filter(|overlap| {
-                let union = detected.pixels[overlap.mine] + truth.pixels[overlap.other]
+                let union = detected.pixels()[overlap.mine] + truth.pixels()[overlap.other]
                     - overlap.pixels;
                 f64::from(overlap.pixels) / f64::from(union) >= 0.1
             }).collect();
             let hits = |i: usize| enough.iter().any(|overlap| overlap.mine == i);
-            let wrong = (0..detected.pixels.len()).filter(|&i| !hits(i)).count();
+            let wrong = (0..detected.pixels().len()).filter(|&i| !hits(i)).count();
             prop_assert_eq!(point.false_positives_a_frame, wrong as f64);
             let hit = |i: usize| enough.iter().any(|overlap| overlap.other == i);
-            let right = (0..truth.pixels.len()).filter(|&i| hit(i)).count();
-            prop_assert_eq!(point.region_rate, right as f64 / truth.pixels.len() as f64);
+            let right = (0..truth.pixels().len()).filter(|&i| hit(i)).count();
+            prop_assert_eq!(point.region_rate, right as f64 / truth.pixels().len() as f64);
         }
         prop_assert!((0.0..=1.0).contains(&found.rbdc));
     }

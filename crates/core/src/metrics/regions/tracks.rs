@@ -1,7 +1,7 @@
 use std::cmp::Reverse;
 use std::rc::Rc;
 
-use super::truth::TrueRegions;
+use crate::Components;
 
 /// Ground-truth regions linked over frames.
 ///
@@ -15,7 +15,7 @@ pub(super) struct Tracks {
 }
 
 struct Before {
-    truth: Rc<TrueRegions>,
+    truth: Rc<Components>,
     track_of_region: Vec<usize>,
 }
 
@@ -26,8 +26,8 @@ impl Tracks {
     }
 
     /// The track of every region of the next frame.
-    pub(super) fn follow(&mut self, truth: &Rc<TrueRegions>) -> Vec<usize> {
-        let mut track_of_region: Vec<Option<usize>> = vec![None; truth.pixels.len()];
+    pub(super) fn follow(&mut self, truth: &Rc<Components>) -> Vec<usize> {
+        let mut track_of_region: Vec<Option<usize>> = vec![None; truth.pixels().len()];
         if let Some(before) = &self.before {
             let mut overlaps = truth.overlaps(&before.truth);
             overlaps.sort_by_key(|overlap| Reverse(overlap.pixels));
