@@ -15,8 +15,8 @@ pub mod synth;
 pub mod video;
 
 pub use dataset::{
-    Dataset, DatasetError, GroundTruth, Half, Labels, LabelsError, Layout, Video, VideoSource,
-    testing_videos, training_videos, videos_under,
+    Dataset, DatasetError, GroundTruth, Half, Labels, LabelsError, Layout, PixelTruth, Video,
+    VideoSource, testing_videos, training_videos, videos_under,
 };
 pub use decode::{DecodeError, DecodeLimits, ImageFormat, decode};
 pub use loader::{ClipLoader, EpochBatches, LoaderConfig, Position};
