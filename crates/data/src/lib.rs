@@ -1,9 +1,11 @@
 //! Bytes to frames: decoding with limits, the one resizer, data set layouts and labels, videos
-//! through `ffmpeg`, the store of decoded videos, the seeded loader, drawn scenes and pictures for people.
+//! through `ffmpeg`, the store of decoded videos, the seeded loader, drawn scenes, anomalies put
+//! into normal video, and pictures for people.
 //!
 //! Training and serving share [`decode`](decode()) and [`resize`](resize()), so that a model sees
 //! the same pixels in both. Deliberately absent: tensors, async and the wire.
 
+pub mod anomalies;
 pub mod dataset;
 mod decode;
 mod loader;
