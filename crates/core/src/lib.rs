@@ -9,9 +9,11 @@
 
 pub mod calibration;
 mod clip;
+mod components;
 mod detector;
 mod frame;
 mod maps;
+mod mask;
 pub mod metrics;
 mod model_card;
 pub mod normalise;
@@ -24,12 +26,14 @@ mod surprise;
 
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
+pub use components::{Components, MarkedPixel, Overlap};
 pub use detector::{
     CalibratedPart, ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother,
     WeightedPart,
 };
 pub use frame::{Frame, FrameError};
 pub use maps::{ClipMaps, Part, Statistics};
+pub use mask::Mask;
 pub use model_card::ModelCard;
 pub use plane::Plane;
 pub use region::Region;

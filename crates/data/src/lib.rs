@@ -1,9 +1,11 @@
 //! Bytes to frames: decoding with limits, the one resizer, data set layouts and labels, videos
-//! through `ffmpeg`, the store of decoded videos, the seeded loader, drawn scenes and pictures for people.
+//! through `ffmpeg`, the store of decoded videos, the seeded loader, drawn scenes, anomalies put
+//! into normal video, and pictures for people.
 //!
 //! Training and serving share [`decode`](decode()) and [`resize`](resize()), so that a model sees
 //! the same pixels in both. Deliberately absent: tensors, async and the wire.
 
+pub mod anomalies;
 pub mod dataset;
 mod decode;
 mod loader;
@@ -15,8 +17,8 @@ pub mod synth;
 pub mod video;
 
 pub use dataset::{
-    Dataset, DatasetError, GroundTruth, Half, Labels, LabelsError, Layout, Video, VideoSource,
-    testing_videos, training_videos, videos_under,
+    Dataset, DatasetError, GroundTruth, Half, Labels, LabelsError, Layout, PixelTruth, Video,
+    VideoSource, testing_videos, training_videos, videos_under,
 };
 pub use decode::{DecodeError, DecodeLimits, ImageFormat, decode};
 pub use loader::{ClipLoader, EpochBatches, LoaderConfig, Position};

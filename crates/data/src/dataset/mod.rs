@@ -15,7 +15,7 @@ mod videos;
 use std::path::{Path, PathBuf};
 
 pub use error::DatasetError;
-pub use labels::{Agreement, ClipMasks, GroundTruth, Labels, LabelsError};
+pub use labels::{Agreement, ClipMasks, GroundTruth, Labels, LabelsError, PixelTruth};
 pub use layout::{Half, Layout};
 pub use matlab::MatError;
 pub use survey::{HalfSurvey, LabelSurvey, Oddity, Survey, SurveyOptions, VideoSurvey};
@@ -142,6 +142,31 @@ impl Dataset {
         folder.masks.into_iter().filter_map(clip).collect()
     }
 
+    /// Where the abnormal pixels of test videos are told: Avenue's MATLAB files, UCSD's folders
+    /// `<video>_gt` beside the videos, or folders `masks/<video>` of one picture a frame; nothing
+    /// where no video has any.
+    ///
+    /// # Errors
+    /// When a folder that is there cannot be read.
+    pub fn pixel_truth(&self, videos: &[Video]) -> Result<Option<PixelTruth>, LabelsError> {
+        let places = |found: &[PathBuf]| -> Vec<Option<PathBuf>> {
+            videos.iter().map(|video| place_of(video, found)).collect()
+        };
+        let matlab = label_masks(&self.root).filter(|_| self.layout == Layout::Avenue);
+        let truth = match matlab {
+            Some(folder) => PixelTruth::matlab(places(&files_ending(&folder, ".mat")?)),
+            None => {
+                let beside = self.clip_masks().into_iter().map(|clip| clip.folder);
+                PixelTruth::pictures(places(&beside.collect::<Vec<_>>()))
+            }
+        };
+        let folder = self.root.join("masks");
+        if truth.videos() == 0 && folder.is_dir() {
+            return PixelTruth::in_folder(&folder, videos).map(Some);
+        }
+        Ok((truth.videos() > 0).then_some(truth))
+    }
+
     /// One file a video in `folder`, found by name, or by number where names differ.
     fn files_by_video(
         &self,
@@ -156,15 +181,7 @@ impl Dataset {
             return if files.is_empty() { Err(not_found()) } else { Ok(files) };
         };
         let of_video = |video: &Video| {
-            let named = |path: &&PathBuf| {
-                path.file_stem().is_some_and(|stem| stem.to_string_lossy() == video.name)
-            };
-            let number = number_in(&video.name);
-            let numbered = |path: &&PathBuf| {
-                video.scene.is_none() && number.is_some() && number_of(path) == number
-            };
-            let found = files.iter().find(named).or_else(|| files.iter().find(numbered));
-            found.cloned().ok_or_else(|| LabelsError::NoEntry {
+            place_of(video, &files).ok_or_else(|| LabelsError::NoEntry {
                 path: folder.clone(),
                 video: video.name.clone(),
                 expected,
@@ -172,6 +189,18 @@ impl Dataset {
         };
         videos.iter().map(of_video).collect()
     }
+}
+
+/// The file or folder of a video: of its name, or of its number where names differ.
+fn place_of(video: &Video, places: &[PathBuf]) -> Option<PathBuf> {
+    let named = |path: &&PathBuf| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        stem.is_some_and(|stem| stem.strip_suffix("_gt").unwrap_or(&stem) == video.name)
+    };
+    let number = number_in(&video.name);
+    let numbered =
+        |path: &&PathBuf| video.scene.is_none() && number.is_some() && number_of(path) == number;
+    places.iter().find(named).or_else(|| places.iter().find(numbered)).cloned()
 }
 
 /// Visible files of a folder whose names end so, in natural order.

@@ -1,3 +1,5 @@
+use protoguard_core::Frame;
+
 use super::ground::Ground;
 
 /// Red, green, blue in grey levels.
@@ -49,6 +51,12 @@ pub(super) struct Canvas {
 impl Canvas {
     pub(super) fn over(ground: &Ground) -> Self {
         Self { height: ground.height, width: ground.width, values: ground.values.clone() }
+    }
+
+    /// Over a frame that is not drawn.
+    pub(super) fn over_frame(frame: &Frame) -> Self {
+        let values = frame.pixels().iter().map(|&value| f32::from(value)).collect();
+        Self { height: frame.height(), width: frame.width(), values }
     }
 
     /// A line of `radius` around the segment from `a` to `b`, with round ends.

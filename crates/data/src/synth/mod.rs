@@ -14,6 +14,7 @@ mod canvas;
 mod crowd;
 mod figure;
 mod ground;
+mod mover;
 mod noise;
 mod probe;
 mod scene;
@@ -21,6 +22,7 @@ mod track;
 mod write;
 
 pub use anomaly::{AnomalyKind, AnomalySpan};
+pub(crate) use mover::Mover;
 pub use probe::test_clip;
 pub use scene::{Rendered, Scene};
 pub use write::{SynthError, WrittenDataset, write_dataset};

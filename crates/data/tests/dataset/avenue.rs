@@ -6,6 +6,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use protoguard_core::Mask;
 use protoguard_data::{Dataset, Half, Labels, Layout, LoadOptions, Video, VideoSource, load};
 
 use crate::fixture::{draw_video, names, put, shape, shared};
@@ -75,6 +76,19 @@ fn read(file: &[u8]) -> Result<Labels, String> {
     truth.labels(&[video], &[5]).map_err(|error| error.to_string())
 }
 
+/// The masks of one video of 5 frames.
+fn pixels(file: &[u8]) -> Result<Vec<Mask>, String> {
+    let root = tempfile::tempdir().unwrap();
+    put(&root.path().join("testing_label_mask/1_label.mat"), file);
+    let dataset = Dataset::open(root.path(), None).unwrap();
+    let video =
+        Video { name: "01".to_owned(), scene: None, source: VideoSource::File("01.avi".into()) };
+    let videos = [video];
+    let truth = dataset.pixel_truth(&videos).unwrap().unwrap();
+    let found = truth.masks(&videos, &[5], None).map_err(|error| error.to_string())?;
+    Ok(found.into_iter().flatten().flatten().collect())
+}
+
 #[test]
 fn masks_become_labels_packed_or_not() {
     let other = matrix(6, [1, 1], "threshold", &element(9, &0.5f64.to_le_bytes()));
@@ -116,6 +130,30 @@ fn files_that_are_no_row_of_masks_are_named() {
 }
 
 #[test]
+fn masks_keep_their_pixels() {
+    let root = tempfile::tempdir().unwrap();
+    put(&root.path().join("testing_label_mask/1_label.mat"), mat_file(&[masks(3, &[1])], true));
+    let dataset = Dataset::open(root.path(), None).unwrap();
+    let video = |name: &str| Video {
+        name: name.to_owned(),
+        scene: None,
+        source: VideoSource::File(format!("{name}.avi").into()),
+    };
+    let videos = [video("01"), video("02")];
+    let truth = dataset.pixel_truth(&videos).unwrap().unwrap();
+    assert_eq!(truth.videos(), 1);
+    let found = truth.masks(&videos, &[3, 9], None).unwrap();
+    // Values go down the columns: the fourth of 2 × 3 pixels is the lower one of the second.
+    let marked = Mask::from_fn(2, 3, |y, x| (y, x) == (1, 1));
+    let nothing = Mask::empty(2, 3);
+    assert_eq!(found, [Some(vec![nothing.clone(), marked.clone(), nothing]), None]);
+    let resized = truth.masks(&videos, &[3, 9], Some(4)).unwrap();
+    assert_eq!(resized[0].as_ref().unwrap()[1], marked.resized(4, 4));
+    let message = truth.masks(&videos, &[4, 9], None).unwrap_err().to_string();
+    assert!(message.ends_with("has 3 masks; 4 are expected, one for each frame of video 01"));
+}
+
+#[test]
 fn damaged_files_never_panic() {
     let whole = mat_file(&[masks(5, &[2])], false);
     for at in 124..whole.len() {
@@ -124,6 +162,7 @@ fn damaged_files_never_panic() {
             damaged[at] = value;
             // Any answer will do, as long as there is one.
             let _ = read(&damaged);
+            let _ = pixels(&damaged);
         }
     }
 }
@@ -186,4 +225,12 @@ fn avenues_masks_give_the_published_labels() {
     let found = dataset.truth(Some(&videos)).unwrap().labels(&videos, &frames).unwrap();
     assert_eq!((found.frames(), found.positives()), (15_324, 3712));
     assert_eq!(found, Labels::read(&expected, &frames).unwrap());
+    let shortest = [8, 21].map(|number: usize| videos[number - 1].clone());
+    let truth = dataset.pixel_truth(&shortest).unwrap().unwrap();
+    for (masks, number) in truth.masks(&shortest, &[36, 76], None).unwrap().iter().zip([8, 21]) {
+        let masks = masks.as_ref().unwrap();
+        assert_eq!((masks[0].height(), masks[0].width()), (360, 640));
+        let marked: Vec<bool> = masks.iter().map(Mask::any).collect();
+        assert_eq!(marked, found.video(number - 1));
+    }
 }

@@ -165,6 +165,36 @@ pub enum LabelsError {
         /// What is wrong with its bytes.
         source: DecodeError,
     },
+    /// Another number of masks than the video has frames.
+    #[error(
+        "{path:?} has {found} masks; {expected} are expected, one for each frame of video {video}"
+    )]
+    MaskCount {
+        /// The folder, or the file of all masks.
+        path: PathBuf,
+        /// Masks in it.
+        found: usize,
+        /// The video's frames.
+        expected: usize,
+        /// The video's name.
+        video: String,
+    },
+    /// A mask whose size differs from the first of its video.
+    #[error(
+        "mask {path:?} is {height}x{width} pixels; {first_height}x{first_width} is expected, the size of the video's first mask"
+    )]
+    MaskSize {
+        /// The file.
+        path: PathBuf,
+        /// Its height in pixels.
+        height: usize,
+        /// Its width in pixels.
+        width: usize,
+        /// Height of the video's first mask.
+        first_height: usize,
+        /// Width of the video's first mask.
+        first_width: usize,
+    },
     /// The operating system refused.
     #[error("cannot read {path:?}: {source}")]
     Io {

@@ -3,6 +3,7 @@
 mod array;
 mod error;
 mod masks;
+mod pixels;
 mod ranges;
 mod truth;
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::LabelsError;
+pub use pixels::PixelTruth;
 pub use truth::{Agreement, ClipMasks, GroundTruth};
 
 use array::Array;

@@ -34,7 +34,7 @@ enum Form {
 }
 
 /// Name of the variable in Avenue's files.
-const MASKS: &str = "volLabel";
+pub(super) const MASKS: &str = "volLabel";
 
 impl GroundTruth {
     /// One file over all test videos, its form told by its name: an array (`.npy`), a table of

@@ -1,4 +1,4 @@
-//! Which cells of a MATLAB level 5 file mark anything: Avenue's masks, as a stream.
+//! The cells of a MATLAB level 5 file, and what they mark: Avenue's masks, as a stream.
 //!
 //! ```text
 //! header 128 bytes: text, version 0x0100, "IM"
@@ -8,11 +8,12 @@
 //! ```
 //!
 //! Crates that read the format build the whole variable first. The masks of one minute unpack to
-//! a third of a gigabyte of zeros and ones, of which one bit a frame is wanted; here they pass
-//! through 64 KiB. Deliberately absent: everything that these files do not have (structures,
+//! a third of a gigabyte of zeros and ones, of which one bit a frame or a pixel is wanted; here
+//! they pass through 64 KiB, or one frame at a time. Deliberately absent: everything that these files do not have (structures,
 //! sparse and complex matrices, big-endian machines, level 7.3).
 
 mod element;
+mod values;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -20,7 +21,10 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use element::{Matrix, Tag, skip_padding};
+use element::{Matrix, Tag};
+use values::{any_but_zero, width_of};
+
+pub(crate) use values::MaskCells;
 
 /// A file that is not a row of numeric masks.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +65,29 @@ const MATRIX: u32 = 14;
 const CELL_CLASS: u32 = 1;
 /// Double, single, and the integers of 8 to 64 bits.
 const NUMERIC_CLASSES: std::ops::RangeInclusive<u32> = 6..=15;
-/// Storage as single or double; the others that numeric classes use are integers.
-const FLOATS: [u32; 2] = [7, 9];
-const INTEGERS: [u32; 8] = [1, 2, 3, 4, 5, 6, 12, 13];
+
+/// Takes the cells of a row in their order. All have the same size.
+pub(crate) trait TakeCells {
+    /// Reads a cell's values, all of them, and the padding behind them.
+    fn take(&mut self, cell: &Cell, stream: &mut dyn Read) -> Result<(), MatError>;
+}
+
+/// What stands before one cell's values.
+pub(crate) struct Cell {
+    /// Height and width, as far as the matrix has two dimensions.
+    dimensions: Vec<u32>,
+    values: Tag,
+}
+
+/// Whether each cell holds any value but zero.
+struct MarkedCells(Vec<bool>);
+
+impl TakeCells for MarkedCells {
+    fn take(&mut self, cell: &Cell, mut stream: &mut dyn Read) -> Result<(), MatError> {
+        self.0.push(any_but_zero(&mut stream, &cell.values)?);
+        Ok(())
+    }
+}
 
 /// For every cell of the row `variable`, whether it holds any value but zero.
 ///
@@ -71,29 +95,40 @@ const INTEGERS: [u32; 8] = [1, 2, 3, 4, 5, 6, 12, 13];
 /// When the file is of another format, has no such variable, or the variable is no row of real
 /// numeric matrices.
 pub(crate) fn marked_cells(path: &Path, variable: &str) -> Result<Vec<bool>, MatError> {
+    let mut cells = MarkedCells(Vec::new());
+    read_cells(path, variable, &mut cells)?;
+    Ok(cells.0)
+}
+
+/// Gives every cell of the row `variable` to `cells`.
+///
+/// # Errors
+/// As [`marked_cells`], and what `cells` finds.
+pub(crate) fn read_cells(
+    path: &Path,
+    variable: &str,
+    cells: &mut dyn TakeCells,
+) -> Result<(), MatError> {
     let mut file = BufReader::new(File::open(path)?);
     check_header(&mut file)?;
-    let mut names = Vec::new();
+    let mut row = Row { variable, names: Vec::new(), cells };
     while let Some(tag) = Tag::read_or_end(&mut file)? {
         let mut body = file.by_ref().take(u64::from(tag.bytes));
         let found = match tag.kind {
             COMPRESSED => {
                 let mut stream = BufReader::with_capacity(1 << 16, ZlibDecoder::new(&mut body));
                 let inner = Tag::read(&mut stream)?;
-                if inner.kind == MATRIX {
-                    variable_in(&mut stream, variable, &mut names)?
-                } else {
-                    None
-                }
+                if inner.kind == MATRIX { row.read(&mut stream)? } else { false }
             }
-            MATRIX => variable_in(&mut body, variable, &mut names)?,
-            _ => None,
+            MATRIX => row.read(&mut body)?,
+            _ => false,
         };
-        if let Some(cells) = found {
-            return Ok(cells);
+        if found {
+            return Ok(());
         }
         io::copy(&mut body, &mut io::sink())?;
     }
+    let names = row.names;
     let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     Err(MatError::NoVariable { expected: variable.to_owned(), found })
 }
@@ -119,40 +154,46 @@ fn check_header(file: &mut impl Read) -> Result<(), MatError> {
     Ok(())
 }
 
-/// Reads one variable's matrix; its cells where it is the one wanted. The rest of another one is
-/// left unread.
-fn variable_in(
-    stream: &mut impl Read,
-    variable: &str,
-    names: &mut Vec<String>,
-) -> Result<Option<Vec<bool>>, MatError> {
-    let matrix = Matrix::read(stream)?;
-    if matrix.name != variable {
-        names.push(matrix.name);
-        return Ok(None);
-    }
-    if matrix.class != CELL_CLASS {
-        let (found, expected) = (format!("of class {}", matrix.class), "a cell array (class 1)");
-        return Err(MatError::Part { part: "the variable", found, expected });
-    }
-    let cells = matrix.elements()?;
-    let row = matrix.dimensions.contains(&1) && matrix.dimensions.len() == 2;
-    if !row {
-        let (found, expected) = (format!("of size {:?}", matrix.dimensions), "one cell a frame");
-        return Err(MatError::Part { part: "the cell array", found, expected });
-    }
-    // The file may lie about the number of cells: room is made as they come.
-    let mut marked = Vec::new();
-    let mut first = None;
-    for _ in 0..cells {
-        let cell = marked_cell(stream, first.get_or_insert_default())?;
-        marked.push(cell);
-    }
-    Ok(Some(marked))
+/// The variable that is looked for.
+struct Row<'a> {
+    variable: &'a str,
+    /// Those found instead so far.
+    names: Vec<String>,
+    cells: &'a mut dyn TakeCells,
 }
 
-/// Whether the next cell marks anything. All cells have the size of the first.
-fn marked_cell(stream: &mut impl Read, size: &mut Vec<u32>) -> Result<bool, MatError> {
+impl Row<'_> {
+    /// Reads one variable's matrix; whether it is the one wanted. The rest of another one is left
+    /// unread.
+    fn read(&mut self, stream: &mut impl Read) -> Result<bool, MatError> {
+        let matrix = Matrix::read(stream)?;
+        if matrix.name != self.variable {
+            self.names.push(matrix.name);
+            return Ok(false);
+        }
+        if matrix.class != CELL_CLASS {
+            let (found, expected) =
+                (format!("of class {}", matrix.class), "a cell array (class 1)");
+            return Err(MatError::Part { part: "the variable", found, expected });
+        }
+        let row = matrix.dimensions.contains(&1) && matrix.dimensions.len() == 2;
+        if !row {
+            let (found, expected) =
+                (format!("of size {:?}", matrix.dimensions), "one cell a frame");
+            return Err(MatError::Part { part: "the cell array", found, expected });
+        }
+        // The file may lie about the number of cells: room is made as they come.
+        let mut first = None;
+        for _ in 0..matrix.elements()? {
+            let cell = cell_head(stream, first.get_or_insert_default())?;
+            self.cells.take(&cell, stream)?;
+        }
+        Ok(true)
+    }
+}
+
+/// What stands before the next cell's values. All cells have the size of the first.
+fn cell_head(stream: &mut impl Read, size: &mut Vec<u32>) -> Result<Cell, MatError> {
     let part = "a mask";
     let wrong = |found: String, expected| Err(MatError::Part { part, found, expected });
     let tag = Tag::read(stream)?;
@@ -172,53 +213,11 @@ fn marked_cell(stream: &mut impl Read, size: &mut Vec<u32>) -> Result<bool, MatE
         return wrong(found, "masks of one size");
     }
     let values = Tag::read(stream)?;
-    let width = match values.kind {
-        1 | 2 => 1,
-        3 | 4 => 2,
-        5..=7 => 4,
-        _ => 8,
-    };
-    let known = INTEGERS.contains(&values.kind) || FLOATS.contains(&values.kind);
-    if !known || u64::from(values.bytes) != matrix.elements()?.saturating_mul(width) {
+    let stored = width_of(values.kind).map(u64::from);
+    let bytes = matrix.elements()?;
+    if stored.is_none_or(|width| bytes.saturating_mul(width) != u64::from(values.bytes)) {
         let found = format!("stored as type {} in {} bytes", values.kind, values.bytes);
         return wrong(found, "one number a pixel");
     }
-    any_but_zero(stream, &values)
-}
-
-/// Reads values to their end, padding included.
-fn any_but_zero(stream: &mut impl Read, values: &Tag) -> Result<bool, MatError> {
-    // The sign of a floating-point zero is no value: of the last byte of each, seven bits count.
-    let stride = match values.kind {
-        7 => Some(4),
-        9 => Some(8),
-        _ => None,
-    };
-    let mut chunk = [0u8; 1 << 14];
-    let (mut left, mut marked) = (values.bytes as usize, false);
-    if let Some(small) = values.small {
-        return Ok(significant(&small[..left], stride));
-    }
-    while left > 0 {
-        let take = left.min(chunk.len());
-        stream.read_exact(&mut chunk[..take])?;
-        marked = marked || significant(&chunk[..take], stride);
-        left -= take;
-    }
-    skip_padding(stream, values.bytes)?;
-    Ok(marked)
-}
-
-fn significant(bytes: &[u8], stride: Option<usize>) -> bool {
-    match stride {
-        None => bytes.iter().any(|&byte| byte != 0),
-        Some(width) => {
-            let sign = |index: usize| index % width == width - 1;
-            bytes.iter().enumerate().any(
-                |(index, &byte)| {
-                    if sign(index) { byte & 0x7F != 0 } else { byte != 0 }
-                },
-            )
-        }
-    }
+    Ok(Cell { dimensions: matrix.dimensions, values })
 }

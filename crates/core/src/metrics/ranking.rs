@@ -1,34 +1,8 @@
-//! Frame-level detection metrics. Scores are anomaly scores, high for abnormal; a label is true
-//! for an abnormal frame.
+//! Frame-level metrics of a ranking: ROC, precision, error rates at a threshold.
 
 use serde::Serialize;
 
-/// Scores and labels that a metric is not defined for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetricError {
-    /// The two lists do not belong together.
-    #[error("{scores} scores but {labels} labels; one label a score is expected")]
-    Length {
-        /// Number of scores.
-        scores: usize,
-        /// Number of labels.
-        labels: usize,
-    },
-    /// A score was NaN.
-    #[error("score {index} is NaN; finite scores are expected")]
-    NotANumber {
-        /// Its position.
-        index: usize,
-    },
-    /// A ranking needs both classes.
-    #[error("all {frames} frames are {only}; both normal and abnormal frames are needed")]
-    OneClass {
-        /// Number of frames.
-        frames: usize,
-        /// The class that all belong to.
-        only: &'static str,
-    },
-}
+use super::MetricError;
 
 /// Area under the ROC curve by the rank statistic: the share of (abnormal, normal) pairs in which
 /// the abnormal frame scores higher, a tie counting half.
