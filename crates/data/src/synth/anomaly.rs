@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use rand::Rng;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 use std::f32::consts::{PI, TAU};
 
-use rand::Rng;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::canvas::{Canvas, Paint, Point, Rgb, point};

@@ -1,4 +1,4 @@
-use rand::{Rng, RngCore};
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
 /// Smooth noise in [-1, 1]: random values on a lattice, blended between its points.

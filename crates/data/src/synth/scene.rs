@@ -1,5 +1,5 @@
 use protoguard_core::Frame;
-use rand::Rng;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
