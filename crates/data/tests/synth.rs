@@ -47,7 +47,13 @@ fn a_seed_draws_what_it_always_drew() {
     assert_eq!(spans, [(14, 16), (26, 34), (14, 27), (28, 20)]);
     // Within what another libm's last bit can change.
     let drawn: Vec<f64> = scenes.map(|scene| brightness(&scene.frame(40))).collect();
-    assert!(drawn.iter().zip([116.7014, 113.2245, 119.0028, 112.0728]).all(|(a, b)| (a - b).abs() < 0.01), "{drawn:?}");
+    assert!(
+        drawn
+            .iter()
+            .zip([116.7014, 113.2245, 119.0028, 112.0728])
+            .all(|(a, b)| (a - b).abs() < 0.01),
+        "{drawn:?}"
+    );
 }
 
 #[test]

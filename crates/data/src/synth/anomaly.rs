@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 
 use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::crowd::{Actor, Stage};
