@@ -152,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn the_distance_counts_when_every_frame_has_one() {
+        let mut group = [score(30.0, 0.4), score(20.0, 0.2), score(25.0, 0.6)];
+        let bounds = Some(Bounds { low: 0.2, high: 0.6 });
+        assert_eq!(Normaliser::min_max(&group, GAMMA).unwrap().feature_distance, bounds);
+        assert_eq!(Normaliser::quantiles(&group, 0.0, GAMMA).unwrap().feature_distance, bounds);
+        group[1].feature_distance = None;
+        assert_eq!(Normaliser::min_max(&group, GAMMA).unwrap().feature_distance, None);
+    }
+
+    #[test]
     fn a_degenerate_group_is_normal() {
         let group = [score(30.0, 0.2); 3];
         let normaliser = Normaliser::min_max(&group, GAMMA).unwrap();
