@@ -208,3 +208,70 @@ impl Client {
         ClientError::Deadline { address: self.address.to_string(), deadline: self.options.deadline }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tonic_types::{ErrorDetails, StatusExt};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// A client whose calls are answered by the test, not over its channel.
+    fn client() -> Client {
+        Client {
+            address: "http://127.0.0.1:1".into(),
+            channel: Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
+            options: Arc::new(ClientOptions { deadline: DEADLINE, ..ClientOptions::default() }),
+        }
+    }
+
+    /// Refuses the first call, asking the caller to come back after `delay`, and answers others.
+    /// Gives the outcome, with the times of the calls and of the end, from the start.
+    async fn refused_once(delay: Duration) -> (Result<(), ClientError>, Vec<Duration>) {
+        let started = Instant::now();
+        let calls = Mutex::new(Vec::new());
+        let outcome = client()
+            .call((), |_, _: Request<()>| {
+                let mut calls = calls.lock().unwrap();
+                calls.push(started.elapsed());
+                let details = ErrorDetails::with_retry_info(Some(delay));
+                let full = Status::with_error_details(Code::ResourceExhausted, "full", details);
+                let answer = if calls.len() == 1 { Err(full) } else { Ok(Response::new(())) };
+                async move { answer }
+            })
+            .await;
+        let mut times = calls.into_inner().unwrap();
+        times.push(started.elapsed());
+        (outcome, times)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_comes_back_before_the_server_says() {
+        let delay = Duration::from_millis(250);
+        let (outcome, times) = refused_once(delay).await;
+        outcome.unwrap();
+        // And up to one backoff of 50 ms more, with the timer's granularity of a millisecond.
+        let range = delay..=delay + Duration::from_millis(51);
+        assert!(times.len() == 3 && range.contains(&times[1]), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_retry_outlives_the_deadline() {
+        let (outcome, times) = refused_once(20 * DEADLINE).await;
+        assert_eq!(outcome.unwrap_err().code(), Some(Code::ResourceExhausted));
+        assert_eq!(times, [Duration::ZERO; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_call_ends_at_its_deadline() {
+        let started = Instant::now();
+        let silence = |_, _: Request<()>| std::future::pending::<Result<Response<()>, Status>>();
+        let error = client().call((), silence).await.unwrap_err();
+        assert_eq!(error.code(), Some(Code::DeadlineExceeded));
+        let took = started.elapsed();
+        assert!(took >= DEADLINE && took <= DEADLINE + Duration::from_millis(1), "{took:?}");
+    }
+}

@@ -156,5 +156,9 @@ mod tests {
         let broken = [FrameScore { psnr: PsnrDb(f64::NAN), feature_distance: None }];
         let error = Calibration::from_held_out(None, &broken, GAMMA);
         assert_eq!(error, Err(CalibrationError::NotFinite { index: 0 }));
+        let whole = held_out(1)[0];
+        let broken = FrameScore { feature_distance: Some(FeatureDistance(f64::NAN)), ..whole };
+        let error = Calibration::from_held_out(None, &[whole, broken], GAMMA);
+        assert_eq!(error, Err(CalibrationError::NotFinite { index: 1 }));
     }
 }

@@ -102,6 +102,8 @@ mod tests {
     fn gray_is_replicated() {
         let frame = Frame::from_gray(1, 2, &[7, 9]).unwrap();
         assert_eq!(frame.pixels(), [7, 7, 7, 9, 9, 9]);
+        assert_eq!((frame.height(), frame.width()), (1, 2));
+        assert_eq!(format!("{frame:?}"), "Frame(1x2)");
     }
 
     #[test]
@@ -114,6 +116,10 @@ mod tests {
         assert_eq!(
             Frame::new(0, 2, vec![]).unwrap_err(),
             FrameError::Empty { height: 0, width: 2 }
+        );
+        assert_eq!(
+            Frame::new(2, 0, vec![]).unwrap_err(),
+            FrameError::Empty { height: 2, width: 0 }
         );
     }
 }

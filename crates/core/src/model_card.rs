@@ -42,3 +42,33 @@ impl ModelCard {
         self.calibrations.iter().filter_map(|calibration| calibration.scene.as_deref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PsnrDb;
+    use crate::normalise::FrameScore;
+
+    #[test]
+    fn a_scene_has_its_own_calibration_and_none_is_all_scenes() {
+        let held_out = [FrameScore { psnr: PsnrDb(30.0), feature_distance: None }];
+        let made = |scene| Calibration::from_held_out(scene, &held_out, 0.6).unwrap();
+        let card = ModelCard {
+            name: "hall".to_owned(),
+            version: String::new(),
+            shape: ClipShape::new(4, 64).unwrap(),
+            base_width: 64,
+            memory_items: 10,
+            motion_branch: true,
+            precision: "f32".to_owned(),
+            device: "cpu".to_owned(),
+            training_data: String::new(),
+            metrics: BTreeMap::new(),
+            calibrations: vec![made(Some("gate")), made(None), made(Some("yard"))],
+        };
+        assert_eq!(card.scenes().collect::<Vec<_>>(), ["gate", "yard"]);
+        assert_eq!(card.calibration(Some("yard")), Some(&card.calibrations[2]));
+        assert_eq!(card.calibration(None), Some(&card.calibrations[1]));
+        assert_eq!(card.calibration(Some("attic")), None);
+    }
+}

@@ -152,11 +152,50 @@ mod tests {
     }
 
     #[test]
+    fn the_distance_counts_when_every_frame_has_one() {
+        let mut group = [score(30.0, 0.4), score(20.0, 0.2), score(25.0, 0.6)];
+        let bounds = Some(Bounds { low: 0.2, high: 0.6 });
+        assert_eq!(Normaliser::min_max(&group, GAMMA).unwrap().feature_distance, bounds);
+        assert_eq!(Normaliser::quantiles(&group, 0.0, GAMMA).unwrap().feature_distance, bounds);
+        group[1].feature_distance = None;
+        assert_eq!(Normaliser::min_max(&group, GAMMA).unwrap().feature_distance, None);
+    }
+
+    #[test]
     fn a_degenerate_group_is_normal() {
         let group = [score(30.0, 0.2); 3];
         let normaliser = Normaliser::min_max(&group, GAMMA).unwrap();
         assert!(normaliser.is_degenerate());
         assert_eq!(normaliser.regularity(&group[0]), Regularity(1.0));
+    }
+
+    #[test]
+    fn bounds_that_only_rounding_tells_apart_are_degenerate() {
+        let bounds = |low: f64, high: f64| Bounds { low, high };
+        assert!(bounds(0.0, 0.0).is_degenerate());
+        assert!(bounds(40.0, 40.0f64.next_up()).is_degenerate());
+        assert!(!bounds(40.0, 40.0 * (1.0 + 4.0 * f64::EPSILON)).is_degenerate());
+        assert_eq!(bounds(0.0, 0.0).position(0.0, 0.25), 0.25);
+    }
+
+    #[test]
+    fn one_degenerate_score_makes_a_group_degenerate() {
+        let spread = Bounds { low: 0.0, high: 1.0 };
+        let normaliser = |psnr_db, feature_distance| {
+            Normaliser { psnr_db, feature_distance, gamma: GAMMA }.is_degenerate()
+        };
+        let same = Bounds { low: 1.0, high: 1.0 };
+        assert!(normaliser(same, Some(spread)) && normaliser(spread, Some(same)));
+        assert!(!normaliser(spread, Some(spread)) && !normaliser(spread, None));
+    }
+
+    #[test]
+    fn the_weight_is_that_of_the_psnr() {
+        let spread = Bounds { low: 0.0, high: 1.0 };
+        let normaliser =
+            Normaliser { psnr_db: spread, feature_distance: Some(spread), gamma: 0.75 };
+        // 0.75 · 0.5 + 0.25 · (1 − 0.25)
+        assert_eq!(normaliser.regularity(&score(0.5, 0.25)), Regularity(0.5625));
     }
 
     #[test]
@@ -172,9 +211,11 @@ mod tests {
     fn quantiles_interpolate() {
         let values = [4.0, 1.0, 3.0, 2.0];
         assert_eq!(quantile(&values, 0.0), Some(1.0));
+        assert_eq!(quantile(&values, 0.25), Some(1.75));
         assert_eq!(quantile(&values, 0.5), Some(2.5));
         assert_eq!(quantile(&values, 1.0), Some(4.0));
         assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(Bounds::quantiles(&values, 0.25), Some(Bounds { low: 1.75, high: 3.25 }));
     }
 
     proptest! {

@@ -19,3 +19,14 @@ impl fmt::Debug for Plane {
         write!(f, "Plane({}x{}x{})", self.height, self.width, self.channels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_shown_by_its_size() {
+        let plane = Plane { height: 2, width: 3, channels: 1, values: [0.0; 6].into() };
+        assert_eq!(format!("{plane:?}"), "Plane(2x3x1)");
+    }
+}

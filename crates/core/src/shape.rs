@@ -109,6 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_inclusive() {
+        for (past_frames, side) in [(1, 16), (64, 2048), (4, 24)] {
+            let shape = ClipShape::new(past_frames, side).unwrap();
+            assert_eq!((shape.past_frames(), shape.side()), (past_frames, side));
+        }
+        for side in [8, 20, 2056] {
+            assert_eq!(ClipShape::new(4, side), Err(ShapeError::Side { found: side }));
+        }
+        assert_eq!(ClipShape::new(65, 64), Err(ShapeError::PastFrames { found: 65 }));
+    }
+
+    #[test]
     fn errors_name_field_value_and_what_is_accepted() {
         let message = ClipShape::new(4, 100).unwrap_err().to_string();
         assert_eq!(message, "side is 100; it must be a multiple of 8 from 16 to 2048");

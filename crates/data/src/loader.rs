@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use protoguard_core::{Clip, ClipShape};
 use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use crate::{DatasetError, DecodedVideo};
 

@@ -190,8 +190,10 @@ fn a_result_that_is_not_finite_is_an_error_and_no_perfect_prediction() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn a_gpu_that_is_not_there_is_a_load_error() {
     if tch::utils::has_cuda() {
+        println!("skipped: a GPU is there");
         return;
     }
     let device = DeviceSpec::Cuda(0);

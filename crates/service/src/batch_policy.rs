@@ -95,6 +95,7 @@ mod tests {
     fn only_a_full_batch_is_handed_to_a_busy_worker() {
         let busy = |waiting| QueueView { idle_worker: false, open_slot: true, ..view(waiting) };
         assert_eq!(POLICY.decide(&busy(3)), Decision::Wait);
+        assert_eq!(POLICY.decide(&busy(4)), Decision::Take(4));
         assert_eq!(POLICY.decide(&busy(9)), Decision::Take(4));
     }
 

@@ -158,6 +158,9 @@ mod tests {
         pace.is(&estimate);
         assert_eq!(pace.until_answered(16), ms(128 + 8) + estimate.until_answered(1));
         assert_eq!(pace.until_answered(0), Duration::ZERO);
+        estimate.measured(4, ms(40));
+        pace.is(&estimate);
+        assert_eq!(pace.until_answered(16), ms(80 + 5) + estimate.until_answered(1));
     }
 
     const fn ms(ms: u64) -> Duration {
@@ -190,6 +193,36 @@ mod tests {
     }
 
     #[test]
+    fn a_pass_moves_mean_and_deviation_by_a_quarter() {
+        let mut estimate = ComputeEstimate::default();
+        let us = Duration::from_micros;
+        estimate.measured(1, ms(80));
+        // Mean 80 + 40/4, deviation 10 + 30/4.
+        estimate.measured(1, ms(120));
+        assert_eq!(estimate.until_answered(1), us(90_000 + 11_250 + 2 * 17_500));
+        // Mean 90 - 40/4, deviation 17.5 + 22.5/4.
+        estimate.measured(1, ms(50));
+        assert_eq!(estimate.until_answered(1), us(80_000 + 10_000 + 2 * 23_125));
+        // The mean stays, deviation 23.125 - 23.125/4.
+        estimate.measured(1, ms(80));
+        assert_eq!(
+            estimate.until_answered(1),
+            us(80_000 + 10_000) + Duration::from_nanos(2 * 17_343_750)
+        );
+    }
+
+    #[test]
+    fn a_doubt_lowers_what_was_measured_up_to_its_size_by_an_eighth() {
+        let mut estimate = ComputeEstimate::default();
+        [(1, 40), (2, 80), (4, 160)].map(|(size, took)| estimate.measured(size, ms(took)));
+        estimate.doubted(2);
+        // Mean 35 and deviation 4.375 of one, mean 70 and deviation 8.75 of two.
+        assert_eq!(estimate.until_answered(1), Duration::from_micros(35_000 + 4_375 + 8_750));
+        assert_eq!(estimate.until_answered(2), Duration::from_micros(70_000 + 8_750 + 17_500));
+        assert_eq!(estimate.until_answered(4), ms(160 + 20 + 40));
+    }
+
+    #[test]
     fn the_best_size_is_the_smallest_that_costs_about_the_least() {
         let mut estimate = ComputeEstimate::default();
         estimate.measured(1, ms(22));
@@ -203,6 +236,11 @@ mod tests {
         assert_eq!(estimate.best_size(), Some(4), "as good as twice and four times as many");
         estimate.measured(32, ms(480));
         assert_eq!(estimate.best_size(), Some(32));
+        // Three hundredths more is as good.
+        let mut estimate = ComputeEstimate::default();
+        estimate.measured(1, ms(1030));
+        estimate.measured(2, ms(2000));
+        assert_eq!(estimate.best_size(), Some(1));
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! `cargo xtask ci`: everything that must hold before a change is merged, quick checks first.
 
 mod arrows;
+mod dependencies;
 mod monitoring;
 mod tracked;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -14,8 +15,8 @@ use crate::{fuzz, manifests, setup, test};
 /// For each reader; who has an hour runs `cargo xtask fuzz`.
 const SECONDS_OF_FUZZING: u32 = 60;
 
-/// Checks the tree, the arrows between the rooms, format, lints and manifests, fuzzes every reader
-/// for a minute, then runs all tests.
+/// Checks the tree, the arrows between the rooms, format, lints, documentation, dependencies and
+/// manifests, fuzzes every reader for a minute, then runs all tests.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -41,6 +42,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !workspace.cargo(&clippy).status()?.success() {
         broken.push("clippy");
     }
+    if !documentation(workspace).status()?.success() {
+        broken.push("doc");
+    }
+    if !dependencies::are_allowed(workspace)? {
+        broken.push("dependencies");
+    }
     if let Err(error) = manifests::run(workspace) {
         eprintln!("manifests: {error:#}");
         broken.push("manifests");
@@ -49,7 +56,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !broken.is_empty() {
         bail!("checks failed: {}; tests were not run", broken.join(", "));
     }
-    eprintln!("tree, arrows, format, lints and manifests are in order");
+    eprintln!("tree, arrows, format, lints, documentation and manifests are in order");
     fuzz::run(workspace, &fuzz::FuzzArgs::every_reader(SECONDS_OF_FUZZING))?;
     test::run(workspace, false)
+}
+
+/// Builds the documentation of our crates; a link to nothing is an error.
+fn documentation(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    command
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::programs::{Finished, tool};
 use crate::server::Server;
@@ -63,25 +63,21 @@ async fn a_token_is_asked_for_and_rotates_and_is_never_logged() {
     }
 }
 
-struct Authority {
-    key: KeyPair,
-    certificate: Certificate,
-}
+struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Self { key, certificate }
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     /// Signs a fresh key into `NAME.key` and `NAME.pem`.
     fn sign(&self, folder: &Path, name: &str) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
         fs::write(folder.join(name).with_extension("key"), key.serialize_pem()).unwrap();
         fs::write(folder.join(name).with_extension("pem"), certificate.pem()).unwrap();
     }
@@ -93,8 +89,8 @@ async fn certificates_are_shown_and_asked_for_and_rotate() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
     let (first, next) = (Authority::new(), Authority::new());
-    fs::write(path("first-ca.pem"), first.certificate.pem()).unwrap();
-    fs::write(path("next-ca.pem"), next.certificate.pem()).unwrap();
+    fs::write(path("first-ca.pem"), first.0.pem()).unwrap();
+    fs::write(path("next-ca.pem"), next.0.pem()).unwrap();
     first.sign(root.path(), "server");
     first.sign(root.path(), "caller");
     let (certificate, key, ca) = (path("server.pem"), path("server.key"), path("first-ca.pem"));

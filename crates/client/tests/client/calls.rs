@@ -1,12 +1,11 @@
 //! The typed client's calls.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protoguard_client::{Client, ClientOptions, Health};
 use protoguard_proto::v1;
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::server::{Answer, Fixture, model};
 
@@ -32,18 +31,6 @@ async fn attempts_end_and_the_last_error_is_told() {
 }
 
 #[tokio::test]
-async fn nobody_comes_back_before_the_server_says() {
-    let delay = Duration::from_millis(250);
-    let details = ErrorDetails::with_retry_info(Some(delay));
-    let full = Status::with_error_details(Code::ResourceExhausted, "queue is full", details);
-    let fixture = Fixture::start([Answer::Refuse(full)]).await;
-    fixture.score().await.unwrap();
-    let seen = fixture.script.seen.lock().unwrap();
-    assert_eq!(seen.len(), 2);
-    assert!(seen[1].0 - seen[0].0 >= delay, "{:?}", seen[1].0 - seen[0].0);
-}
-
-#[tokio::test]
 async fn what_stays_wrong_is_asked_once() {
     for status in
         [Status::invalid_argument("clip has 3 frames"), Status::resource_exhausted("too large")]
@@ -59,25 +46,12 @@ async fn what_stays_wrong_is_asked_once() {
 async fn the_deadline_ends_a_silent_call_and_the_server_knows_it() {
     let mut fixture = Fixture::start([Answer::Silence]).await;
     fixture.options.deadline = Duration::from_millis(200);
-    let started = Instant::now();
     let error = fixture.score().await.unwrap_err();
     assert_eq!(error.code(), Some(Code::DeadlineExceeded));
     let expected = format!("server at {} did not answer within 200 ms", fixture.address);
     assert_eq!(error.to_string(), expected);
-    assert!(started.elapsed() >= Duration::from_millis(195), "{:?}", started.elapsed());
-    let timeout = fixture.script.seen.lock().unwrap()[0].1.clone();
+    let timeout = fixture.script.seen.lock().unwrap()[0].clone();
     assert!(timeout.ends_with('u') || timeout.ends_with('n'), "grpc-timeout is {timeout:?}");
-}
-
-#[tokio::test]
-async fn no_retry_outlives_the_deadline() {
-    let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(600)));
-    let full = Status::with_error_details(Code::ResourceExhausted, "queue is full", details);
-    let fixture = Fixture::start([Answer::Refuse(full)]).await;
-    let started = Instant::now();
-    assert_eq!(fixture.score().await.unwrap_err().code(), Some(Code::ResourceExhausted));
-    assert!(started.elapsed() < Duration::from_secs(10));
-    assert_eq!(fixture.seen(), 1);
 }
 
 #[tokio::test]

@@ -52,12 +52,13 @@ pub fn equal_error_rate(scores: &[f64], labels: &[bool]) -> Result<f64, MetricEr
         let miss = 1.0 - point.hits as f64 / curve.positives as f64;
         (false_alarm, miss)
     };
-    // The difference rises from -1 at the first point to +1 at the last, so one step crosses 0.
+    // The difference rises at every step, from -1 at the first point to +1 at the last, so one step
+    // crosses 0.
     for (from, to) in steps(&curve.points) {
         let ((fa0, miss0), (fa1, miss1)) = (rates(from), rates(to));
         let (d0, d1) = (fa0 - miss0, fa1 - miss1);
         if d1 >= 0.0 {
-            let share = if d1 > d0 { -d0 / (d1 - d0) } else { 0.0 };
+            let share = -d0 / (d1 - d0);
             return Ok(fa0 + share * (fa1 - fa0));
         }
     }
@@ -234,12 +235,20 @@ mod tests {
         assert_eq!(equal_error_rate(&[0.1, 0.2, 0.3, 0.4], &LABELS), Ok(0.0));
         assert_eq!(equal_error_rate(&[0.1, 0.4, 0.35, 0.8], &LABELS), Ok(0.5));
         assert_eq!(equal_error_rate(&[0.5; 4], &LABELS), Ok(0.5));
+        // Three abnormal frames and four normal ones; the false alarms rise from 1/4 to 2/4 and the
+        // misses fall from 2/3 to 0 where three frames are tied: both are 4/11 after 5/11 of it.
+        let scores = [0.95, 0.9, 0.8, 0.8, 0.8, 0.4, 0.3];
+        let labels = [false, true, true, true, false, false, false];
+        assert!((equal_error_rate(&scores, &labels).unwrap() - 4.0 / 11.0).abs() < 1e-12);
     }
 
     #[test]
     fn rates_and_macro_mean() {
         let rates = rates_above(&[0.1, 0.4, 0.35, 0.8], &LABELS, 0.3).unwrap();
         assert_eq!((rates.true_positive_rate, rates.false_positive_rate), (1.0, 0.5));
+        // A frame at the threshold is not above it.
+        let rates = rates_above(&[0.1, 0.4, 0.35, 0.8], &LABELS, 0.35).unwrap();
+        assert_eq!((rates.true_positive_rate, rates.false_positive_rate), (0.5, 0.5));
         let good: (&[f64], &[bool]) = (&[0.1, 0.2], &[false, true]);
         let bad: (&[f64], &[bool]) = (&[0.2, 0.1], &[false, true]);
         let single: (&[f64], &[bool]) = (&[0.2], &[true]);

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::crowd::{Actor, Stage};

@@ -1,7 +1,7 @@
 use std::f32::consts::{PI, TAU};
 
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::canvas::{Canvas, Paint, Point, Rgb, point};
 use super::ground::muted;

@@ -28,7 +28,7 @@ pub use scene::{Rendered, Scene};
 pub use write::{SynthError, WrittenDataset, write_dataset};
 
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// What to draw.

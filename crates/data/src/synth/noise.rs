@@ -1,5 +1,5 @@
-use rand::{Rng, RngCore};
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, RngExt};
 
 /// Smooth noise in [-1, 1]: random values on a lattice, blended between its points.
 pub(super) struct ValueNoise {

@@ -118,9 +118,11 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stdout, reason = "a skipped test says so")]
     fn a_gpu_that_is_not_there_is_an_error() {
         own_stream(Device::Cpu).unwrap();
         if tch::utils::has_cuda() {
+            println!("skipped: a GPU is there");
             return;
         }
         assert!(own_stream(Device::Cuda(0)).is_err());

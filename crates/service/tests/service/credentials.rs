@@ -7,7 +7,7 @@ use protoguard_proto::v1;
 use protoguard_proto::v1::scoring_service_client::ScoringServiceClient;
 use protoguard_service::testing::FakeFactory;
 use protoguard_service::{CredentialFiles, ServiceConfig, TlsFiles};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -81,10 +81,7 @@ async fn tokens_open_scoring_and_reloading_apart_and_rotate() {
 }
 
 /// An authority and what it signs.
-struct Authority {
-    key: KeyPair,
-    certificate: Certificate,
-}
+struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 struct Signed {
     key: KeyPair,
@@ -96,20 +93,19 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Self { key, certificate }
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     fn sign(&self) -> Signed {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
         Signed { key, certificate }
     }
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
+        roots.add(self.0.der().clone()).unwrap();
         roots
     }
 }
@@ -162,7 +158,7 @@ async fn certificates_are_shown_asked_for_and_rotated() {
     let (folder, ours, others) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
     write_pair(&folder, &ours.sign());
     let ca = folder.path().join("ca.pem");
-    std::fs::write(&ca, ours.certificate.pem()).unwrap();
+    std::fs::write(&ca, ours.0.pem()).unwrap();
     let tls = TlsFiles {
         certificate: folder.path().join("cert.pem"),
         key: folder.path().join("key.pem"),
@@ -186,7 +182,7 @@ async fn certificates_are_shown_asked_for_and_rotated() {
     tokio::time::sleep(Duration::from_millis(30)).await;
     score_over_tls(&served, ours.roots(), Some(&good)).await.unwrap();
     write_pair(&folder, &next);
-    std::fs::write(&ca, others.certificate.pem()).unwrap();
+    std::fs::write(&ca, others.0.pem()).unwrap();
     let rotated =
         async { while score_over_tls(&served, others.roots(), Some(&bad)).await.is_err() {} };
     bounded(rotated).await;

@@ -1,0 +1,51 @@
+//! The crates of others, held against `deny.toml` by cargo-deny: licences, sources, second
+//! versions, and known vulnerabilities.
+//!
+//! The program and the database of advisories come over the network. Where one cannot be had, what
+//! needs it is skipped with a word; it is no fault of the change that is checked.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+
+const DENY: Tools = Tools {
+    name: "deny",
+    requirements: "crates/xtask/deny/requirements.txt",
+    with_dependencies: false,
+};
+
+/// Whether the policy allows what the lock file names, as far as that can be checked here.
+///
+/// # Errors
+/// When the program is there and does not start.
+pub(super) fn are_allowed(workspace: &Workspace) -> Result<bool> {
+    let folder = match DENY.install(workspace) {
+        Ok(folder) => folder,
+        Err(error) => {
+            eprintln!("skipped: licences, sources, versions and advisories of crates: {error:#}");
+            return Ok(true);
+        }
+    };
+    let program = folder.join("bin/cargo-deny");
+    let mut allowed = passes(workspace, &program, &["check", "bans", "licenses", "sources"])?;
+    if passes(workspace, &program, &["fetch", "db"])? {
+        allowed &= passes(workspace, &program, &["check", "--disable-fetch", "advisories"])?;
+    } else {
+        eprintln!("skipped: advisories of crates; their database cannot be had, as said above");
+    }
+    Ok(allowed)
+}
+
+fn passes(workspace: &Workspace, program: &Path, arguments: &[&str]) -> Result<bool> {
+    let status = Command::new(program)
+        .arg("--locked")
+        .args(arguments)
+        .current_dir(workspace.root())
+        .status()
+        .with_context(|| format!("{} cannot be started", program.display()))?;
+    Ok(status.success())
+}
