@@ -1,5 +1,5 @@
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::Event;
 use super::motion::{Source, Track};

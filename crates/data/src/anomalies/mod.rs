@@ -20,8 +20,8 @@ mod stop;
 use std::fmt;
 
 use protoguard_core::{Frame, Mask};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use motion::Source;

@@ -1,8 +1,8 @@
 //! Things that pass through the picture: seen before, faster or backwards, or from elsewhere.
 
 use protoguard_core::Frame;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::motion::{Source, Track};
 use super::picture::Picture;

@@ -1,5 +1,5 @@
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::{Event, InsertError, InsertPlan};
 use crate::anomalies::picture::Change;

@@ -1,5 +1,5 @@
 use protoguard_core::CHANNELS;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 
 use super::motion::{Source, Track};
 use super::picture::Picture;

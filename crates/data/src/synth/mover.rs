@@ -1,6 +1,6 @@
 use protoguard_core::Frame;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::anomaly::AnomalyKind;
 use super::canvas::{Canvas, Rgb};

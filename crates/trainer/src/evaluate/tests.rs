@@ -102,6 +102,7 @@ fn close_up(differences: usize) -> CloseUp {
         clip: Clip::new(shape, [1, 2, 3, 4, 200].map(frame).to_vec()).unwrap(),
         score: ClipScore {
             psnr: Some(PsnrDb(25.0)),
+            maps: None,
             feature_distance: None,
             predicted_frame: Some(plane(3, 0.5)),
             rgb_difference: vec![plane(3, -0.5); differences],
