@@ -34,7 +34,8 @@ use place::{Slot, slots};
 pub enum InsertedKind {
     /// Something of the video goes its way again, two to three times as fast.
     SpedUp,
-    /// A soft-edged patch of another place moves through the picture on a way of its own.
+    /// Something of another video or place, larger and turned left to right, moves through the
+    /// picture on a way of its own.
     ForeignPatch,
     /// Something that moved stands still, then is where it would have been.
     Stopped,
