@@ -58,6 +58,7 @@ pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, Mem
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use native::adam::{AdamConstants, AdamTensors, fused_adam};
+pub use native::fault::Fault;
 pub use native::{Bf16Autocast, allow_tf32, empty_cache, keep_host_memory, set_deterministic};
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
 pub use precision::{Precision, PrecisionError};
