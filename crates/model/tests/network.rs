@@ -187,6 +187,7 @@ fn training_statistics_are_followed() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn frozen_statistics_stay_and_are_what_scoring_uses() {
     for precision in [Precision::F32, Precision::Bf16] {
         let mut network = fixture::network(&fixture::config());
