@@ -201,9 +201,14 @@ pub struct CalibrateArgs {
     /// How the data is read.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Name of the camera's scene, as requests will give it
+    /// Name of the camera's scene, as requests will give it; without one the calibration of all
+    /// scenes is replaced
     #[arg(long)]
-    pub scene: String,
+    pub scene: Option<String>,
+    /// TOML of the trainer whose [detector] says what the served score is made of; without one it
+    /// stays as it is in the checkpoint
+    #[arg(long)]
+    pub config: Option<PathBuf>,
     /// File to write
     #[arg(long)]
     pub out: PathBuf,
