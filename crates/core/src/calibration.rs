@@ -111,6 +111,12 @@ impl Calibration {
             |threshold: &&Threshold| (threshold.false_alarm_rate - false_alarm_rate).abs() < 1e-9;
         self.thresholds.iter().find(same).copied()
     }
+
+    /// Whether a frame can be called anomalous at a rate of false alarms: with a detector at any
+    /// in (0, 1), without one at those of the thresholds.
+    pub fn can_alarm(&self, false_alarm_rate: f64) -> bool {
+        self.detector.is_some() || self.threshold(false_alarm_rate).is_some()
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod fixture;
 use std::sync::Arc;
 
 use protoguard_core::{
-    ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
+    ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
 use protoguard_model::{
     Checkpoint, DeviceSpec, MemoryConfig, ModelConfig, Precision, ScorerOptions, TchScorerFactory,
@@ -52,6 +52,13 @@ fn close_values(a: Option<f64>, b: Option<f64>) -> bool {
     }
 }
 
+/// Every map of a clip, none without a target.
+fn maps(score: &ClipScore) -> Vec<Plane> {
+    let Some(maps) = &score.maps else { return Vec::new() };
+    let ClipMaps { error, moved, speed, feature_distance } = maps.clone();
+    [error, moved, speed].into_iter().chain(feature_distance).collect()
+}
+
 fn assert_close(a: &ClipScore, b: &ClipScore) {
     let distance = |score: &ClipScore| score.feature_distance.map(|d| d.0);
     assert!(close_values(a.psnr.map(|p| p.0), b.psnr.map(|p| p.0)), "{:?} {:?}", a.psnr, b.psnr);
@@ -60,6 +67,7 @@ fn assert_close(a: &ClipScore, b: &ClipScore) {
     assert!(close_planes(&picture(&a.predicted_frame), &picture(&b.predicted_frame)));
     assert!(close_planes(&picture(&a.error_map), &picture(&b.error_map)));
     assert!(close_planes(&a.rgb_difference, &b.rgb_difference));
+    assert!(close_planes(&maps(a), &maps(b)));
 }
 
 fn check_batch_against_singles(config: &ModelConfig) {
@@ -95,6 +103,7 @@ fn everyone_gets_what_they_asked_for_and_nothing_else() {
     let batch = mixed_batch(config.shape);
     for (input, score) in batch.iter().zip(scorer.score(&batch).unwrap()) {
         let has_target = input.clip.target().is_some();
+        assert_eq!(maps(&score).len(), if has_target { 4 } else { 0 });
         assert_eq!(score.psnr.is_some(), has_target);
         assert!(score.feature_distance.is_some());
         assert_eq!(score.predicted_frame.is_some(), input.outputs.predicted_frame);

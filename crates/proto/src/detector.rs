@@ -17,7 +17,7 @@ impl From<Part> for v1::Part {
 }
 
 /// Nothing for a part that this version does not know.
-fn part_from_wire(part: v1::Part) -> Option<Part> {
+pub fn part_from_wire(part: v1::Part) -> Option<Part> {
     match part {
         v1::Part::Unspecified => None,
         v1::Part::PredictionError => Some(Part::PredictionError),

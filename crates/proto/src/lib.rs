@@ -13,6 +13,7 @@ mod violation;
 
 pub use prost::bytes::Bytes;
 
+pub use detector::part_from_wire;
 pub use model::{CardError, ModelRef, calibration_from_wire, card_from_wire};
 pub use request::{ClipRequest, ClipSource, ImageEncoding, PixelFormat, RawClip, TestClip};
 pub use response::{scores_to_wire, surprise_to_wire};

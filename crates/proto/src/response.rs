@@ -25,6 +25,13 @@ pub fn surprise_to_wire(response: &mut v1::ScoreClipResponse, found: &ClipSurpri
     response.parts = parts.collect();
 }
 
+impl From<v1::Region> for Region {
+    fn from(region: v1::Region) -> Self {
+        let v1::Region { left, top, right, bottom, share } = region;
+        Self { left, top, right, bottom, share }
+    }
+}
+
 impl From<Region> for v1::Region {
     fn from(region: Region) -> Self {
         let Region { left, top, right, bottom, share } = region;

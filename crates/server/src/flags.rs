@@ -98,7 +98,8 @@ pub(crate) struct Flags {
     /// Collector that takes traces by OTLP over gRPC.
     #[arg(long)]
     pub(crate) otlp_endpoint: Option<String>,
-    /// Rate of false alarms whose calibrated threshold decides: 0.01 or 0.05.
+    /// Share of normal frames that may be called anomalous, above 0 and below 1; 0.01 or 0.05
+    /// for a checkpoint without a detector.
     #[arg(long)]
     pub(crate) false_alarm_rate: Option<f64>,
     /// Milliseconds between NOT_SERVING and the end of accepting.

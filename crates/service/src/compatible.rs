@@ -1,8 +1,8 @@
 //! Whether a checkpoint may take another's place.
 //!
 //! The rule: it must answer every request that the one it replaces answers. So the network may be
-//! wider or better trained, but frames, outputs, scenes and thresholds must not be lost; for that
-//! a model of another name is the way.
+//! wider or better trained, but frames, outputs, scenes, detectors and thresholds must not be lost;
+//! for that a model of another name is the way.
 
 use std::collections::BTreeSet;
 
@@ -33,13 +33,11 @@ pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64)
         found.push(format!("it has no calibration for {scene}; one is expected"));
     }
     for calibration in &old.calibrations {
-        let has = |card: &ModelCard| {
-            let scene = calibration.scene.as_deref();
-            let same = card.calibrations.iter().find(|c| c.scene.as_deref() == scene);
-            same.map(|same| same.threshold(false_alarm_rate).is_some())
-        };
-        if has(old) == Some(true) && has(fresh) == Some(false) {
-            let scene = calibration.scene.as_deref().unwrap_or("all scenes");
+        let Some(same) = fresh.calibration(calibration.scene.as_deref()) else { continue };
+        let scene = calibration.scene.as_deref().unwrap_or("all scenes");
+        if calibration.detector.is_some() && same.detector.is_none() {
+            found.push(format!("its calibration for {scene} has no detector; one is expected"));
+        } else if calibration.can_alarm(false_alarm_rate) && !same.can_alarm(false_alarm_rate) {
             found.push(format!(
                 "its calibration for {scene} has no threshold for a false alarm rate of \
                  {false_alarm_rate}; one is expected"
@@ -54,7 +52,7 @@ mod tests {
     use protoguard_core::{ClipShape, ScorerFactory};
 
     use super::*;
-    use crate::testing::FakeFactory;
+    use crate::testing::{FakeFactory, detector};
 
     fn card(change: impl FnOnce(&mut ModelCard)) -> ModelCard {
         FakeFactory::new("hall").with_card(change).card().clone()
@@ -69,6 +67,27 @@ mod tests {
             card.memory_items = 100;
         });
         assert_eq!(missing(&old, &fresh, 0.01), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lost_detector_is_named_and_a_new_one_is_welcome() {
+        let plain = card(|_| {});
+        let with_detector = |lost: usize| {
+            card(|card| {
+                let calibrations = card.calibrations.iter_mut().skip(lost);
+                calibrations.for_each(|of| of.detector = Some(detector()));
+            })
+        };
+        let whole = with_detector(0);
+        assert_eq!(missing(&plain, &whole, 0.01), Vec::<String>::new());
+        assert_eq!(missing(&whole, &whole, 0.01), Vec::<String>::new());
+        let lost = |scene| format!("its calibration for {scene} has no detector; one is expected");
+        assert_eq!(missing(&whole, &plain, 0.01), [lost("all scenes"), lost("hall")]);
+        assert_eq!(missing(&whole, &with_detector(1), 0.01), [lost("all scenes")]);
+        // A detector has a threshold for every rate.
+        let mut bare = whole.clone();
+        bare.calibrations.iter_mut().for_each(|of| of.thresholds.clear());
+        assert_eq!(missing(&plain, &bare, 0.01), Vec::<String>::new());
     }
 
     #[test]

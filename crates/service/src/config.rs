@@ -21,7 +21,7 @@ pub struct ServiceConfig {
     pub max_message_bytes: usize,
     /// What a frame may cost to decode.
     pub decode: DecodeLimits,
-    /// Which of a calibration's thresholds decides what is anomalous.
+    /// Share of normal frames that may be called anomalous, in (0, 1): what decides on a clip.
     pub false_alarm_rate: f64,
     /// How the service stops.
     pub drain: DrainConfig,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use protoguard_core::{ModelCard, ScorerFactory, ScorerInput};
+use protoguard_core::{Calibration, ModelCard, ScorerFactory, ScorerInput};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -124,6 +124,21 @@ impl Drop for Model {
     }
 }
 
+/// A calibration that has thresholds, but none for this rate, would leave every verdict open. One
+/// of an early checkpoint that has none at all is served without verdicts.
+fn check_thresholds(slot: &Slot, card: &ModelCard, rate: f64) -> Result<(), ServeError> {
+    let silent = |of: &&Calibration| !of.thresholds.is_empty() && !of.can_alarm(rate);
+    match card.calibrations.iter().find(silent) {
+        None => Ok(()),
+        Some(of) => Err(ServeError::NoThreshold {
+            rate,
+            model: slot.to_string(),
+            id: of.id.clone(),
+            known: of.thresholds.iter().map(|threshold| threshold.false_alarm_rate).collect(),
+        }),
+    }
+}
+
 impl Model {
     /// Starts the batcher and the workers; the model is loading until all are warm.
     pub(crate) fn start(
@@ -136,6 +151,7 @@ impl Model {
         };
         let card = first.card().clone();
         let config = &around.config;
+        check_thresholds(&slot, &card, config.false_alarm_rate)?;
         let metrics = ModelMetrics::new(&around.metrics, &slot.name);
         let admission = Admission::new(config.admission);
         let (events, inbox) = mpsc::unbounded_channel();

@@ -55,7 +55,7 @@ pub struct Reloaded {
 }
 
 /// Why a model was not loaded again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReloadError {
     /// The source or the checkpoint cannot be read.
     #[error(transparent)]

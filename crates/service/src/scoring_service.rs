@@ -105,6 +105,9 @@ impl Scoring {
         if let Some(regularity) = response.regularity {
             model.metrics().regularity(&scene, regularity);
         }
+        if let Some(surprise) = response.surprise {
+            model.metrics().surprise(&scene, surprise);
+        }
         response.model = model.card().name.clone();
         response.model_version = model.card().version.clone();
         response.request_id = request_id;

@@ -5,7 +5,7 @@ use crate::error::listed;
 use crate::source::SourceError;
 
 /// Why a service ended other than by its shutdown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ServeError {
     /// Two models of one name.
     #[error("model `{name}` is configured twice; names must differ")]
@@ -48,6 +48,22 @@ pub enum ServeError {
     /// A file of keys, certificates or tokens cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
+    /// A calibration cannot tell at the configured rate of false alarms what is anomalous.
+    #[error(
+        "false_alarm_rate is {rate}; model `{model}` has thresholds for {} in its calibration {id}, \
+         which has no detector",
+        known.iter().map(f64::to_string).collect::<Vec<_>>().join(" or ")
+    )]
+    NoThreshold {
+        /// The configured rate.
+        rate: f64,
+        /// The model's name.
+        model: String,
+        /// The calibration.
+        id: String,
+        /// The rates that it has thresholds for.
+        known: Vec<f64>,
+    },
     /// A thread could not be started.
     #[error("worker {worker} of model `{model}` cannot be started: {reason}")]
     Thread {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    CHANNELS, Calibration, Clip, ClipMaps, ClipScore, ClipShape, FeatureDistance, Frame, ModelCard,
-    Plane, PsnrDb, Scorer, ScorerError, ScorerFactory, ScorerInput,
+    CHANNELS, CalibratedPart, Calibration, Clip, ClipMaps, ClipScore, ClipShape, Detector,
+    FeatureDistance, Frame, ModelCard, Normal, Part, Plane, PsnrDb, Scorer, ScorerError,
+    ScorerFactory, ScorerInput,
 };
 
 use crate::ModelSpec;
@@ -146,6 +147,22 @@ impl Scorer for FakeScorer {
     fn release_memory(&mut self) {
         (self.on_release)();
     }
+}
+
+/// A detector of the whole frame's error in dB: every 10 dB above -40 are one surprise more than
+/// 1, and so is the sum's.
+pub fn detector() -> Detector {
+    let scale = |unit: f64| unit / std::f64::consts::LN_10;
+    let normal = |knots: [f64; 2], unit| Normal {
+        knots: knots.into(),
+        tail_share: 0.1,
+        scale: scale(unit),
+        shape: 0.0,
+    };
+    let error = normal([-60.0, -40.0], 10.0);
+    let sum = normal([0.0, 1.0], 1.0);
+    let part = CalibratedPart { part: Part::PredictionError, weight: 1.0, normal: error };
+    Detector { parts: vec![part], keep: 0.5, instant: sum.clone(), smoothed: sum }
 }
 
 /// What every [`FakeScorer`] says of a clip, in a batch or alone.

@@ -63,9 +63,10 @@ fn batch_size(response: &ScoreClipResponse) -> u32 {
 }
 
 fn assert_same(alone: &ScoreClipResponse, together: &ScoreClipResponse) {
-    let numbers = |r: &ScoreClipResponse| [r.psnr_db, r.feature_distance, r.regularity];
-    for (a, b) in numbers(alone).into_iter().zip(numbers(together)) {
-        assert!((a.unwrap() - b.unwrap()).abs() <= TOLERANCE, "{a:?} and {b:?}");
+    let (a, b) = (numbers(alone), numbers(together));
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.into_iter().zip(b) {
+        assert!((a - b).abs() <= TOLERANCE * a.abs().max(1.0), "{a} and {b}");
     }
     assert_eq!(alone.anomalous, together.anomalous);
     let pictures = |r: &ScoreClipResponse| -> Vec<Image> {
@@ -80,6 +81,19 @@ fn assert_same(alone: &ScoreClipResponse, together: &ScoreClipResponse) {
         let apart = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
         assert!(apart <= TOLERANCE, "{apart}");
     }
+}
+
+/// The scores, why and where.
+fn numbers(response: &ScoreClipResponse) -> Vec<f64> {
+    let of_clip = [response.psnr_db, response.feature_distance, response.regularity];
+    let of_detector = [response.surprise, response.surprise_sum, response.surprise_threshold];
+    let mut numbers: Vec<f64> =
+        of_clip.into_iter().chain(of_detector).map(|number| number.unwrap()).collect();
+    assert!(!response.parts.is_empty());
+    numbers.extend(response.parts.iter().flat_map(|part| [part.value, part.surprise]));
+    let region = response.region.unwrap();
+    numbers.extend([region.left, region.top, region.right, region.bottom, region.share]);
+    numbers
 }
 
 fn floats(image: &Image) -> Vec<f32> {

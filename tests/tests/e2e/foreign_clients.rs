@@ -32,6 +32,7 @@ fn assert_scores(response: &str, expected: &EvaluatedFrame) {
         ("psnrDb", expected.psnr_db),
         ("featureDistance", expected.feature_distance),
         ("regularity", expected.regularity),
+        ("surprise", expected.surprise),
     ];
     for (name, expected) in pairs {
         // Proto3's JSON leaves a plain zero out, but not an optional one.

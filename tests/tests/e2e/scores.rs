@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::clips::encoded;
 use crate::programs::run;
 use crate::server::Server;
-use crate::trained::{EvaluatedFrame, trained};
+use crate::trained::{EvaluatedFrame, PAST_FRAMES, trained};
 
 /// Room for another batch size and another order of sums.
 const TOLERANCE: f64 = 1e-4;
@@ -34,6 +35,8 @@ pub(crate) fn assert_same(served: &[Value], evaluated: &[EvaluatedFrame]) {
             ("psnr_db", evaluated.psnr_db),
             ("feature_distance", evaluated.feature_distance),
             ("regularity", evaluated.regularity),
+            ("surprise", evaluated.surprise),
+            ("smoothed_surprise", evaluated.smoothed_surprise),
         ];
         for (name, expected) in pairs {
             let found = served[name].as_f64().unwrap();
@@ -53,6 +56,30 @@ async fn served_scores_are_those_of_evaluate() {
         [&[], &["--payload", "raw", "--concurrency", "1"], &["--payload", "png"]];
     for way in ways {
         assert_same(&served(&server, &frames, way).await, &trained.frames);
+    }
+}
+
+/// Why: what the server says of each part is what `evaluate` says of it, and the surprise that
+/// the verdict rests on follows.
+#[tokio::test]
+async fn served_parts_are_the_statistics_of_evaluate() {
+    let trained = trained().await;
+    let server = Server::start(&trained.checkpoint).await;
+    let mut client = server.scoring().await;
+    for index in [0, 7, 30] {
+        let response = client.score_clip(encoded(trained, index)).await.unwrap().into_inner();
+        let evaluated = &trained.frames[index];
+        assert_eq!(evaluated.frame as usize, index + PAST_FRAMES);
+        let surprise = response.surprise.unwrap();
+        assert!((surprise - evaluated.surprise).abs() <= TOLERANCE, "{surprise}: {evaluated:?}");
+        assert_eq!(response.anomalous, Some(surprise > response.surprise_threshold.unwrap()));
+        assert!(!response.parts.is_empty());
+        for part in &response.parts {
+            let name = part.part().as_str_name().trim_start_matches("PART_").to_lowercase();
+            let expected = evaluated.statistics[&name];
+            let apart = (part.value - expected).abs();
+            assert!(apart <= TOLERANCE * expected.abs().max(1.0), "{part:?}: {evaluated:?}");
+        }
     }
 }
 

@@ -61,7 +61,7 @@ async fn prometheus_can_read_the_page_and_finds_every_name() {
 
     let families = families(&probes).await;
     let listed = listed();
-    assert!(listed.len() >= 17, "{listed:?}");
+    assert!(listed.len() >= 18, "{listed:?}");
     for [name, kind] in listed {
         assert_eq!(families[&name]["type"], kind, "{name}");
         assert!(!families[&name]["samples"].as_array().unwrap().is_empty(), "{name}");
@@ -73,7 +73,9 @@ async fn prometheus_can_read_the_page_and_finds_every_name() {
     assert_eq!(sum(&families, "protoguard_clips_total", &[hall]), 5.0);
     let ok = ("outcome", "ok");
     assert_eq!(sum(&families, "protoguard_compute_duration_seconds_count", &[hall, ok]), 5.0);
-    assert_eq!(sum(&families, "protoguard_regularity_count", &[hall, ("scene", "")]), 5.0);
+    for score in ["protoguard_regularity_count", "protoguard_surprise_count"] {
+        assert_eq!(sum(&families, score, &[hall, ("scene", "")]), 5.0);
+    }
     assert_eq!(sum(&families, "protoguard_model_info", &[hall, ("device", "cpu")]), 1.0);
     assert_eq!(sum(&families, "protoguard_reloads_total", &[hall, ok]), 1.0);
 }

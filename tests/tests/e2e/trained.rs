@@ -1,5 +1,6 @@
 //! A small model, trained once for all tests by the programs themselves.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,11 @@ pub(crate) struct EvaluatedFrame {
     pub(crate) psnr_db: f64,
     pub(crate) feature_distance: f64,
     pub(crate) regularity: f64,
+    /// Of the frame by itself, and after causal smoothing.
+    pub(crate) surprise: f64,
+    pub(crate) smoothed_surprise: f64,
+    /// What the detector judges, by name.
+    pub(crate) statistics: BTreeMap<String, f64>,
 }
 
 /// The model, trained by whichever test comes first.
@@ -99,6 +105,9 @@ pub(crate) async fn evaluate(checkpoint: &Path, data: &Path, out: &Path) -> Vec<
                 psnr_db: line["psnr_db"].as_f64().unwrap(),
                 feature_distance: line["feature_distance"].as_f64().unwrap(),
                 regularity: line["regularity"].as_f64().unwrap(),
+                surprise: line["surprise"].as_f64().unwrap(),
+                smoothed_surprise: line["smoothed_surprise"].as_f64().unwrap(),
+                statistics: serde_json::from_value(line["statistics"].clone()).unwrap(),
             }
         })
         .collect()

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tonic::Status;
 
-use crate::server::{Answer, Fixture, regularity};
+use crate::server::{Answer, Fixture, regularity, surprise_sum};
 
 fn protoguard() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_protoguard"));
@@ -146,6 +146,50 @@ async fn folders_to_json_lines_and_pictures() {
     let panel = image::open(out.path().join("worst").join(&worst[0])).unwrap();
     assert!(panel.width() > 3 * 256);
     assert_eq!(names(out.path()), ["curve.png", "scores.jsonl", "worst"]);
+}
+
+#[tokio::test]
+async fn surprises_are_smoothed_in_the_order_of_frames_by_video() {
+    // Answers that come late must not change the order.
+    let fixture = Fixture::start([]).await;
+    let root = videos(20);
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let labels = labels(root.path(), 40);
+    let (scores, curve, worst) = (path("scores.jsonl"), path("curve.png"), path("worst"));
+    let mut more = vec!["--model", "surprised", "--labels", &labels, "--format", "jsonl"];
+    more.extend(["--output", &scores, "--picture", &curve, "--worst", "1", "--worst-dir", &worst]);
+    let output = score(&fixture, &root.path().join("frames"), &more).await;
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    let text = fs::read_to_string(&scores).unwrap();
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = lines.pop().unwrap()["summary"].take();
+    let mut smoothed = None;
+    for line in &lines {
+        let frame = line["frame"].as_u64().unwrap() as usize;
+        let last = smoothed.filter(|_| frame > 4);
+        let sum = surprise_sum(frame);
+        let expected = last.map_or(sum, |last| 0.5 * last + 0.5 * sum);
+        let found = line["smoothed_surprise"].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-12, "{line}: {expected} is expected");
+        assert_eq!(line["surprise"].as_f64(), Some(sum));
+        assert_eq!(line["anomalous"].as_bool(), Some(expected > 2.0), "{line}");
+        assert_eq!(line["parts"]["speed"].as_f64(), Some(0.8 * sum));
+        assert_eq!(line["region"]["bottom"].as_f64(), Some(0.75));
+        smoothed = Some(expected);
+    }
+    // After frame 14 the smoothed sum falls 4.875, 2.9375, 1.96875: two videos of 6 alarms.
+    assert_eq!(
+        (&summary["served"], &summary["anomalous"]),
+        (&"smoothed_surprise".into(), &12.into())
+    );
+    let rates = &summary["at_threshold"];
+    assert_eq!(rates["true_positive_rate"].as_f64(), Some(1.0));
+    assert_eq!(rates["false_positive_rate"].as_f64(), Some(7.0 / 27.0));
+    assert_eq!(image::open(&curve).unwrap().width(), 1280);
+    assert_eq!(names(&out.path().join("worst")), ["01_01_frame_0014.png"]);
 }
 
 #[tokio::test]

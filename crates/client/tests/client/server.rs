@@ -68,6 +68,7 @@ impl ModelService for Script {
     ) -> Result<Response<v1::GetModelResponse>, Status> {
         match request.into_inner().model.as_str() {
             "" | "hall" => Ok(Response::new(v1::GetModelResponse { model: Some(model()) })),
+            "surprised" => Ok(Response::new(v1::GetModelResponse { model: Some(surprised()) })),
             "empty" => Ok(Response::new(v1::GetModelResponse { model: None })),
             other => Err(Status::not_found(format!("model is {other}; hall is expected"))),
         }
@@ -83,6 +84,51 @@ impl ModelService for Script {
 
 pub(crate) fn model() -> v1::Model {
     v1::Model { name: "hall".to_owned(), past_frames: 4, side: SIDE, ..Default::default() }
+}
+
+/// A model whose calibration has a detector: half of the sum is kept, and of sums from 1 on the
+/// surprise is the sum itself.
+pub(crate) fn surprised() -> v1::Model {
+    let scale = 1.0 / std::f64::consts::LN_10;
+    let normal =
+        Some(v1::Distribution { knots: vec![0.0, 1.0], tail_share: 0.1, scale, shape: 0.0 });
+    let part = |part: v1::Part| v1::DetectorPart {
+        part: part.into(),
+        weight: 1.0,
+        normal: normal.clone(),
+    };
+    let detector = v1::Detector {
+        parts: vec![part(v1::Part::LargestError), part(v1::Part::Speed)],
+        keep: 0.5,
+        instant: normal.clone(),
+        smoothed: normal.clone(),
+    };
+    let calibration = v1::Calibration {
+        id: "default".to_owned(),
+        psnr_db: Some(v1::Bounds { low: 20.0, high: 30.0 }),
+        detector: Some(detector),
+        ..Default::default()
+    };
+    v1::Model { name: "surprised".to_owned(), calibrations: vec![calibration], ..model() }
+}
+
+/// The sum of a frame's surprises: 1, but 5 from frame 10 to frame 14.
+pub(crate) fn surprise_sum(frame: usize) -> f64 {
+    if (10..15).contains(&frame) { 5.0 } else { 1.0 }
+}
+
+/// Adds what a detector says.
+fn surprise(response: &mut v1::ScoreClipResponse, sum: f64) {
+    response.surprise = Some(sum);
+    response.surprise_sum = Some(sum);
+    response.surprise_threshold = Some(2.0);
+    response.anomalous = Some(sum > 2.0);
+    let part =
+        |part: v1::Part, surprise| v1::PartSurprise { part: part.into(), value: 1.0, surprise };
+    response.parts =
+        vec![part(v1::Part::LargestError, 0.2 * sum), part(v1::Part::Speed, 0.8 * sum)];
+    response.region =
+        Some(v1::Region { left: 0.25, top: 0.5, right: 0.5, bottom: 0.75, share: 0.9 });
 }
 
 /// The regularity of a frame: 0.9, but 0.1 from frame 10 to frame 14, and a little by itself.
@@ -105,6 +151,9 @@ fn score(request: v1::ScoreClipRequest) -> v1::ScoreClipResponse {
         request_id: request.request_id.clone(),
         ..Default::default()
     };
+    if request.model == "surprised" {
+        surprise(&mut response, surprise_sum(frame.unwrap_or(0)));
+    }
     if request.view() == v1::View::Full {
         assert_eq!(request.image_encoding(), v1::ImageEncoding::RawF32);
         response.predicted_frame = Some(ramp(3, 0.0, 1.0));

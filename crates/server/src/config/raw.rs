@@ -83,7 +83,8 @@ pub(crate) struct RawConfig {
     pub(crate) admin_token_file: String,
     /// A forward pass that takes longer hangs: health turns to NOT_SERVING; 0 for no watchdog.
     pub(crate) watchdog_ms: u64,
-    /// Which calibrated threshold decides what is anomalous.
+    /// Share of normal frames that may be called anomalous, in (0, 1); for a model whose
+    /// calibration has no detector one of those that it has thresholds for, 0.01 or 0.05.
     pub(crate) false_alarm_rate: f64,
     /// Between NOT_SERVING and the end of accepting, for load balancers to look away.
     pub(crate) drain_grace_ms: u64,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_model::{DeviceSpec, Precision};
 use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
 use tracing_subscriber::EnvFilter;
@@ -145,9 +144,8 @@ fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
 fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, ConfigError> {
     let max_batch_size = at_least_one("max_batch_size", raw.max_batch_size)?;
     at_most("max_batch_size", max_batch_size, MOST_CLIPS)?;
-    if !FALSE_ALARM_RATES.contains(&raw.false_alarm_rate) {
-        let accepted = FALSE_ALARM_RATES.map(|rate| rate.to_string()).join(" or ");
-        let accepted = format!("{accepted} is expected, for which checkpoints have thresholds");
+    if !(raw.false_alarm_rate > 0.0 && raw.false_alarm_rate < 1.0) {
+        let accepted = "a share of normal frames above 0 and below 1 is expected";
         return Err(wrong("false_alarm_rate", raw.false_alarm_rate, accepted));
     }
     let powers = std::iter::successors(Some(1), |size| Some(2 * size));

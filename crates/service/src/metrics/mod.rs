@@ -80,6 +80,7 @@ struct Families {
     reloads: Family<ModelOutcome, Counter>,
     oom_splits: Family<OfModel, Counter>,
     regularity: Family<ModelScene, Histogram>,
+    surprise: Family<ModelScene, Histogram>,
 }
 
 /// From half a millisecond to about half a minute, each bucket twice the one before.
@@ -94,6 +95,11 @@ fn clips() -> Histogram {
 /// Twentieths of [0, 1].
 fn regularities() -> Histogram {
     Histogram::new(linear_buckets(0.05, 0.05, 20).map(|bound| (bound * 100.0).round() / 100.0))
+}
+
+/// Half of the normal clips lie below 0.3, one in ten above 1, one in a hundred above 2.
+fn surprises() -> Histogram {
+    Histogram::new([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0])
 }
 
 fn histograms<S: Clone + std::hash::Hash + Eq>(of: fn() -> Histogram) -> Family<S, Histogram> {
@@ -120,6 +126,7 @@ impl Default for Families {
             reloads: Family::default(),
             oom_splits: Family::default(),
             regularity: histograms(regularities),
+            surprise: histograms(surprises),
         }
     }
 }
@@ -149,6 +156,7 @@ impl Families {
         page.add("reloads", "Attempts to load a checkpoint while serving", &self.reloads);
         page.add("oom_splits", "Batches halved for want of device memory", &self.oom_splits);
         page.add("regularity", "Regularity of scored clips, 1 is normal", &self.regularity);
+        page.add("surprise", "Surprise of scored clips, 2 is one normal in 100", &self.surprise);
         page.0
     }
 }
@@ -294,5 +302,21 @@ mod tests {
         bucket("0.5", 0);
         bucket("0.55", 1);
         bucket("1", 1);
+    }
+
+    #[test]
+    fn an_alarm_and_what_lies_far_beyond_are_told_apart() {
+        let metrics = Metrics::default();
+        let of_hall = ModelMetrics::new(&metrics, "hall");
+        for surprise in [0.25, 1.9, 2.1, 40.0] {
+            of_hall.surprise("door", surprise);
+        }
+        let page = metrics.page();
+        for (bound, count) in [("0.2", 0), ("0.3", 1), ("2", 2), ("2.5", 3), ("10", 3), ("+Inf", 4)]
+        {
+            let labels = format!("{{model=\"hall\",scene=\"door\",le=\"{bound}\"}}");
+            let line = format!("protoguard_surprise_bucket{labels} {count}");
+            assert!(page.contains(&line), "{line} is not in {page}");
+        }
     }
 }

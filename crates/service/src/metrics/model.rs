@@ -118,6 +118,11 @@ impl ModelMetrics {
         self.all.families.regularity.get_or_create(&labels).observe(regularity);
     }
 
+    pub(crate) fn surprise(&self, scene: &str, surprise: f64) {
+        let labels = ModelScene { model: self.model.clone(), scene: scene.to_owned() };
+        self.all.families.surprise.get_or_create(&labels).observe(surprise);
+    }
+
     /// The model begins to be served.
     pub(crate) fn shown(&self, card: &ModelCard) {
         self.all.families.model_info.get_or_create(&self.info(card)).inc();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protoguard_core::ScorerError;
-use protoguard_service::testing::FakeFactory;
+use protoguard_service::testing::{FakeFactory, detector};
 use protoguard_service::{ServeError, ServiceConfig};
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -98,6 +98,24 @@ async fn a_replica_that_cannot_be_built_ends_the_service() {
     let error = bounded(&mut served.ended).await.unwrap().unwrap_err();
     assert!(matches!(error, ServeError::ModelLost { .. }), "{error}");
     assert!(!bounded(&mut served.ready).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_rate_without_a_threshold_is_refused_and_a_detector_has_one_for_every_rate() {
+    let start = async |factory: FakeFactory| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = ServiceConfig { false_alarm_rate: 0.02, ..config() };
+        let stop = std::future::ready(());
+        bounded(protoguard_service::run(listener, vec![factory.spec(1)], config, stop)).await
+    };
+    let refused = start(FakeFactory::new("hall")).await.unwrap_err().to_string();
+    let expected = "false_alarm_rate is 0.02; model `hall` has thresholds for 0.01 or 0.05 in its \
+                    calibration default, which has no detector";
+    assert_eq!(refused, expected);
+    let whole = FakeFactory::new("hall").with_card(|card| {
+        card.calibrations.iter_mut().for_each(|of| of.detector = Some(detector()));
+    });
+    start(whole).await.unwrap();
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn every_request_is_counted_by_its_code_and_its_steps_are_timed() {
     assert_eq!((of_hall("workers_alive"), of_hall("in_flight_clips")), (1.0, 0.0));
     let regularity = r#"protoguard_regularity_count{model="hall",scene="hall"}"#;
     assert_eq!(served.metric(regularity), 2.0);
+    assert!(!served.metrics.page().contains("protoguard_surprise_count"));
     let info = r#"{model="hall",version="fake",precision="f32",device="cpu"}"#;
     assert_eq!(served.metric(&format!("protoguard_model_info{info}")), 1.0);
     served.stop().await;

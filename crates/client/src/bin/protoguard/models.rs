@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use protoguard_client::Client;
-use protoguard_proto::v1::{Calibration, Model};
+use protoguard_core::Part;
+use protoguard_proto::part_from_wire;
+use protoguard_proto::v1::{Calibration, Detector, DetectorPart, Model};
 
 use crate::arguments::ServerArguments;
 
@@ -35,30 +37,57 @@ fn describe(model: &Model) -> Vec<String> {
     if !model.training_data.is_empty() {
         lines.push(format!("trained on: {}", model.training_data));
     }
-    lines.extend(model.calibrations.iter().map(describe_calibration));
+    lines.extend(model.calibrations.iter().flat_map(describe_calibration));
     lines.extend(model.metrics.iter().map(|(name, value)| format!("{name}: {value:.4}")));
     lines
 }
 
-fn describe_calibration(calibration: &Calibration) -> String {
+fn describe_calibration(calibration: &Calibration) -> Vec<String> {
     let thresholds: Vec<String> = calibration
         .thresholds
         .iter()
         .map(|t| format!("{:.3} at {:.0} %", t.regularity, t.false_alarm_rate * 100.0))
         .collect();
     let (id, frames) = (&calibration.id, calibration.frames);
-    format!("calibration {id}: {frames} frames, thresholds {}", thresholds.join(", "))
+    let first = format!("calibration {id}: {frames} frames, thresholds {}", thresholds.join(", "));
+    let detector = calibration.detector.as_ref();
+    [first].into_iter().chain(detector.map(describe_detector)).collect()
+}
+
+fn describe_detector(detector: &Detector) -> String {
+    let part = |of: &DetectorPart| {
+        let name = part_from_wire(of.part()).map_or("an unknown part", Part::name);
+        format!("{} of {name}", of.weight)
+    };
+    let parts: Vec<String> = detector.parts.iter().map(part).collect();
+    format!(
+        "  alarm: surprise of {}, of which {:.0} % is kept from frame to frame",
+        parts.join(" + "),
+        detector.keep * 100.0
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use protoguard_proto::v1;
     use protoguard_proto::v1::Threshold;
 
     use super::*;
 
     #[test]
     fn a_model_is_described_in_full() {
+        let part = |part: v1::Part, weight| DetectorPart {
+            part: part.into(),
+            weight,
+            ..Default::default()
+        };
+        let detector = Detector {
+            parts: vec![part(v1::Part::RelativeError, 1.0), part(v1::Part::Speed, 0.5)],
+            keep: 0.7,
+            ..Default::default()
+        };
         let calibration = Calibration {
+            detector: Some(detector),
             id: "default".to_owned(),
             frames: 120,
             thresholds: vec![Threshold { false_alarm_rate: 0.01, regularity: 0.125 }],
@@ -81,6 +110,8 @@ mod tests {
                 "clips: 4 past frames of 64x64 pixels",
                 "network: width 16, 100 memory items, without motion branch, f32 on cpu",
                 "calibration default: 120 frames, thresholds 0.125 at 1 %",
+                "  alarm: surprise of 1 of relative_error + 0.5 of speed, of which 70 % is kept \
+                 from frame to frame",
                 "loss: 0.5000",
             ]
         );

@@ -81,9 +81,8 @@ fn every_wrong_value_names_key_value_and_what_is_accepted() {
         format!("max_batch_size is `{}`; at most 1024 is expected", usize::MAX)
     );
     assert_eq!(
-        message(|raw| raw.false_alarm_rate = 0.5),
-        "false_alarm_rate is `0.5`; 0.01 or 0.05 is expected, for which checkpoints have \
-         thresholds"
+        message(|raw| raw.false_alarm_rate = 1.0),
+        "false_alarm_rate is `1`; a share of normal frames above 0 and below 1 is expected"
     );
     assert_eq!(
         message(|raw| raw.log_format = "xml".to_owned()),

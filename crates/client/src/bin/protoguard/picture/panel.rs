@@ -3,7 +3,7 @@
 
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
-use protoguard_core::{Clip, Plane};
+use protoguard_core::{Clip, Plane, Region};
 use protoguard_data::picture::{
     difference_pixels, error_pixels, frame_pixels, rgb_pixels, true_difference,
 };
@@ -17,6 +17,9 @@ const HEADER: u32 = 48;
 const CAPTION: u32 = 26;
 
 const INK: RGBColor = RGBColor(40, 40, 48);
+const REGION: RGBColor = RGBColor(255, 214, 0);
+/// Tiles that show the region: the target and the squared error.
+const WITH_REGION: [usize; 2] = [1, 3];
 
 /// One panel.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Panel<'a> {
     pub(crate) error: Option<Plane>,
     /// Generated for the oldest past frame: `[S, S, 3]`, in [-2, 2].
     pub(crate) difference: Option<Plane>,
+    /// The box that carries the anomaly.
+    pub(crate) region: Option<Region>,
 }
 
 /// Draws three columns and two rows of tiles.
@@ -58,10 +63,23 @@ pub(crate) fn draw(panel: &Panel<'_>) -> anyhow::Result<RgbImage> {
             let (x, y) = place(index);
             let at = (x as i32, y as i32 + 3);
             area.draw(&Text::new(caption.clone(), at, text_style(17, INK)))?;
+            if let Some(region) = panel.region.filter(|_| WITH_REGION.contains(&index)) {
+                let corners = corners(&region, tile, (x, y + CAPTION));
+                area.draw(&Rectangle::new(corners, REGION.stroke_width(2)))?;
+            }
         }
         Ok(())
     })?;
     Ok(picture)
+}
+
+/// The upper left and lower right pixel of a region on a tile at `(x, y)`.
+fn corners(region: &Region, tile: u32, (x, y): (u32, u32)) -> [(i32, i32); 2] {
+    let at = |share: f64, from: u32| {
+        let pixel = (share * f64::from(tile)).round() as u32;
+        (from + pixel.min(tile - 1)) as i32
+    };
+    [(at(region.left, x), at(region.top, y)), (at(region.right, x), at(region.bottom, y))]
 }
 
 type Tile = (String, Option<RgbImage>);
@@ -117,6 +135,7 @@ mod tests {
             predicted: Some(plane(3, 0.5)),
             error: Some(plane(1, 0.04)),
             difference: None,
+            region: Some(Region { left: 0.25, top: 0.25, right: 0.75, bottom: 1.0, share: 0.4 }),
         };
         let picture = draw(&panel).unwrap();
         assert_eq!(picture.dimensions(), (3 * 256 + 4 * 14, 48 + 2 * (26 + 256) + 28));
@@ -130,5 +149,16 @@ mod tests {
         // 50 - 200 of 127.5 is -1.18: half of it below middle gray is below black.
         assert_eq!(centre(1, 1), [0; 3]);
         assert_eq!(centre(2, 1), [236; 3]);
+        let at = |column: u32, row: u32, x: u32, y: u32| {
+            picture.get_pixel(14 + column * 270 + x, 48 + row * 296 + 26 + y).0
+        };
+        let region = [REGION.0, REGION.1, REGION.2];
+        for (column, row) in [(1, 0), (0, 1)] {
+            assert_eq!(at(column, row, 64, 200), region, "left edge");
+            assert_eq!(at(column, row, 100, 64), region, "upper edge");
+            assert_eq!(at(column, row, 192, 200), region, "right edge");
+            assert_ne!(at(column, row, 32, 200), region, "outside");
+        }
+        assert_eq!(at(0, 0, 64, 200), [90; 3]);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod clips;
 mod pipeline;
 mod record;
+mod smoothing;
 pub(crate) mod source;
 mod summary;
 pub(crate) mod table;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use protoguard_client::Client;
-use protoguard_core::ClipShape;
+use protoguard_core::{ClipShape, Detector};
 use protoguard_data::dataset::Labels;
 use protoguard_proto::{card_from_wire, v1};
 use serde::Serialize;
@@ -26,8 +27,9 @@ use crate::output::Output;
 use crate::picture::{curve, encode};
 use clips::Packing;
 use record::FrameRecord;
+use smoothing::Smoothing;
 use source::Source;
-use summary::Summary;
+use summary::{ServedScore, Summary};
 use worst::WorstFrames;
 
 /// Scores everything, writes the results, then the pictures.
@@ -38,12 +40,15 @@ pub(crate) async fn run(arguments: ScoreArguments) -> anyhow::Result<ExitCode> {
     let picture = arguments.picture.as_deref().map(|path| Output::open(Some(path))).transpose()?;
     let client = Client::connect(&arguments.server.address, arguments.server.options()).await?;
     let model = client.model(&arguments.model).await?;
-    let shape = card_from_wire(model.clone())?.shape;
+    let card = card_from_wire(model.clone())?;
+    let shape = card.shape;
+    let scene = Some(arguments.scene.as_str()).filter(|scene| !scene.is_empty());
+    let detector = card.calibration(scene).and_then(|found| found.detector.as_ref());
     sources.iter().try_for_each(|source| source.check_length(shape))?;
     let labels = read_labels(arguments.labels.as_deref(), &sources)?;
 
     // 2. Frames to scores.
-    let session = Session { client, sources, labels, shape, arguments: &arguments };
+    let session = Session { client, sources, labels, shape, detector, arguments: &arguments };
     let started = Instant::now();
     let scored = session.score(&mut output).await?;
     let summary = Summary::new(&model, &scored.records, &scored.frames, started.elapsed());
@@ -88,6 +93,8 @@ struct Session<'a> {
     sources: Arc<Vec<Source>>,
     labels: Option<Labels>,
     shape: ClipShape,
+    /// Of the scene's calibration; none where the model has none.
+    detector: Option<&'a Detector>,
     arguments: &'a ScoreArguments,
 }
 
@@ -104,10 +111,12 @@ impl Session<'_> {
         let readings = pipeline::read(Arc::clone(&self.sources), self.packing(), concurrency);
         let progress = progress(&self.sources, self.shape);
         let mut records = Vec::new();
+        let mut smoothing = Smoothing::new(self.detector);
         let take = |scored: pipeline::Scored| {
             let video = self.sources[scored.video].name();
             let label = self.label(scored.video, scored.frame);
-            let record = FrameRecord::new(video, label, &scored)?;
+            let smoothed = smoothing.push(scored.video, scored.response.surprise_sum);
+            let record = FrameRecord::new(video, label, &scored, smoothed)?;
             if self.arguments.format == Format::Jsonl {
                 write_line(output, &record)?;
             }
@@ -138,7 +147,7 @@ impl Session<'_> {
     }
 
     fn curve(&self, summary: &Summary, scored: &ScoredVideos) -> anyhow::Result<image::RgbImage> {
-        let served = scored.records.iter().all(|record| record.anomaly_score.is_some());
+        let served = scored.records.iter().all(|record| record.served().is_some());
         let by_video = summary::video_anomaly(&scored.records, summary.gamma);
         let mut strips: Vec<curve::Strip> = self
             .sources
@@ -158,11 +167,15 @@ impl Session<'_> {
             .collect();
         for (record, by_video) in scored.records.iter().zip(by_video) {
             let strip = &mut strips[record.video_index];
-            let score = if served { record.anomaly_score.unwrap_or(by_video) } else { by_video };
+            let score = if served { record.served().unwrap_or(by_video) } else { by_video };
             strip.scores.push((record.frame, score));
-            strip.threshold = record.regularity_threshold.map(|threshold| 1.0 - threshold);
+            strip.threshold = record.threshold();
         }
-        curve::draw(&format!("Anomaly score of {}", summary.model), &strips)
+        let quantity = match summary.served {
+            Some(ServedScore::SmoothedSurprise) => curve::Quantity::Surprise,
+            Some(ServedScore::AnomalyScore) | None => curve::Quantity::AnomalyScore,
+        };
+        curve::draw(&summary.model, quantity, &strips)
     }
 
     async fn draw_worst(&self, records: &[FrameRecord], folder: &Path) -> anyhow::Result<()> {

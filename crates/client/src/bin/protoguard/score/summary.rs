@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protoguard_core::metrics::{MetricError, roc_auc};
+use protoguard_core::metrics::{DetectionRates, MetricError, roc_auc};
 use protoguard_core::normalise::{Bounds, FrameScore, GAMMA, Normaliser, quantile};
 use protoguard_proto::v1::Model;
 use serde::Serialize;
@@ -17,7 +17,9 @@ pub(crate) struct Summary {
     pub(crate) videos: usize,
     pub(crate) frames: usize,
     pub(crate) clips_scored: usize,
-    /// Frames that the server called anomalous.
+    /// The score that alarms rest on; null without a calibration.
+    pub(crate) served: Option<ServedScore>,
+    /// Frames whose served score is an alarm.
     pub(crate) anomalous: usize,
     pub(crate) seconds: f64,
     pub(crate) clips_per_second: f64,
@@ -27,8 +29,32 @@ pub(crate) struct Summary {
     pub(crate) gamma: f64,
     /// Null without labels, or where they are of one class.
     pub(crate) auc: Option<Aucs>,
+    /// What the threshold finds of the labels; null where there is no AUC, or no threshold.
+    pub(crate) at_threshold: Option<DetectionRates>,
     /// Why there is no AUC although there are labels.
     pub(crate) auc_unavailable: Option<String>,
+}
+
+/// What the served score of a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ServedScore {
+    /// The model's calibration has a detector.
+    SmoothedSurprise,
+    /// 1 minus the regularity.
+    AnomalyScore,
+}
+
+impl ServedScore {
+    fn of(records: &[FrameRecord]) -> Option<Self> {
+        let of = |score: fn(&FrameRecord) -> Option<f64>| {
+            records.first().is_some() && records.iter().all(|record| score(record).is_some())
+        };
+        if of(|record| record.smoothed_surprise) {
+            return Some(Self::SmoothedSurprise);
+        }
+        of(|record| record.anomaly_score).then_some(Self::AnomalyScore)
+    }
 }
 
 /// Micro AUC: all scored frames of all videos together. The first t frames of a video have no
@@ -36,11 +62,10 @@ pub(crate) struct Summary {
 /// needs the whole video.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Aucs {
-    /// The served anomaly score; null without a calibration.
+    /// The served score, on one scale for all videos; null without a calibration.
     pub(crate) served: Option<f64>,
     /// PSNR and feature distance, weighted by the summary's gamma.
     pub(crate) video: f64,
-
     /// PSNR alone.
     pub(crate) psnr: f64,
     /// Feature distance alone; null without a memory.
@@ -73,12 +98,14 @@ impl Summary {
             videos: frames.len(),
             frames: frames.iter().sum(),
             clips_scored: records.len(),
+            served: ServedScore::of(records),
             anomalous: records.iter().filter(|record| record.anomalous == Some(true)).count(),
             seconds,
             clips_per_second: records.len() as f64 / seconds.max(f64::MIN_POSITIVE),
             p50_ms: quantile(&latencies, 0.5).unwrap_or_default(),
             p95_ms: quantile(&latencies, 0.95).unwrap_or_default(),
             gamma,
+            at_threshold: auc.as_ref().and_then(|_| at_threshold(records)),
             auc,
             auc_unavailable,
         }
@@ -98,9 +125,22 @@ fn aucs(records: &[FrameRecord], gamma: f64) -> Option<Result<Aucs, MetricError>
     Some(aucs_against(records, &labels, gamma))
 }
 
+/// Nothing where a frame has no label or no verdict, or one class is empty.
+fn at_threshold(records: &[FrameRecord]) -> Option<DetectionRates> {
+    let called = |record: &FrameRecord| Some((record.label?, record.anomalous?));
+    let called: Vec<(bool, bool)> = records.iter().map(called).collect::<Option<_>>()?;
+    let share = |class: bool| {
+        let of_class = called.iter().filter(|&&(label, _)| label == class);
+        let alarms = of_class.clone().filter(|&&(_, alarm)| alarm).count();
+        let all = of_class.count();
+        (all > 0).then(|| alarms as f64 / all as f64)
+    };
+    Some(DetectionRates { true_positive_rate: share(true)?, false_positive_rate: share(false)? })
+}
+
 fn aucs_against(records: &[FrameRecord], labels: &[bool], gamma: f64) -> Result<Aucs, MetricError> {
     let auc = |scores: Option<Vec<f64>>| scores.map(|s| roc_auc(&s, labels)).transpose();
-    let served = records.iter().map(|record| record.anomaly_score).collect();
+    let served = records.iter().map(FrameRecord::served).collect();
     let distances = by_video(records, |video| {
         let distances: Option<Vec<f64>> = video.iter().map(|r| r.feature_distance).collect();
         let distances = distances?;
@@ -189,6 +229,32 @@ mod tests {
         // All alike: every pair is a tie.
         assert_eq!((aucs.feature_distance, aucs.copy_frame), (Some(0.5), Some(0.5)));
         assert_eq!((aucs.normal_frames, aucs.abnormal_frames), (2, 2));
+    }
+
+    /// The feature distance and the regularity say nothing, and the smoothed surprise all.
+    #[test]
+    fn the_smoothed_surprise_is_served_where_there_is_one() {
+        let surprising = |surprise: f64, label: bool| FrameRecord {
+            smoothed_surprise: Some(surprise),
+            surprise_threshold: Some(2.0),
+            anomalous: Some(surprise > 2.0),
+            ..record(0, 30.0, Some(label))
+        };
+        let mut records = vec![
+            surprising(0.5, false),
+            surprising(2.5, false),
+            surprising(3.0, true),
+            surprising(1.0, true),
+        ];
+        let served = summary(&records);
+        assert_eq!(served.served, Some(ServedScore::SmoothedSurprise));
+        assert_eq!((served.auc.unwrap().served, served.anomalous), (Some(0.75), 2));
+        let rates = served.at_threshold.unwrap();
+        assert_eq!((rates.true_positive_rate, rates.false_positive_rate), (0.5, 0.5));
+        records.iter_mut().for_each(|record| record.smoothed_surprise = None);
+        assert_eq!(summary(&records).served, Some(ServedScore::AnomalyScore));
+        assert_eq!(summary(&records).auc.unwrap().served, Some(0.5));
+        assert_eq!(summary(&[]).served, None);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use protoguard_core::metrics::DetectionRates;
+use protoguard_core::{Part, Region};
+
 use super::record::FrameRecord;
-use super::summary::Summary;
+use super::summary::{ServedScore, Summary};
 use super::worst::most_anomalous;
 
 /// Frames that are listed.
@@ -11,9 +14,9 @@ const LISTED: usize = 10;
 
 /// The whole table as text.
 pub(crate) fn render(records: &[FrameRecord], summary: &Summary) -> String {
-    let mut text = grid(&video_rows(records));
+    let mut text = grid(&video_rows(records, summary.served));
     text.push_str("\nmost anomalous frames\n");
-    text.push_str(&grid(&frame_rows(records)));
+    text.push_str(&grid(&frame_rows(records, summary.served)));
     let Summary { model, model_version, clips_scored, seconds, .. } = summary;
     let _ = write!(
         text,
@@ -31,27 +34,44 @@ fn auc_lines(summary: &Summary) -> String {
     }
     let Some(aucs) = &summary.auc else { return String::new() };
     let number = |auc: Option<f64>| auc.map_or("-".to_owned(), |auc| format!("{auc:.4}"));
+    let served = match summary.served {
+        Some(ServedScore::SmoothedSurprise) => "served (smoothed surprise)",
+        Some(ServedScore::AnomalyScore) | None => "served (calibrated)",
+    };
     let rows = vec![
         vec!["micro AUC".to_owned(), String::new()],
-        vec!["served (calibrated)".to_owned(), number(aucs.served)],
+        vec![served.to_owned(), number(aucs.served)],
         vec![format!("by video, gamma {}", summary.gamma), number(Some(aucs.video))],
         vec!["PSNR only".to_owned(), number(Some(aucs.psnr))],
         vec!["feature distance only".to_owned(), number(aucs.feature_distance)],
         vec!["copy-frame baseline".to_owned(), number(aucs.copy_frame)],
     ];
+    let found = summary.at_threshold.map_or_else(String::new, |rates| {
+        let DetectionRates { true_positive_rate, false_positive_rate } = rates;
+        let percent = |share: f64| 100.0 * share;
+        format!(
+            "at the threshold {:.1} % of the abnormal frames are found, and {:.1} % of the normal ones are false alarms\n",
+            percent(true_positive_rate),
+            percent(false_positive_rate)
+        )
+    });
     format!(
-        "\n{}{} normal and {} abnormal frames\n",
+        "\n{}{} normal and {} abnormal frames\n{found}",
         grid(&rows),
         aucs.normal_frames,
         aucs.abnormal_frames
     )
 }
 
-fn video_rows(records: &[FrameRecord]) -> Vec<Vec<String>> {
-    let header = ["video", "scored", "anomalous", "anomaly mean", "max", "PSNR dB", "distance"];
+fn video_rows(records: &[FrameRecord], served: Option<ServedScore>) -> Vec<Vec<String>> {
+    let score = match served {
+        Some(ServedScore::SmoothedSurprise) => "surprise mean",
+        Some(ServedScore::AnomalyScore) | None => "anomaly mean",
+    };
+    let header = ["video", "scored", "anomalous", score, "max", "PSNR dB", "distance"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for video in records.chunk_by(|a, b| a.video_index == b.video_index) {
-        let scores: Vec<f64> = video.iter().filter_map(|record| record.anomaly_score).collect();
+        let scores: Vec<f64> = video.iter().filter_map(FrameRecord::served).collect();
         let distances: Vec<f64> = video.iter().filter_map(|r| r.feature_distance).collect();
         let psnr: Vec<f64> = video.iter().map(|record| record.psnr_db).collect();
         let anomalous = video.iter().filter(|record| record.anomalous == Some(true)).count();
@@ -68,9 +88,16 @@ fn video_rows(records: &[FrameRecord]) -> Vec<Vec<String>> {
     rows
 }
 
-fn frame_rows(records: &[FrameRecord]) -> Vec<Vec<String>> {
-    let header = ["video", "frame", "anomaly", "PSNR dB", "distance", "truth"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
+fn frame_rows(records: &[FrameRecord], served: Option<ServedScore>) -> Vec<Vec<String>> {
+    let header: &[&str] = match served {
+        Some(ServedScore::SmoothedSurprise) => {
+            &["video", "frame", "surprise", "why", "where", "PSNR dB", "distance", "truth"]
+        }
+        Some(ServedScore::AnomalyScore) | None => {
+            &["video", "frame", "anomaly", "PSNR dB", "distance", "truth"]
+        }
+    };
+    let mut rows = vec![header.iter().map(|&name| name.to_owned()).collect()];
     for index in most_anomalous(records, LISTED) {
         let record = &records[index];
         let truth = match record.label {
@@ -78,16 +105,25 @@ fn frame_rows(records: &[FrameRecord]) -> Vec<Vec<String>> {
             Some(true) => "abnormal",
             Some(false) => "normal",
         };
-        rows.push(vec![
-            record.video.clone(),
-            record.frame.to_string(),
-            fixed(record.anomaly_score, 3),
-            fixed(Some(record.psnr_db), 2),
-            fixed(record.feature_distance, 3),
-            truth.to_owned(),
-        ]);
+        let mut row =
+            vec![record.video.clone(), record.frame.to_string(), fixed(record.served(), 3)];
+        if served == Some(ServedScore::SmoothedSurprise) {
+            row.push(record.why().map_or("-", Part::name).to_owned());
+            row.push(record.region.as_ref().map_or("-".to_owned(), place));
+        }
+        row.push(fixed(Some(record.psnr_db), 2));
+        row.push(fixed(record.feature_distance, 3));
+        row.push(truth.to_owned());
+        rows.push(row);
     }
     rows
+}
+
+/// From where to where the region goes, in percent of the frame's width and height.
+fn place(region: &Region) -> String {
+    let Region { left, top, right, bottom, .. } = region;
+    let percent = |from: f64, to: f64| format!("{:.0}-{:.0} %", 100.0 * from, 100.0 * to);
+    format!("x {}, y {}", percent(*left, *right), percent(*top, *bottom))
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -98,7 +134,6 @@ fn fixed(value: Option<f64>, decimals: usize) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-/// Columns as wide as their widest cell: the first to the left, numbers to the right.
 /// Rows of cells in columns, the first to the left and the others to the right.
 pub(crate) fn grid(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -157,5 +192,27 @@ mod tests {
         assert!(text.contains("no AUC: all 2 frames are abnormal"), "{text}");
         let (worst, other) = (text.find("hall      40"), text.find("hall       4"));
         assert!(worst.is_some() && worst < other, "{text}");
+    }
+
+    #[test]
+    fn where_the_surprise_is_served_the_table_says_why_and_where() {
+        let record = FrameRecord {
+            video: "hall".to_owned(),
+            frame: 7,
+            psnr_db: 30.0,
+            anomaly_score: Some(1.0),
+            smoothed_surprise: Some(4.25),
+            surprise_threshold: Some(2.0),
+            anomalous: Some(true),
+            parts: [(Part::LargestError, 1.5), (Part::Speed, 3.5)].into(),
+            region: Some(Region { left: 0.25, top: 0.5, right: 0.375, bottom: 1.0, share: 0.5 }),
+            ..Default::default()
+        };
+        let records = [record];
+        let summary = Summary::new(&Model::default(), &records, &[8], Duration::from_secs(1));
+        let text = render(&records, &summary);
+        assert!(text.contains("hall        1          1          4.250  4.250"), "{text}");
+        let row = "hall       7     4.250  speed  x 25-38 %, y 50-100 %    30.00         -      -";
+        assert!(text.contains(row), "{text}");
     }
 }

@@ -45,9 +45,9 @@ pub(crate) fn most_anomalous(records: &[FrameRecord], count: usize) -> Vec<usize
     chosen
 }
 
-/// Served scores saturate at 1, and a model may have no calibration: PSNR decides then.
+/// Anomaly scores saturate at 1, and a model may have no calibration: PSNR decides then.
 fn by_anomaly(a: &FrameRecord, b: &FrameRecord) -> Ordering {
-    let score = |record: &FrameRecord| record.anomaly_score.unwrap_or(0.0);
+    let score = |record: &FrameRecord| record.served().unwrap_or(0.0);
     score(b).total_cmp(&score(a)).then(a.psnr_db.total_cmp(&b.psnr_db))
 }
 
@@ -78,6 +78,7 @@ impl WorstFrames<'_> {
             let response = self.client.score_clip(self.full_request(&clip)).await?;
             let picture = panel::draw(&panel::Panel {
                 title: title(record),
+                region: record.region,
                 clip: &clip.clip,
                 predicted: response.predicted_frame.map(plane).transpose()?,
                 error: response.error_map.map(plane).transpose()?,
@@ -127,7 +128,10 @@ impl WorstFrames<'_> {
 
 fn title(record: &FrameRecord) -> String {
     let mut title = format!("video {}, frame {}: ", record.video, record.frame);
-    if let Some(score) = record.anomaly_score {
+    if let Some(surprise) = record.smoothed_surprise {
+        let why = record.why().map(|part| format!(" ({part})")).unwrap_or_default();
+        title.push_str(&format!("surprise {surprise:.2}{why}, "));
+    } else if let Some(score) = record.anomaly_score {
         title.push_str(&format!("anomaly {score:.3}, "));
     }
     title.push_str(&format!("PSNR {:.2} dB", record.psnr_db));
