@@ -237,17 +237,19 @@ impl Smoother<'_> {
 
 /// `y_k = keep · y_(k−1) + (1 − keep) · x_k`, which begins with the first value.
 #[derive(Clone, Copy, Debug)]
-struct Smoothing {
+pub struct Smoothing {
     keep: f64,
     last: Option<f64>,
 }
 
 impl Smoothing {
-    fn new(keep: f64) -> Self {
+    /// At the start of a video; `keep` in [0, 1).
+    pub fn new(keep: f64) -> Self {
         Self { keep, last: None }
     }
 
-    fn push(&mut self, value: f64) -> f64 {
+    /// Takes the next value and gives the average up to it.
+    pub fn push(&mut self, value: f64) -> f64 {
         let next = self.last.map_or(value, |last| self.keep * last + (1.0 - self.keep) * value);
         self.last = Some(next);
         next

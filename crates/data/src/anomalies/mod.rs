@@ -29,7 +29,7 @@ use picture::Change;
 use place::{Slot, slots};
 
 /// What is put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InsertedKind {
     /// Something of the video goes its way again, two to three times as fast.
