@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 
 use protoguard_core::normalise::Grouping;
 
-use super::live::{Candidate, Score};
 use super::normalised::Signal;
 use super::report::Measured;
 
@@ -40,9 +39,8 @@ impl Chosen {
     /// alarm. Without a detector it is S, min–max over the whole data set: by video, every video
     /// has a frame of score 1, and calibrated scores are clamped.
     pub fn of(measured: &Measured<'_>) -> Self {
-        let served = Candidate::of(Score::Served, measured).map(|served| served.by_video);
         let paper = || Some(measured.normalise(Grouping::Dataset, Signal::Combined)?.videos);
-        let Some(scores) = served.or_else(paper) else { return Self::default() };
+        let Some(scores) = measured.smoothed().or_else(paper) else { return Self::default() };
         let videos = scores.iter().zip(measured.labels).enumerate();
         let frames: Vec<ChosenFrame> = videos
             .flat_map(|(video, (scores, labels))| {

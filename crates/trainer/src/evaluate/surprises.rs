@@ -3,6 +3,7 @@
 use protoguard_core::{Calibration, Detector};
 
 use super::normalised::calibration_of;
+use super::report::Measured;
 use crate::scoring::ScoredVideo;
 
 /// The surprise of every scored frame of one video.
@@ -12,6 +13,15 @@ pub struct Surprises {
     pub instant: Vec<f64>,
     /// After causal smoothing, which starts anew with the video.
     pub smoothed: Vec<f64>,
+}
+
+impl Measured<'_> {
+    /// The smoothed surprise of every scored frame, by video; nothing where a video's calibration
+    /// has no detector.
+    pub(super) fn smoothed(&self) -> Option<Vec<Vec<f64>>> {
+        let of = |video| Some(Surprises::of(video, self.calibrations)?.smoothed);
+        self.videos.iter().map(of).collect()
+    }
 }
 
 impl Surprises {

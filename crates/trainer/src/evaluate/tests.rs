@@ -176,7 +176,7 @@ fn the_page_holds_everything_and_loads_nothing() {
     let page = page.render();
     for expected in [
         "<!DOCTYPE html>",
-        "AUC of copying the last frame",
+        "AUC of copying the last frame, by video",
         "At the calibrated thresholds",
         "aria-label=\"ROC curves\"",
         "aria-label=\"anomaly score of video 02\"",
@@ -289,6 +289,8 @@ mod live {
         }
         // The baselines here alternate between two values, whatever the label.
         assert_eq!(live.row(Score::CopyFrame).unwrap().auc_global, Some(0.5));
+        let paper = live.row(Score::Paper).unwrap();
+        assert_eq!(paper.auc_video, 1.0);
         assert_eq!(live.row(Score::Part(Part::LargestError)).unwrap().auc_global, Some(1.0));
         // The model has no such map.
         assert!(live.row(Score::Part(Part::FeatureDistance)).is_none());

@@ -29,7 +29,10 @@ impl Display for ValidationTable<'_> {
                 "* above 1 % of these normal frames instead: no such bound was calibrated"
             )?;
         }
-        report.skipped.iter().try_for_each(|reason| writeln!(f, "skipped: {reason}"))
+        match report.skipped.as_slice() {
+            [] => Ok(()),
+            [first, ..] => writeln!(f, "{} not put in, the first: {first}", report.skipped.len()),
+        }
     }
 }
 

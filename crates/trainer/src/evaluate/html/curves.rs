@@ -109,7 +109,8 @@ pub(super) fn videos_section(page: &Page<'_>) -> Markup {
     let calibrated = page.measured.normalise(Grouping::Calibrated, Signal::Combined);
     html! {
         section {
-            h2 { "Score of every video" }
+            h2 { "The paper’s score of every video" }
+            p.note { "S, as the literature reports it. The alarm does not rest on it." }
             ul.legend {
                 li { span.swatch.truth {} "labelled abnormal" }
                 li {

@@ -6,11 +6,13 @@ use protoguard_core::Detector;
 use super::curves::{bands, path};
 use super::{Page, numbers};
 use crate::evaluate::live::{
-    Candidate, FALSE_ALARM_RATE, LiveReport, RowRates, Score, ScoreRow, ThresholdOrigin,
+    FALSE_ALARM_RATE, LiveReport, RowRates, Score, ScoreRow, ThresholdOrigin,
 };
 
 /// The surprise that every picture reaches up to at least, so that the threshold lies inside.
 const LEAST_TOP: f64 = 4.0;
+/// Where pictures end: what is rarer than one frame in a hundred million is drawn at the top.
+const MOST_TOP: f64 = 8.0;
 
 /// What is read first.
 pub(super) fn section(page: &Page<'_>) -> Markup {
@@ -24,8 +26,8 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
                         "Every frame gets a surprise: how rare the like of it is on this camera’s own "
                         "normal video. 1 is one normal frame in ten, 2 one in a hundred, 3 one in a "
                         "thousand. It is smoothed over the frames before it, and the alarm stands while "
-                        "it is above " (Detector::threshold(FALSE_ALARM_RATE)) ". Nothing here needs "
-                        "the future, a label or another frame of the video."
+                        "it is above " (Detector::threshold(FALSE_ALARM_RATE)) ". Nothing of it needs "
+                        "the future or a label: the camera’s stream would have been told the same."
                     }
                     (figures(live))
                 }
@@ -159,9 +161,9 @@ fn score_row(row: &ScoreRow) -> Markup {
 
 /// The smoothed surprise of every video over its ground truth, all on one scale.
 fn curves(page: &Page<'_>) -> Markup {
-    let Some(served) = Candidate::of(Score::Served, page.measured) else { return html! {} };
-    let largest = served.by_video.iter().flatten().copied().fold(LEAST_TOP, f64::max);
-    let top = largest.ceil();
+    let Some(served) = page.measured.smoothed() else { return html! {} };
+    let largest = served.iter().flatten().copied().fold(LEAST_TOP, f64::max);
+    let top = largest.ceil().min(MOST_TOP);
     html! {
         ul.legend {
             li { span.swatch.truth {} "labelled abnormal" }
@@ -175,7 +177,7 @@ fn curves(page: &Page<'_>) -> Markup {
             }
         }
         div.curves {
-            @for (index, surprises) in served.by_video.iter().enumerate() {
+            @for (index, surprises) in served.iter().enumerate() {
                 (strip(page, Strip { index, surprises, top }))
             }
         }
@@ -192,15 +194,21 @@ struct Strip<'a> {
 fn strip(page: &Page<'_>, Strip { index, surprises, top }: Strip<'_>) -> Markup {
     let (row, video) = (&page.report.videos[index], &page.measured.videos[index]);
     let (first, frames) = (video.first_frame, video.first_frame + surprises.len());
-    let threshold = Detector::threshold(FALSE_ALARM_RATE) / top;
-    let scaled: Vec<f64> = surprises.iter().map(|surprise| surprise / top).collect();
+    let raised = Detector::threshold(FALSE_ALARM_RATE);
+    let threshold = raised / top;
+    let largest = surprises.iter().copied().fold(0.0, f64::max);
+    let scaled: Vec<f64> = surprises.iter().map(|surprise| (surprise / top).min(1.0)).collect();
     html! {
         figure.strip {
             figcaption {
                 b { (row.name) } " · " (row.abnormal) " of " (row.frames) " frames abnormal"
             }
             div.plot {
-                div.yaxis { span { "surprise " (top) } span { "0" } }
+                div.yaxis {
+                    span { "surprise " (top) @if largest > top { "+" } }
+                    span.at style=(format!("top:{:.1}%", 100.0 * (1.0 - threshold))) { (raised) }
+                    span { "0" }
+                }
                 svg viewBox=(format!("0 0 {} 100", frames.max(1))) preserveAspectRatio="none"
                     role="img" aria-label=(format!("smoothed surprise of video {}", row.name)) {
                     @for band in bands(&page.measured.labels[index]) {

@@ -100,12 +100,12 @@ impl Page<'_> {
         let auc = |grouping, signal| self.report.get(grouping, signal).map(|found| found.auc);
         let own = self.report.get(Grouping::Video, Signal::Combined);
         let cards = [
-            ("AUC, by video", auc(Grouping::Video, Signal::Combined)),
-            ("AUC of copying the last frame", auc(Grouping::Video, Signal::CopyFrame)),
-            ("AUC, calibrated (live)", auc(Grouping::Calibrated, Signal::Combined)),
-            ("macro AUC", own.and_then(|found| found.macro_auc).map(|mean| mean.auc)),
-            ("average precision", own.map(|found| found.average_precision)),
-            ("equal error rate", own.map(|found| found.equal_error_rate)),
+            ("AUC of S, by video", auc(Grouping::Video, Signal::Combined)),
+            ("AUC of copying the last frame, by video", auc(Grouping::Video, Signal::CopyFrame)),
+            ("AUC of S, calibrated", auc(Grouping::Calibrated, Signal::Combined)),
+            ("macro AUC of S", own.and_then(|found| found.macro_auc).map(|mean| mean.auc)),
+            ("average precision of S", own.map(|found| found.average_precision)),
+            ("equal error rate of S", own.map(|found| found.equal_error_rate)),
         ];
         html! {
             dl.cards {
@@ -165,7 +165,7 @@ fn legend() -> Markup {
                 dt { "by video, scene, data set" }
                 dd { "Scores scaled by the extremes of all frames of the group, which needs the whole recording: what the literature reports." }
                 dt { "calibrated" }
-                dd { "Scores scaled by bounds from held-out normal frames: the only ones that can be computed live." }
+                dd { "Scores scaled by bounds from held-out normal frames, as they can be computed live." }
                 dt { "AUC" }
                 dd { "Chance that an abnormal frame scores higher than a normal one. Micro: over all frames together; macro: mean over the videos that have both." }
             }

@@ -65,7 +65,7 @@ fn said(close_up: &CloseUp, measured: &Measured<'_>) -> String {
         )
     };
     let parts: Vec<String> = judged.parts.iter().map(part).collect();
-    format!(" · smoothed surprise {:.1}, of its parts: {}", frame.anomaly, parts.join(", "))
+    format!(" · smoothed surprise {:.1} (in this frame: {})", frame.anomaly, parts.join(", "))
 }
 
 /// The frame with the box that carries its anomaly.

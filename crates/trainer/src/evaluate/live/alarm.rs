@@ -2,7 +2,7 @@ use protoguard_core::Detector;
 use protoguard_core::metrics::{AlarmedVideo, EventReport, EventRule, MetricError, event_report};
 use serde::Serialize;
 
-use super::{Candidate, FALSE_ALARM_RATE, Score};
+use super::FALSE_ALARM_RATE;
 use crate::evaluate::report::Measured;
 
 /// What the served score's alarm did on the test videos.
@@ -22,10 +22,9 @@ pub struct Alarm {
 impl Alarm {
     /// The alarm of the measured videos; nothing where the checkpoint has no detector.
     pub(super) fn of(measured: &Measured<'_>) -> Result<Option<Self>, MetricError> {
-        let Some(served) = Candidate::of(Score::Served, measured) else { return Ok(None) };
+        let Some(surprises) = measured.smoothed() else { return Ok(None) };
         let threshold = Detector::threshold(FALSE_ALARM_RATE);
-        let alarms: Vec<Vec<bool>> = served
-            .by_video
+        let alarms: Vec<Vec<bool>> = surprises
             .iter()
             .map(|video| video.iter().map(|&surprise| surprise > threshold).collect())
             .collect();

@@ -2,7 +2,6 @@ use protoguard_core::metrics::{MappedFrame, MetricError, RegionRule, pixel_auc, 
 use protoguard_core::{Mask, Plane};
 use serde::Serialize;
 
-use super::{Candidate, Score};
 use crate::evaluate::report::Measured;
 
 /// Whether the served score points at the place of the anomaly.
@@ -32,8 +31,8 @@ impl Regions {
         measured: &Measured<'_>,
         masks: &[Option<Vec<Mask>>],
     ) -> Result<Option<Self>, MetricError> {
-        let Some(served) = Candidate::of(Score::Served, measured) else { return Ok(None) };
-        let mapped = measured.videos.iter().zip(&served.by_video).zip(masks);
+        let Some(surprises) = measured.smoothed() else { return Ok(None) };
+        let mapped = measured.videos.iter().zip(&surprises).zip(masks);
         let mapped = mapped.filter_map(|((video, surprises), masks)| {
             let masks =
                 masks.as_ref().filter(|masks| masks.len() == video.relative_errors.len())?;

@@ -1,7 +1,7 @@
 use protoguard_core::metrics::{
     self, AucInterval, Bootstrap, DetectionRates, MetricError, ScoredVideo,
 };
-use protoguard_core::normalise::{Bounds, quantile};
+use protoguard_core::normalise::quantile;
 use serde::Serialize;
 
 use super::{Candidate, FALSE_ALARM_RATE, Score};
@@ -48,8 +48,7 @@ impl ScoreRow {
     /// When the frames are all of one class, or scores and labels disagree in number.
     pub fn new(candidate: &Candidate, labels: &[Vec<bool>]) -> Result<Self, MetricError> {
         let all = labels.concat();
-        let scaled: Vec<f64> = candidate.by_video.iter().flat_map(|video| scaled(video)).collect();
-        let auc_video = metrics::roc_auc(&scaled, &all)?;
+        let auc_video = metrics::roc_auc(&candidate.by_video.concat(), &all)?;
         let score = candidate.score;
         let Some(global) = &candidate.global else {
             let (auc_global, auc_global_interval, rates) = (None, None, None);
@@ -109,11 +108,4 @@ impl RowRates {
         let found = metrics::rates_above(&videos.concat(), &labels.concat(), 0.0)?;
         Ok(Some(Self { threshold_from, found }))
     }
-}
-
-/// By the extremes of the video; a video that is all the same is all normal.
-fn scaled(video: &[f64]) -> Vec<f64> {
-    let bounds = Bounds::of(video.iter().copied());
-    let position = |&value: &f64| bounds.map_or(0.0, |bounds| bounds.position(value, 0.0));
-    video.iter().map(position).collect()
 }

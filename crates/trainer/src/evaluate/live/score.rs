@@ -1,4 +1,4 @@
-use protoguard_core::normalise::Grouping;
+use protoguard_core::normalise::{Bounds, Grouping};
 use protoguard_core::{Calibration, Detector, Part, PsnrDb, Recipe, Smoothing};
 use serde::{Serialize, Serializer};
 
@@ -94,7 +94,7 @@ impl Serialize for Score {
 pub struct Candidate {
     /// Which.
     pub score: Score,
-    /// One list a video, before scaling by video.
+    /// One list a video, scaled to [0, 1] by what the video shows from its beginning to its end.
     pub by_video: Vec<Vec<f64>>,
     /// On one scale for all videos, as a live camera would have it; absent where that needs a
     /// calibration and the checkpoint has none.
@@ -117,10 +117,12 @@ impl Candidate {
             .collect::<Option<_>>()?;
         let threshold = |video: &ScoredVideo| threshold(score, detector_of(measured, video)?);
         let thresholds = measured.videos.iter().map(threshold).collect();
-        Some(Self { score, global: Some(frames.clone()), by_video: frames, thresholds })
+        let by_video = frames.iter().map(|video| scaled(video)).collect();
+        Some(Self { score, by_video, global: Some(frames), thresholds })
     }
 
-    /// Its scale by video and its live scale are clamped at different ends.
+    /// By video PSNR and feature distance are scaled before they are weighted (Eq. 21, 24, 25); live
+    /// by the calibration's bounds.
     fn paper(measured: &Measured<'_>) -> Option<Self> {
         let by_video = measured.normalise(Grouping::Video, Signal::Combined)?.videos;
         let calibrated = measured.normalise(Grouping::Calibrated, Signal::Combined);
@@ -184,4 +186,11 @@ fn keep(video: &ScoredVideo, calibrations: &[Calibration]) -> f64 {
     let calibration = calibration_of(calibrations, video.scene.as_deref());
     let detector = calibration.and_then(|calibration| calibration.detector.as_ref());
     detector.map_or(Recipe::default().keep, |detector| detector.keep)
+}
+
+/// By the extremes of the video; a video that is all the same is all normal.
+fn scaled(video: &[f64]) -> Vec<f64> {
+    let bounds = Bounds::of(video.iter().copied());
+    let position = |&value: &f64| bounds.map_or(0.0, |bounds| bounds.position(value, 0.0));
+    video.iter().map(position).collect()
 }
