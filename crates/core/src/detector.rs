@@ -106,7 +106,7 @@ impl Default for Recipe {
         let of = |part| WeightedPart { part, weight: 1.0 };
         Self {
             parts: [Part::LargestError, Part::RelativeError, Part::Speed].map(of).into(),
-            keep: 0.7,
+            keep: 0.4,
         }
     }
 }
@@ -169,8 +169,18 @@ fn value(part: Part, found: &Statistics) -> f64 {
     found.get(part).unwrap_or_default()
 }
 
+/// Surprises up to this count in full; what is beyond counts by its logarithm.
+const FULL: f64 = 4.0;
+
+/// Still in order, but so that one part of one frame, however strange, neither outvotes the others
+/// nor stays in the smoothed sum long after it has passed.
+fn tempered(surprise: f64) -> f64 {
+    if surprise < FULL { surprise } else { FULL + (surprise - FULL).ln_1p() }
+}
+
 fn sum(parts: &[CalibratedPart], found: &Statistics) -> f64 {
-    parts.iter().map(|of| of.weight * of.normal.surprise(value(of.part, found))).sum()
+    let surprise = |of: &CalibratedPart| of.normal.surprise(value(of.part, found));
+    parts.iter().map(|of| of.weight * tempered(surprise(of))).sum()
 }
 
 impl Detector {
@@ -227,17 +237,19 @@ impl Smoother<'_> {
 
 /// `y_k = keep · y_(k−1) + (1 − keep) · x_k`, which begins with the first value.
 #[derive(Clone, Copy, Debug)]
-struct Smoothing {
+pub struct Smoothing {
     keep: f64,
     last: Option<f64>,
 }
 
 impl Smoothing {
-    fn new(keep: f64) -> Self {
+    /// At the start of a video; `keep` in [0, 1).
+    pub fn new(keep: f64) -> Self {
         Self { keep, last: None }
     }
 
-    fn push(&mut self, value: f64) -> f64 {
+    /// Takes the next value and gives the average up to it.
+    pub fn push(&mut self, value: f64) -> f64 {
         let next = self.last.map_or(value, |last| self.keep * last + (1.0 - self.keep) * value);
         self.last = Some(next);
         next
@@ -308,9 +320,8 @@ mod tests {
         }
         let rising: Vec<f64> = (0..12).map(|_| push(3.0)).collect();
         assert!(rising.is_sorted_by(|a, b| a < b), "{rising:?}");
-        assert!(rising[0] < detector.judge(&statistics(3.0)).surprise, "one frame is smoothed");
         let falling: Vec<f64> = (0..40).map(|frame| push(loudness(frame))).collect();
-        assert!(falling[0] > Detector::threshold(0.01), "{falling:?}");
+        assert!(falling[0] > falling[10], "what has passed fades: {falling:?}");
         assert!(falling[39] < Detector::threshold(0.01), "{falling:?}");
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: input and output, async, clocks, the environment and tensors.
 
+mod baseline;
 pub mod calibration;
 mod clip;
 mod components;
@@ -24,12 +25,13 @@ mod scorer;
 mod shape;
 mod surprise;
 
+pub use baseline::Baselines;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};
 pub use detector::{
     CalibratedPart, ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother,
-    WeightedPart,
+    Smoothing, WeightedPart,
 };
 pub use frame::{Frame, FrameError};
 pub use maps::{ClipMaps, Part, Statistics};

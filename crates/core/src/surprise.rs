@@ -86,7 +86,8 @@ impl Normal {
         }
         let threshold = self.threshold();
         if value < threshold {
-            return -(1.0 - self.share_below(value)).log10();
+            // The sum with 0 makes a positive zero of a negative one.
+            return -(1.0 - self.share_below(value)).log10() + 0.0;
         }
         let beyond = (value - threshold) / self.scale;
         // −ln of (1 + shape · beyond)^(−1 / shape), whose limit at shape 0 is beyond itself.

@@ -144,6 +144,7 @@ static WALKERS: LazyLock<[Vec<Frame>; 2]> = LazyLock::new(|| {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 12,
+        max_shrink_iters: 0,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -5,7 +5,7 @@
 
 // The compiler writes each loop twice, and the loader picks by the processor. Wider registers would
 // wait for memory.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define PG_WIDEST __attribute__((target_clones("avx2", "default")))
 #else
 #define PG_WIDEST
@@ -15,8 +15,10 @@ namespace protoguard {
 
 namespace {
 
+// In this order a NaN is 255.
 inline uint8_t steps(float value, float inverse_step) {
-  return static_cast<uint8_t>(static_cast<int32_t>(std::min(value * inverse_step + 0.5f, 255.0f)));
+  return static_cast<uint8_t>(
+      static_cast<int32_t>(std::max(0.0f, std::min(255.0f, value * inverse_step + 0.5f))));
 }
 
 } // namespace
@@ -38,7 +40,7 @@ PG_WIDEST void quantize(const uint16_t *values, const float *inverse_steps, size
 
 PG_WIDEST void finish(const int32_t *sums, const float *scales, const float *bias, size_t channels, uint8_t *out) {
   for (size_t i = 0; i < channels; ++i) {
-    out[i] = steps(std::max(static_cast<float>(sums[i]) * scales[i] + bias[i], 0.0f), 1.0f);
+    out[i] = steps(static_cast<float>(sums[i]) * scales[i] + bias[i], 1.0f);
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace protoguard {
 
-// round(x * inverse_step) within 0 and 255, channel by channel, for values that are not negative.
+// round(x * inverse_step) within 0 and 255, channel by channel.
 void quantize(const float *values, const float *inverse_steps, size_t channels, uint8_t *out);
 
 // The same of bf16, which is the upper half of a float.

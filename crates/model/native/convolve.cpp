@@ -2,13 +2,14 @@
 // products. Its gradient by the input is another such convolution, and that by the weights is at every point a
 // product of both sides' transforms over all tiles.
 
+#include "brgemm.h"
+#include "checks.h"
 #include "guard.h"
 #include "parallel.h"
 #include "winograd.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/native/CPUBlas.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -60,6 +61,7 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
   const int64_t taken = tiles_at_a_time(all, sizeof(Factor) * inputs + sizeof(float) * outputs);
   const bool paired = std::is_same_v<Factor, BFloat16>;
   protoguard::in_shares((all + taken - 1) / taken, at::get_num_threads(), [&](const protoguard::Share &share) {
+    const protoguard::Products products(paired);
     const int64_t before = taken * inputs + kApart, after = taken * outputs + kApart;
     const Tensor scratch = at::empty({kProducts * after}, at::kFloat);
     const Tensor factors = at::empty({kProducts * before}, c10::CppTypeToScalarType<Factor>::value);
@@ -77,7 +79,6 @@ void multiply(const Element *input, const Factor *weights, protoguard::Epilogue 
       }
       protoguard::transform_output(m, after, {height, width, outputs}, tiles, epilogue, output);
     });
-    at::native::cpublas::brgemm_release(paired);
   });
 }
 
@@ -108,6 +109,9 @@ int64_t block_of(int64_t outputs) {
 
 // G g Gt of `weight` [outputs, inputs, 3, 3], computed in its own kind, as `convolve` takes it.
 Tensor transformed(const Tensor &weight, at::ScalarType factors) {
+  TORCH_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 && weight.numel() > 0,
+              "a kernel has the size ", weight.sizes(), "; [outputs, inputs, 3, 3] is expected");
+  TORCH_CHECK(weight.is_cpu(), "a kernel is on ", weight.device(), "; the CPU is expected");
   const int64_t outputs = weight.size(0), inputs = weight.size(1);
   TORCH_CHECK(inputs % protoguard::kLanes == 0 && outputs % protoguard::kLanes == 0, "channels are multiples of ",
               protoguard::kLanes);
@@ -124,6 +128,10 @@ Tensor transformed(const Tensor &weight, at::ScalarType factors) {
 // `input` [B, inputs, h, w] f32 or bf16; `weights` transformed; `bias` f32 or undefined; `sum`, where it is defined,
 // is added to in place.
 Tensor convolve(const Tensor &picture, const Tensor &weights, const Tensor &bias, const Tensor &sum, bool relu) {
+  const auto kind = picture.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  protoguard::check_picture(picture, kind, "the input of a convolution");
+  TORCH_CHECK(weights.is_cpu() && (weights.dim() == 4 || (weights.dim() == 5 && weights.size(4) == 2)),
+              "weights have the size ", weights.sizes(), "; a transform on the CPU is expected");
   const Tensor input = picture.contiguous(at::MemoryFormat::ChannelsLast);
   const int64_t batch = input.size(0), inputs = input.size(1), height = input.size(2), width = input.size(3);
   const bool paired = weights.dim() == 5;
@@ -133,13 +141,17 @@ Tensor convolve(const Tensor &picture, const Tensor &weights, const Tensor &bias
               " inputs are expected, not of ", fed);
   TORCH_CHECK(weights.is_contiguous() && weights.scalar_type() == (paired ? at::kBFloat16 : at::kFloat),
               "weights are of another kind or layout");
-  TORCH_CHECK(inputs % protoguard::kLanes == 0 && block % protoguard::kLanes == 0,
+  TORCH_CHECK(inputs % protoguard::kLanes == 0 && block % protoguard::kLanes == 0 && outputs > 0,
               "channels are multiples of ", protoguard::kLanes);
-  TORCH_CHECK(!bias.defined() || (bias.is_contiguous() && bias.numel() == outputs), "a bias an output is expected");
+  if (bias.defined()) {
+    protoguard::check_numbers(bias, outputs, at::kFloat, "the bias");
+    TORCH_CHECK(bias.is_contiguous(), "the bias has another layout");
+  }
   Tensor output = sum.defined() ? sum
                                 : at::empty({batch, outputs, height, width},
                                             input.options().memory_format(at::MemoryFormat::ChannelsLast));
-  TORCH_CHECK(output.is_contiguous(at::MemoryFormat::ChannelsLast) && output.dtype() == input.dtype() &&
+  TORCH_CHECK(output.is_cpu() && output.is_contiguous(at::MemoryFormat::ChannelsLast) &&
+                  output.dtype() == input.dtype() &&
                   output.sizes() == at::IntArrayRef({batch, outputs, height, width}),
               "what is added to has another shape, kind or layout");
   const protoguard::Epilogue epilogue{bias.defined() ? bias.const_data_ptr<float>() : nullptr, sum.defined(), relu};
@@ -193,6 +205,7 @@ class Trained : public torch::autograd::Function<Trained> {
 public:
   static Tensor forward(torch::autograd::AutogradContext *step, const Tensor &input, const Tensor &weight,
                         const Tensor &bias, bool paired) {
+    TORCH_CHECK(weight.scalar_type() == at::kFloat, "a kernel is ", weight.scalar_type(), "; Float is expected");
     step->saved_data["paired"] = paired;
     step->save_for_backward({input, weight});
     return convolve(input, transformed(weight, factors(paired)), bias, Tensor(), /*relu=*/false);
@@ -203,6 +216,8 @@ public:
     const auto saved = step->get_saved_variables();
     const Tensor &input = saved[0], &weight = saved[1];
     const Tensor gradient = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);
+    TORCH_CHECK(gradient.scalar_type() == input.scalar_type(), "a gradient is ", gradient.scalar_type(), "; ",
+                input.scalar_type(), " is expected");
     Tensor of_input;
     if (step->needs_input_grad(0)) {
       const Tensor turned = weight.transpose(0, 1).flip({2, 3});
@@ -234,23 +249,27 @@ struct PgWinograd {
   // f32; null for none.
   const Tensor *bias;
   // [B, outputs, h, w] of the input's kind, channels last: added to, in place. Null for none.
-  const Tensor *sum;
+  Tensor *sum;
   bool relu;
 };
+static_assert(sizeof(PgWinograd) == 40 && offsetof(PgWinograd, input) == 0 && offsetof(PgWinograd, weights) == 8 &&
+                  offsetof(PgWinograd, bias) == 16 && offsetof(PgWinograd, sum) == 24 &&
+                  offsetof(PgWinograd, relu) == 32,
+              "src/native/winograd.rs mirrors this layout");
 
 // The transform of `weight` [outputs, inputs, 3, 3], in f32 or, for a bf16 input alone, in bf16.
-char *pg_winograd_weights(const Tensor *weight, bool bf16, Tensor **made) {
+PgFault pg_winograd_weights(const Tensor *weight, bool bf16, Tensor **made) {
   return protoguard::guarded(
       [&] { *made = new Tensor(transformed(*weight, bf16 ? at::kBFloat16 : at::kFloat)); });
 }
 
-char *pg_winograd(const PgWinograd *c, Tensor **made) {
+PgFault pg_winograd(const PgWinograd *c, Tensor **made) {
   return protoguard::guarded(
       [&] { *made = new Tensor(convolve(*c->input, *c->weights, present(c->bias), present(c->sum), c->relu)); });
 }
 
 // The same with a gradient by all three; weight and bias are f32.
-char *pg_winograd_trained(const Tensor *input, const Tensor *weight, const Tensor *bias, bool bf16, Tensor **made) {
+PgFault pg_winograd_trained(const Tensor *input, const Tensor *weight, const Tensor *bias, bool bf16, Tensor **made) {
   return protoguard::guarded([&] { *made = new Tensor(Trained::apply(*input, *weight, *bias, bf16)); });
 }
 

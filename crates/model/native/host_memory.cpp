@@ -7,16 +7,19 @@
 // next one that it fits. What is kept and what is in use are together never more than a little
 // above the most that was ever in use.
 
+#include "guard.h"
+
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <malloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
-#include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <unordered_map>
 
@@ -32,16 +35,24 @@ constexpr double kFits = 0.8;
 // Kept and used together, over the most that was in use.
 constexpr double kSlack = 1.1;
 
+// Requests of this thread that could not be met.
+thread_local uint64_t refused = 0;
+
 class CachingAllocator final : public c10::Allocator {
 public:
   explicit CachingAllocator(c10::Allocator *small) : small_(small) {}
 
   c10::DataPtr allocate(size_t bytes) override {
-    if (bytes < kLarge) {
-      return small_->allocate(bytes);
+    try {
+      if (bytes < kLarge) {
+        return small_->allocate(bytes);
+      }
+      void *block = take(bytes);
+      return {block, block, &CachingAllocator::give_back, c10::Device(c10::DeviceType::CPU)};
+    } catch (...) {
+      ++refused;
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: ", bytes, " bytes cannot be allocated");
     }
-    void *block = take(bytes);
-    return {block, block, &CachingAllocator::give_back, c10::Device(c10::DeviceType::CPU)};
   }
 
   c10::DeleterFnPtr raw_deleter() const override { return &CachingAllocator::give_back; }
@@ -71,7 +82,9 @@ private:
     const auto bound = static_cast<size_t>(kSlack * static_cast<double>(std::max(most_used_, used_bytes_ + size)));
     release_until(bound - std::min(bound, used_bytes_ + size));
     void *block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK(block != MAP_FAILED, "[enforce fail] out of memory: ", size, " bytes cannot be allocated");
+    if (block == MAP_FAILED) {
+      throw std::bad_alloc();
+    }
     if (size >= kHugePage) {
       // Only advice: where the kernel has no huge pages it stays as it is.
       madvise(block, size, MADV_HUGEPAGE);
@@ -80,7 +93,12 @@ private:
   }
 
   void *use(void *block, size_t size) {
-    sizes_.emplace(block, size);
+    try {
+      sizes_.emplace(block, size);
+    } catch (...) {
+      munmap(block, size);
+      throw;
+    }
     used_bytes_ += size;
     most_used_ = std::max(most_used_, used_bytes_);
     return block;
@@ -98,8 +116,13 @@ private:
     const size_t size = found->second;
     sizes_.erase(found);
     used_bytes_ -= size;
-    kept_.emplace(size, block);
-    kept_bytes_ += size;
+    try {
+      kept_.emplace(size, block);
+      kept_bytes_ += size;
+    } catch (...) {
+      // Without memory to note it in, it goes back to the system.
+      munmap(block, size);
+    }
     return true;
   }
 
@@ -125,12 +148,13 @@ private:
 };
 
 // Never destroyed: tensors of static life may be freed after main.
-CachingAllocator *instance = nullptr;
+std::atomic<CachingAllocator *> instance{nullptr};
 
 // Blocks that were asked for in the raw are freed by this whatever their size.
 void CachingAllocator::give_back(void *block) {
-  if (!instance->keep(block)) {
-    instance->small_->raw_deleter()(block);
+  CachingAllocator *const all = instance;
+  if (!all->keep(block)) {
+    all->small_->raw_deleter()(block);
   }
 }
 
@@ -139,24 +163,31 @@ void CachingAllocator::give_back(void *block) {
 extern "C" {
 
 // Puts the allocator in place, once. Blocks from before go back to where they came from.
-void pg_keep_host_memory() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    // Set, it stays: glibc would raise it to the largest block that was ever freed.
-    mallopt(M_MMAP_THRESHOLD, static_cast<int>(kLarge));
-    // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
-    mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
-    instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
-    c10::SetCPUAllocator(instance, /*priority=*/1);
+PgFault pg_keep_host_memory() {
+  return protoguard::guarded([] {
+    static std::once_flag once;
+    std::call_once(once, [] {
+      // Set, it stays: glibc would raise it to the largest block that was ever freed.
+      mallopt(M_MMAP_THRESHOLD, static_cast<int>(kLarge));
+      // Eight arenas a core, glibc's own measure, each keep what threads of models long gone have left.
+      mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
+      instance = new CachingAllocator(c10::GetDefaultCPUAllocator());
+      c10::SetCPUAllocator(instance, /*priority=*/1);
+    });
   });
 }
 
 // Gives kept blocks back to the system, and what malloc keeps of freed ones.
-void pg_release_host_memory() {
-  if (instance != nullptr) {
-    instance->release();
-  }
-  malloc_trim(0);
+PgFault pg_release_host_memory() {
+  return protoguard::guarded([] {
+    if (CachingAllocator *const all = instance) {
+      all->release();
+    }
+    malloc_trim(0);
+  });
 }
+
+// This thread's requests for memory of the host that could not be met, since the allocator is in place.
+uint64_t pg_refused_host_memory() { return refused; }
 
 } // extern "C"

@@ -5,6 +5,7 @@
 #include "parallel.h"
 
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 #include <c10/util/ParallelGuard.h>
 #include <dlfcn.h>
 
@@ -24,7 +25,12 @@ struct OpenMp {
   Number thread = reinterpret_cast<Number>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
   Number threads = reinterpret_cast<Number>(dlsym(RTLD_DEFAULT, "omp_get_num_threads"));
 
-  bool is_there() const { return entry != nullptr && thread != nullptr && threads != nullptr; }
+  // Without it everything would run on one thread, several times as long, and nobody would know why.
+  void check() const {
+    TORCH_CHECK(entry != nullptr && thread != nullptr && threads != nullptr,
+                "no OpenMP is loaded that has GOMP_parallel, omp_get_thread_num and omp_get_num_threads; libtorch's "
+                "own is expected, or one thread");
+  }
 };
 
 const OpenMp &open_mp() {
@@ -65,10 +71,11 @@ void in_parallel(int64_t count, int64_t grain, const std::function<void(int64_t 
   }
   const int64_t least = std::max<int64_t>(1, grain), parts = (count + least - 1) / least;
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), parts);
-  if (threads <= 1 || at::in_parallel_region() || !open_mp().is_there()) {
+  if (threads <= 1 || at::in_parallel_region()) {
     work(0, count);
     return;
   }
+  open_mp().check();
   Region region{count, work, {}, nullptr};
   open_mp().entry(part, &region, static_cast<unsigned>(threads), 0);
   if (region.failure) {

@@ -11,7 +11,7 @@
 namespace protoguard {
 
 // Calls `work` with parts of [0, count) of at least `grain`, on as many threads as libtorch may use, and returns
-// when all are done. The first exception of a part is thrown.
+// when all are done. The first exception of a part is thrown, and one where libtorch's threads are not to be found.
 void in_parallel(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)> &work);
 
 // What one thread has to do of some work in parts: its share in order, and then what others have left of theirs. So

@@ -1,20 +1,19 @@
 // What libtorch has and tch does not bind. Tensors cross as tch's own pointers (at::Tensor*).
 //
-// Every function returns null on success and otherwise a message to be freed with pg_free_message;
-// no C++ exception leaves this file.
+// No C++ exception leaves these files: every function that can fail returns a PgFault.
 
-#include "bytes.h"
 #include "guard.h"
+#include "operators.h"
 #include "parallel.h"
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -26,14 +25,9 @@ namespace {
 using at::Tensor;
 using protoguard::guarded;
 using protoguard::in_parallel;
-using protoguard::largest;
-using protoguard::quantize;
-using Scalars = c10::List<std::optional<at::Scalar>>;
-
-template <typename Signature>
-auto find(const char *name, const char *overload) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
-}
+using protoguard::find;
+using protoguard::present;
+using protoguard::Scalars;
 
 using Convolution = Tensor(const Tensor &, const Tensor &, const std::optional<Tensor> &, at::IntArrayRef,
                            at::IntArrayRef, at::IntArrayRef, int64_t, std::string_view, Scalars,
@@ -45,12 +39,6 @@ using ConvolutionInto = Tensor &(Tensor &, const Tensor &, const Tensor &, const
                                  at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, std::string_view,
                                  std::optional<at::Scalar>, std::optional<std::string_view>, Scalars,
                                  std::optional<std::string_view>);
-using PackQuantized = Tensor(Tensor, Tensor, double, int64_t, c10::List<int64_t>, c10::List<int64_t>,
-                             c10::List<int64_t>, int64_t, std::optional<c10::List<int64_t>>);
-using QuantizedConvolution = Tensor(Tensor, double, int64_t, Tensor, Tensor, Tensor, std::optional<Tensor>,
-                                    c10::List<int64_t>, c10::List<int64_t>, c10::List<int64_t>, int64_t, double,
-                                    int64_t, std::optional<at::ScalarType>, std::string_view, Scalars,
-                                    std::optional<std::string_view>);
 using Reorder = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t,
                        at::OptionalIntArrayRef);
 using ReorderUp = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
@@ -60,20 +48,19 @@ using ReorderUp = Tensor(const Tensor &, at::IntArrayRef, at::IntArrayRef, at::I
 constexpr std::array<int64_t, 2> kOne{1, 1};
 constexpr std::array<int64_t, 2> kTwo{2, 2};
 
-// The same numbers for operators that want a list of their own.
-c10::List<int64_t> ones() { return c10::List<int64_t>({1, 1}); }
-
-// Bytes of a few pixels that one thread should have to do at least.
-constexpr int64_t kGrain = 1 << 15;
 // Bytes that one thread should have to copy at least.
 constexpr int64_t kCopied = 1 << 20;
 
-Tensor empty_bytes(const Tensor &like, at::IntArrayRef size) {
-  return at::empty(size, like.options().dtype(at::kByte).memory_format(at::MemoryFormat::ChannelsLast));
-}
-
-std::optional<Tensor> present(const Tensor *tensor) {
-  return tensor == nullptr ? std::nullopt : std::optional<Tensor>(*tensor);
+// libtorch reads the lists of an optimiser number by number as they lie in memory.
+void check_alike(const Tensor &parameter, const Tensor &other, const char *what) {
+  TORCH_CHECK(other.defined() && other.sizes() == parameter.sizes() && other.dtype() == parameter.dtype() &&
+                  other.device() == parameter.device(),
+              what, " of a parameter of the size ", parameter.sizes(), " has another size, kind or device");
+  const bool dense = parameter.is_non_overlapping_and_dense() && other.is_non_overlapping_and_dense();
+  for (int64_t side = 0; side < parameter.dim(); ++side) {
+    TORCH_CHECK(dense && (parameter.size(side) <= 1 || parameter.stride(side) == other.stride(side)), what,
+                " of a parameter of the size ", parameter.sizes(), " lies in memory otherwise");
+  }
 }
 
 } // namespace
@@ -83,7 +70,7 @@ extern "C" {
 void pg_free_message(char *message) { std::free(message); }
 
 // Lays the weights of a 3x3 convolution out as oneDNN likes them for an input of that size.
-char *pg_pack_convolution(const Tensor *weight, const int64_t *input_size, Tensor **packed) {
+PgFault pg_pack_convolution(const Tensor *weight, const int64_t *input_size, Tensor **packed) {
   return guarded([&] {
     static const auto op = find<Reorder>("mkldnn::_reorder_convolution_weight", "");
     const at::IntArrayRef size(input_size, 4);
@@ -92,7 +79,7 @@ char *pg_pack_convolution(const Tensor *weight, const int64_t *input_size, Tenso
 }
 
 // The same for an up-convolution: stride 2, output padding 1.
-char *pg_pack_up_convolution(const Tensor *weight, const int64_t *input_size, Tensor **packed) {
+PgFault pg_pack_up_convolution(const Tensor *weight, const int64_t *input_size, Tensor **packed) {
   return guarded([&] {
     static const auto op = find<ReorderUp>("mkldnn::_reorder_convolution_transpose_weight", "");
     const at::IntArrayRef size(input_size, 4);
@@ -101,7 +88,7 @@ char *pg_pack_up_convolution(const Tensor *weight, const int64_t *input_size, Te
 }
 
 // How packed weights lie in memory, as bytes that are equal where the layouts are.
-char *pg_layout(const Tensor *packed, Tensor **layout) {
+PgFault pg_layout(const Tensor *packed, Tensor **layout) {
   return guarded([&] {
     static const auto op = find<Tensor(const Tensor &)>("mkldnn::_get_mkldnn_serialized_md", "");
     *layout = new Tensor(op.call(*packed));
@@ -109,7 +96,7 @@ char *pg_layout(const Tensor *packed, Tensor **layout) {
 }
 
 // activation: "none", "relu" or "tanh".
-char *pg_convolution(const Tensor *input, const Tensor *weight, const Tensor *bias, const char *activation,
+PgFault pg_convolution(const Tensor *input, const Tensor *weight, const Tensor *bias, const char *activation,
                      Tensor **output) {
   return guarded([&] {
     static const auto op = find<Convolution>("mkldnn::_convolution_pointwise", "");
@@ -118,7 +105,7 @@ char *pg_convolution(const Tensor *input, const Tensor *weight, const Tensor *bi
   });
 }
 
-char *pg_up_convolution(const Tensor *input, const Tensor *weight, const Tensor *bias, const char *activation,
+PgFault pg_up_convolution(const Tensor *input, const Tensor *weight, const Tensor *bias, const char *activation,
                         Tensor **output) {
   return guarded([&] {
     static const auto op = find<UpConvolution>("mkldnn::_convolution_transpose_pointwise", "");
@@ -128,7 +115,7 @@ char *pg_up_convolution(const Tensor *input, const Tensor *weight, const Tensor 
 }
 
 // sum = relu(sum + convolution(input)), in place.
-char *pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weight, const Tensor *bias) {
+PgFault pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weight, const Tensor *bias) {
   return guarded([&] {
     static const auto op = find<ConvolutionInto>("mkldnn::_convolution_pointwise_", "binary");
     op.call(*sum, *input, *weight, present(bias), kOne, kOne, kOne, 1, "add", std::nullopt, "relu", Scalars(),
@@ -136,106 +123,9 @@ char *pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weight
   });
 }
 
-// x [B, C, h, w] channels last, f32 or bf16 and not negative, times inverse_steps [C] as u8; after `left`
-// [B, L, h, w] u8 in every pixel, where there is one.
-char *pg_quantize(const Tensor *left, const Tensor *x, const Tensor *inverse_steps, Tensor **output) {
-  return guarded([&] {
-    const Tensor input = x->contiguous(at::MemoryFormat::ChannelsLast);
-    const bool narrow = input.scalar_type() == at::kBFloat16;
-    TORCH_CHECK(narrow || input.scalar_type() == at::kFloat, "f32 or bf16 is expected to be quantized");
-    const Tensor beside = left == nullptr ? Tensor() : left->contiguous(at::MemoryFormat::ChannelsLast);
-    const int64_t before = left == nullptr ? 0 : beside.size(1);
-    const int64_t channels = input.size(1), all = before + channels;
-    Tensor made = empty_bytes(input, {input.size(0), all, input.size(2), input.size(3)});
-    const int64_t pixels = input.numel() / channels;
-    const auto *from = static_cast<const char *>(input.const_data_ptr());
-    const auto *kept = left == nullptr ? nullptr : static_cast<const uint8_t *>(beside.const_data_ptr());
-    auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
-    TORCH_CHECK(inverse_steps->numel() == channels, "a step a channel is expected");
-    const Tensor dense = inverse_steps->contiguous();
-    const float *steps = dense.const_data_ptr<float>();
-    in_parallel(pixels, std::max<int64_t>(1, kGrain / all), [&](int64_t begin, int64_t end) {
-      for (int64_t pixel = begin; pixel < end; ++pixel) {
-        uint8_t *out = to + pixel * all;
-        if (before > 0) {
-          std::memcpy(out, kept + pixel * before, before);
-        }
-        const int64_t first = pixel * channels;
-        if (narrow) {
-          quantize(reinterpret_cast<const uint16_t *>(from) + first, steps, channels, out + before);
-        } else {
-          quantize(reinterpret_cast<const float *>(from) + first, steps, channels, out + before);
-        }
-      }
-    });
-    *output = new Tensor(std::move(made));
-  });
-}
-
-// Max pooling 2x2 of u8 [B, C, h, w] channels last, without the indices that libtorch's makes.
-char *pg_halve(const Tensor *x, Tensor **output) {
-  return guarded([&] {
-    const Tensor input = x->contiguous(at::MemoryFormat::ChannelsLast);
-    TORCH_CHECK(input.scalar_type() == at::kByte, "u8 is expected to be pooled");
-    const int64_t channels = input.size(1), height = input.size(2) / 2, width = input.size(3) / 2;
-    const int64_t row = input.size(3) * channels;
-    Tensor made = empty_bytes(input, {input.size(0), channels, height, width});
-    const auto *from = static_cast<const uint8_t *>(input.const_data_ptr());
-    auto *to = static_cast<uint8_t *>(made.mutable_data_ptr());
-    const int64_t rows = input.size(0) * height;
-    in_parallel(rows, std::max<int64_t>(1, kGrain / row), [&](int64_t begin, int64_t end) {
-      for (int64_t y = begin; y < end; ++y) {
-        const uint8_t *above = from + (y / height * input.size(2) + y % height * 2) * row;
-        uint8_t *out = to + y * width * channels;
-        for (int64_t x = 0; x < width; ++x, above += 2 * channels, out += channels) {
-          const uint8_t *const four[] = {above, above + channels, above + row, above + row + channels};
-          largest(four, channels, out);
-        }
-      }
-    });
-    *output = new Tensor(std::move(made));
-  });
-}
-
-// Lays the s8 weights of a 3x3 convolution out for u8 inputs of that size.
-char *pg_pack_quantized(const Tensor *weight, const Tensor *scales, const int64_t *input_size, Tensor **packed) {
-  return guarded([&] {
-    static const auto op = find<PackQuantized>("onednn::qconv_prepack", "");
-    c10::List<int64_t> size;
-    for (int i = 0; i < 4; ++i) {
-      size.push_back(input_size[i]);
-    }
-    *packed = new Tensor(op.call(*weight, *scales, 1.0, 0, ones(), ones(), ones(), 1, size));
-  });
-}
-
-struct PgQuantizedConvolution {
-  const Tensor *input;
-  const Tensor *weight;
-  // What one step of the weights is worth, by output channel, in f32.
-  const Tensor *scales;
-  const Tensor *zero_points;
-  const Tensor *bias;
-  bool relu;
-  // Whether the output is u8, in steps of 1; otherwise bf16 or f32.
-  bool narrow;
-  bool bf16;
-};
-
-// u8 [B, C, h, w] channels last with s8 weights, summed in 32 bits.
-char *pg_quantized_convolution(const PgQuantizedConvolution *c, Tensor **output) {
-  return guarded([&] {
-    static const auto op = find<QuantizedConvolution>("onednn::qconv2d_pointwise", "");
-    const auto kind = c->narrow ? at::kByte : c->bf16 ? at::kBFloat16 : at::kFloat;
-    *output = new Tensor(op.call(*c->input, 1.0, 0, *c->weight, *c->scales, *c->zero_points, present(c->bias),
-                                 ones(), ones(), ones(), 1, 1.0, 0, kind,
-                                 c->relu ? "relu" : "none", Scalars(), std::nullopt));
-  });
-}
-
 // Matrix products and convolutions in bf16 from here to the end of the scope, on the CPU. Returns the
 // previous state in `enabled`.
-char *pg_autocast_cpu(bool *enabled) {
+PgFault pg_autocast_cpu(bool *enabled) {
   return guarded([&] {
     const bool before = at::autocast::is_autocast_enabled(at::kCPU);
     if (*enabled) {
@@ -251,7 +141,7 @@ char *pg_autocast_cpu(bool *enabled) {
 
 // Leaves parameters without gradients: the next backward pass puts its own in their place, where zeros would
 // have to be written and added to.
-char *pg_forget_gradients(Tensor *const *parameters, size_t count) {
+PgFault pg_forget_gradients(Tensor *const *parameters, size_t count) {
   return guarded([&] {
     for (size_t i = 0; i < count; ++i) {
       parameters[i]->mutable_grad().reset();
@@ -269,15 +159,25 @@ struct PgAdamTensors {
   size_t count;
 };
 
+static_assert(sizeof(PgAdamTensors) == 48 && offsetof(PgAdamTensors, parameters) == 0 &&
+                  offsetof(PgAdamTensors, gradients) == 8 && offsetof(PgAdamTensors, first_moments) == 16 &&
+                  offsetof(PgAdamTensors, second_moments) == 24 && offsetof(PgAdamTensors, steps) == 32 &&
+                  offsetof(PgAdamTensors, count) == 40,
+              "src/native/adam.rs mirrors this layout");
+
 struct PgAdamConstants {
   double learning_rate;
   double beta1;
   double beta2;
   double epsilon;
 };
+static_assert(sizeof(PgAdamConstants) == 32 && offsetof(PgAdamConstants, learning_rate) == 0 &&
+                  offsetof(PgAdamConstants, beta1) == 8 && offsetof(PgAdamConstants, beta2) == 16 &&
+                  offsetof(PgAdamConstants, epsilon) == 24,
+              "src/native/adam.rs mirrors this layout");
 
 // One step of Adam over all parameters in one pass over memory.
-char *pg_fused_adam(const PgAdamTensors *tensors, const PgAdamConstants *constants) {
+PgFault pg_fused_adam(const PgAdamTensors *tensors, const PgAdamConstants *constants) {
   return guarded([&] {
     const auto list = [&](Tensor *const *pointers) {
       std::vector<Tensor> made;
@@ -292,14 +192,22 @@ char *pg_fused_adam(const PgAdamTensors *tensors, const PgAdamConstants *constan
     auto gradients = list(tensors->gradients);
     auto first = list(tensors->first_moments);
     auto second = list(tensors->second_moments);
-    at::_fused_adam_(parameters, gradients, first, second, {}, list(tensors->steps), constants->learning_rate,
+    const auto steps = list(tensors->steps);
+    for (size_t i = 0; i < tensors->count; ++i) {
+      const Tensor &parameter = parameters[i];
+      check_alike(parameter, gradients[i], "the gradient");
+      check_alike(parameter, first[i], "the first moment");
+      check_alike(parameter, second[i], "the second moment");
+      TORCH_CHECK(steps[i].numel() == 1 && steps[i].scalar_type() == at::kFloat, "a step is one f32 a parameter");
+    }
+    at::_fused_adam_(parameters, gradients, first, second, {}, steps, constants->learning_rate,
                      constants->beta1, constants->beta2, /*weight_decay=*/0.0, constants->epsilon,
                      /*amsgrad=*/false, /*maximize=*/false);
   });
 }
 
 // Whether convolutions and matrix products of GPUs may use TF32.
-char *pg_allow_tf32(bool allowed) {
+PgFault pg_allow_tf32(bool allowed) {
   return guarded([&] {
     at::globalContext().setAllowTF32CuBLAS(allowed);
     at::globalContext().setAllowTF32CuDNN(allowed);
@@ -307,7 +215,7 @@ char *pg_allow_tf32(bool allowed) {
 }
 
 // Whether operations without a deterministic form are refused.
-char *pg_deterministic(bool only) {
+PgFault pg_deterministic(bool only) {
   return guarded([&] {
     at::globalContext().setDeterministicAlgorithms(only, /*warn_only=*/false);
     at::globalContext().setDeterministicCuDNN(only);
@@ -318,7 +226,7 @@ char *pg_deterministic(bool only) {
 }
 
 // Moves the calling thread from a GPU's default stream, which all threads share, to one of its own.
-char *pg_own_stream(int8_t gpu) {
+PgFault pg_own_stream(int8_t gpu) {
   return guarded([&] {
     const c10::impl::VirtualGuardImpl guard(at::kCUDA);
     const c10::Device device(at::kCUDA, gpu);
@@ -330,19 +238,20 @@ char *pg_own_stream(int8_t gpu) {
 
 // Bytes from pieces of the same length, one after the other: on the CPU where `gpu` is negative, on that GPU
 // otherwise. Memory that the driver has pinned is copied from while the thread goes on.
-char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimensions, int8_t gpu,
+PgFault pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimensions, int8_t gpu,
                 Tensor **uploaded) {
   return guarded([&] {
     const at::IntArrayRef shape(size, dimensions);
+    TORCH_CHECK(dimensions >= 2, "a batch and a number of pieces are expected");
     Tensor host = at::empty(shape, at::TensorOptions().dtype(at::kByte).pinned_memory(gpu >= 0));
     const int64_t count = shape[0] * shape[1], bytes = host.numel() / std::max<int64_t>(1, count);
     auto *to = host.mutable_data_ptr<uint8_t>();
     in_parallel(count, std::max<int64_t>(1, kCopied / std::max<int64_t>(1, bytes)),
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t piece = begin; piece < end; ++piece) {
-                         std::memcpy(to + piece * bytes, pieces[piece], bytes);
-                       }
-                     });
+                [&](int64_t begin, int64_t end) {
+                  for (int64_t piece = begin; piece < end; ++piece) {
+                    std::memcpy(to + piece * bytes, pieces[piece], bytes);
+                  }
+                });
     *uploaded = new Tensor(gpu < 0 ? std::move(host)
                                    : host.to(c10::Device(at::kCUDA, gpu), at::kByte, /*non_blocking=*/true));
   });
@@ -350,9 +259,11 @@ char *pg_upload(const uint8_t *const *pieces, const int64_t *size, size_t dimens
 
 // The numbers of an f32 tensor, wherever it is, in `count` pieces of the same length. Those of a GPU come through
 // memory that its driver has pinned.
-char *pg_download(const Tensor *tensor, float *const *pieces, size_t count) {
+PgFault pg_download(const Tensor *tensor, float *const *pieces, size_t count) {
   return guarded([&] {
     TORCH_CHECK(tensor->scalar_type() == at::kFloat, "f32 is expected to be downloaded");
+    TORCH_CHECK(count == 0 ? tensor->numel() == 0 : tensor->numel() % static_cast<int64_t>(count) == 0,
+                tensor->numel(), " numbers do not make ", count, " equal pieces");
     Tensor host = tensor->contiguous();
     if (!host.is_cpu()) {
       const Tensor pinned = at::empty(host.sizes(), at::TensorOptions().dtype(at::kFloat).pinned_memory(true));
@@ -373,9 +284,33 @@ char *pg_download(const Tensor *tensor, float *const *pieces, size_t count) {
   });
 }
 
+// Requests for memory of a GPU that could not be met, so far.
+PgFault pg_refused_gpu_memory(int8_t gpu, uint64_t *count) {
+  return guarded([&] {
+    const auto stats = at::getDeviceAllocator(at::kCUDA)->getDeviceStats(gpu);
+    *count = static_cast<uint64_t>(stats.num_ooms);
+  });
+}
+
+// Waits for what this thread has asked of a GPU: one that is lost answers nothing but faults.
+PgFault pg_await_gpu(int8_t gpu) {
+  return guarded([&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    guard.synchronizeStream(guard.getStream(c10::Device(at::kCUDA, gpu)));
+  });
+}
+
+// Whether libtorch's convolutions take bf16 on this processor.
+PgFault pg_bf16_convolutions(bool *supported) {
+  return guarded([&] {
+    static const auto op = find<bool()>("mkldnn::_is_mkldnn_bf16_supported", "");
+    *supported = op.call();
+  });
+}
+
 // Gives a GPU's cached blocks back to its driver. Whether there is CUDA is asked of a registry: the context
 // would remember the answer, and a library that is opened later would never be looked into.
-char *pg_empty_cache() {
+PgFault pg_empty_cache() {
   return guarded([] {
     if (c10::impl::hasDeviceGuardImpl(at::kCUDA)) {
       at::getDeviceAllocator(at::kCUDA)->emptyCache();

@@ -2,13 +2,14 @@
 // adds a row of pixels, or a row but its first pixel, to one of the four pixels that a pixel becomes. Nothing is
 // multiplied with the zeros between pixels, and the output lies at once where it is read.
 
+#include "brgemm.h"
 #include "bytes.h"
+#include "checks.h"
 #include "guard.h"
 #include "parallel.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
 #include <array>
@@ -57,18 +58,30 @@ struct PgUpBytes {
   // [B, L, 2h, 2w] u8, channels last, which comes before the output in every pixel. Null for none.
   const Tensor *left;
 };
+static_assert(sizeof(PgUpBytes) == 40 && offsetof(PgUpBytes, input) == 0 && offsetof(PgUpBytes, weights) == 8 &&
+                  offsetof(PgUpBytes, scales) == 16 && offsetof(PgUpBytes, bias) == 24 &&
+                  offsetof(PgUpBytes, left) == 32,
+              "src/native/quantized.rs mirrors this layout");
 
 // relu(scale * up-convolution + bias) in steps of 1: [B, L + outputs, 2h, 2w] u8, channels last.
-char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
+PgFault pg_up_bytes(const PgUpBytes *c, Tensor **made) {
   return protoguard::guarded([&] {
-    const Tensor input = c->input->contiguous(at::MemoryFormat::ChannelsLast), &weights = *c->weights;
+    const Tensor &weights = *c->weights;
+    protoguard::check_picture(*c->input, at::kByte, "the input of an up-convolution");
+    TORCH_CHECK(weights.dim() == 5 && weights.size(0) == 9 && weights.size(4) == 4 && weights.is_contiguous(),
+                "weights have the size ", weights.sizes(), "; [9, blocks, inputs / 4, outputs of a block, 4] is expected");
+    protoguard::check_numbers(weights, weights.numel(), at::kChar, "weights");
+    const Tensor input = c->input->contiguous(at::MemoryFormat::ChannelsLast);
     const int64_t batch = input.size(0), inputs = input.size(1), height = input.size(2), width = input.size(3);
     const int64_t blocks = weights.size(1), block = weights.size(3), outputs = blocks * block;
-    TORCH_CHECK(weights.size(0) == 9 && 4 * weights.size(2) == inputs, "weights of ", inputs,
-                " inputs are expected, not of ", 4 * weights.size(2));
-    TORCH_CHECK(weights.is_contiguous() && c->scales->numel() == outputs && c->bias->numel() == outputs,
-                "weights are of another layout, or have not a scale and a bias an output");
+    TORCH_CHECK(4 * weights.size(2) == inputs && outputs > 0, "weights of ", inputs, " inputs are expected, not of ",
+                4 * weights.size(2));
+    protoguard::check_numbers(*c->scales, outputs, at::kFloat, "what a step is worth by output");
+    protoguard::check_numbers(*c->bias, outputs, at::kFloat, "the bias");
     const bool beside = c->left != nullptr;
+    if (beside) {
+      protoguard::check_picture(*c->left, at::kByte, "what lies beside it");
+    }
     const Tensor left = beside ? c->left->contiguous(at::MemoryFormat::ChannelsLast) : Tensor();
     TORCH_CHECK(!beside || (left.size(0) == batch && left.size(2) == 2 * height && left.size(3) == 2 * width),
                 "what lies beside it has another size");
@@ -84,6 +97,7 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
     const int64_t rows = batch * height, threads = at::get_num_threads();
     const int64_t taken = std::max<int64_t>(1, rows / (kParts * threads));
     protoguard::in_shares((rows + taken - 1) / taken, threads, [&](const protoguard::Share &share) {
+      const protoguard::Products products(/*paired=*/true);
       const Tensor scratch = at::empty({kPixels * block}, at::kInt);
       int32_t *sums = scratch.mutable_data_ptr<int32_t>();
       // One of the four pixels of row `row` from pixel `first` on.
@@ -128,7 +142,6 @@ char *pg_up_bytes(const PgUpBytes *c, Tensor **made) {
           }
         }
       });
-      at::native::cpublas::brgemm_release();
     });
     *made = new Tensor(std::move(output));
   });

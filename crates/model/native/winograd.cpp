@@ -5,7 +5,7 @@
 #include <type_traits>
 
 // The compiler writes each function twice, and the loader picks by the processor.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define PG_WIDEST __attribute__((target_clones("avx512f", "default")))
 #else
 #define PG_WIDEST

@@ -3,6 +3,7 @@ use tch::TchError;
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
+use crate::native::fault::Fault;
 use crate::precision::PrecisionError;
 
 /// What can go wrong in this room.
@@ -39,6 +40,14 @@ pub enum ModelError {
     #[error("libtorch: {reason}")]
     Torch {
         /// The first line of its message; the rest is a C++ stack trace.
+        reason: String,
+    },
+    /// A function of this crate's own C++ failed, or libtorch in it.
+    #[error("libtorch: {reason}")]
+    Native {
+        /// What kind of fault.
+        fault: Fault,
+        /// The first line of its message.
         reason: String,
     },
 }

@@ -62,6 +62,7 @@ pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use motion::MotionMaps;
 pub use native::adam::{AdamConstants, AdamTensors, forget_gradients, fused_adam};
+pub use native::fault::Fault;
 pub use native::{Bf16Autocast, allow_tf32, empty_cache, keep_host_memory, set_deterministic};
 pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
 pub use precision::{Precision, PrecisionError};

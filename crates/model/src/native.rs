@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "the one place where this crate calls C++")]
 
 pub(crate) mod adam;
+pub(crate) mod fault;
 pub(crate) mod quantized;
 pub(crate) mod transfer;
 pub(crate) mod winograd;
@@ -17,47 +18,47 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::Result;
-use crate::error::{ModelError, first_line};
+use fault::{RawFault, checked};
 
 unsafe extern "C" {
-    fn pg_free_message(message: *mut c_char);
     fn pg_pack_convolution(
         weight: *const C_tensor,
         input_size: *const i64,
         packed: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
     fn pg_pack_up_convolution(
         weight: *const C_tensor,
         input_size: *const i64,
         packed: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn pg_layout(packed: *const C_tensor, layout: *mut *mut C_tensor) -> *mut c_char;
+    ) -> RawFault;
+    fn pg_layout(packed: *const C_tensor, layout: *mut *mut C_tensor) -> RawFault;
     fn pg_convolution(
         input: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
         activation: *const c_char,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
     fn pg_up_convolution(
         input: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
         activation: *const c_char,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
     fn pg_convolution_into(
         sum: *mut C_tensor,
         input: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
-    ) -> *mut c_char;
-    fn pg_autocast_cpu(enabled: *mut bool) -> *mut c_char;
-    fn pg_allow_tf32(allowed: bool) -> *mut c_char;
-    fn pg_deterministic(only: bool) -> *mut c_char;
-    fn pg_empty_cache() -> *mut c_char;
-    fn pg_keep_host_memory();
-    fn pg_release_host_memory();
+    ) -> RawFault;
+    fn pg_autocast_cpu(enabled: *mut bool) -> RawFault;
+    fn pg_allow_tf32(allowed: bool) -> RawFault;
+    fn pg_deterministic(only: bool) -> RawFault;
+    fn pg_empty_cache() -> RawFault;
+    fn pg_keep_host_memory() -> RawFault;
+    fn pg_release_host_memory() -> RawFault;
+    fn pg_bf16_convolutions(supported: *mut bool) -> RawFault;
 }
 
 /// What follows a convolution in the same pass over memory.
@@ -193,7 +194,7 @@ pub fn set_deterministic(only: bool) -> Result<()> {
 /// When the device is lost.
 pub fn empty_cache() -> Result<()> {
     // SAFETY: no pointers.
-    unsafe { pg_release_host_memory() };
+    checked(unsafe { pg_release_host_memory() })?;
     // SAFETY: no pointers.
     checked(unsafe { pg_empty_cache() })
 }
@@ -203,33 +204,31 @@ pub fn empty_cache() -> Result<()> {
 ///
 /// glibc maps every large block anew, and its pages cost more than many a layer that fills them.
 /// At most a tenth more than was ever in use is held.
-pub fn keep_host_memory() {
+///
+/// # Errors
+/// When there is no memory for the allocator itself.
+pub fn keep_host_memory() -> Result<()> {
     // SAFETY: no pointers.
-    unsafe { pg_keep_host_memory() };
+    checked(unsafe { pg_keep_host_memory() })
+}
+
+/// Whether libtorch's convolutions take bf16 on this processor.
+pub(crate) fn takes_bf16() -> Result<bool> {
+    let mut supported = false;
+    // SAFETY: the flag outlives the call.
+    checked(unsafe { pg_bf16_convolutions(&mut supported) })?;
+    Ok(supported)
 }
 
 fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
     tensor.map_or(ptr::null(), Tensor::as_ptr)
 }
 
-fn made(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {
+fn made(call: impl FnOnce(*mut *mut C_tensor) -> RawFault) -> Result<Tensor> {
     let mut output = ptr::null_mut();
     checked(call(&mut output))?;
-    // SAFETY: without a message the call has put a new tensor there, which nobody else owns.
+    // SAFETY: without a fault the call has put a new tensor there, which nobody else owns.
     Ok(unsafe { Tensor::from_ptr(output) })
-}
-
-fn checked(message: *mut c_char) -> Result<()> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a message is a C string of its own, freed once, here.
-    let reason = unsafe {
-        let reason = CStr::from_ptr(message).to_string_lossy().into_owned();
-        pg_free_message(message);
-        reason
-    };
-    Err(ModelError::Torch { reason: first_line(&reason) })
 }
 
 #[cfg(test)]
@@ -286,8 +285,8 @@ mod tests {
 
     #[test]
     fn large_tensors_take_the_place_of_earlier_ones() {
-        keep_host_memory();
-        keep_host_memory();
+        keep_host_memory().unwrap();
+        keep_host_memory().unwrap();
         let large = |mib: i64| Tensor::zeros([mib << 20], (Kind::Uint8, Device::Cpu));
         let first = large(64);
         let place = first.data_ptr();

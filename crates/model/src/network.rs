@@ -135,8 +135,12 @@ impl Network {
     /// convolutions, their activations and gradients are bf16, from copies of the weights made in
     /// every step; the weights, BatchNorm's statistics, the memory and losses stay f32, so that a
     /// step too small for bf16's 8 bits is not lost.
-    pub fn set_training_precision(&mut self, precision: Precision) {
-        self.training_precision = precision.on(self.device());
+    ///
+    /// # Errors
+    /// When the device cannot compute it.
+    pub fn set_training_precision(&mut self, precision: Precision) -> Result<()> {
+        self.training_precision = precision.settled_on(self.device())?;
+        Ok(())
     }
 
     /// What [`Network::forward_training`] computes in: f32 or bf16.

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-use crate::winograd;
+use crate::device::DeviceSpec;
+use crate::{Result, native, processor, winograd};
 
 /// The numbers that convolutions compute in. The memory, the scores and every sum are f32 or wider
 /// in each.
@@ -16,10 +17,12 @@ pub enum Precision {
     Auto,
     /// 24 bits of mantissa.
     F32,
-    /// 8 bits of mantissa, on GPUs and many processors at twice the rate or better.
+    /// 8 bits of mantissa, on GPUs and many processors at twice the rate or better. Processors
+    /// without AVX-512 mostly cannot.
     Bf16,
     /// Most convolutions in 8-bit integers, on the CPU alone; the first, the last and those beside
-    /// the memory in bf16 or f32, and without AVX512-VNNI the up-convolutions.
+    /// the memory in bf16 or f32, and without AVX512-VNNI the up-convolutions. Without any VNNI
+    /// the weights have 7 bits.
     Int8,
 }
 
@@ -35,6 +38,15 @@ pub enum PrecisionError {
     /// Int8 is computed by oneDNN alone.
     #[error("precision is int8 on a GPU; auto, f32 or bf16 is expected there")]
     NotOnGpu,
+    /// bf16 where libtorch's convolutions do not take it.
+    #[error(
+        "precision is bf16, which needs AVX-512; this processor has {processor}, and auto, f32 or \
+         int8 is expected on it"
+    )]
+    NotOnProcessor {
+        /// What it has.
+        processor: String,
+    },
 }
 
 impl Precision {
@@ -48,6 +60,27 @@ impl Precision {
             Self::Auto => Self::F32,
             chosen => chosen,
         }
+    }
+
+    /// The same, where the device can compute it.
+    ///
+    /// # Errors
+    /// For int8 on a GPU, and for bf16 on a processor that cannot.
+    pub fn settled_on(self, device: Device) -> Result<Self> {
+        match (self.on(device), device) {
+            (Self::Bf16, Device::Cpu) if !native::takes_bf16()? => {
+                let processor = processor::described();
+                Err(PrecisionError::NotOnProcessor { processor }.into())
+            }
+            (Self::Int8, device) if device != Device::Cpu => Err(PrecisionError::NotOnGpu.into()),
+            (settled, _) => Ok(settled),
+        }
+    }
+
+    /// Those that a device can compute.
+    pub fn all_on(device: DeviceSpec) -> Vec<Self> {
+        let all = [Self::F32, Self::Bf16, Self::Int8].into_iter();
+        all.filter(|precision| precision.settled_on(device.torch()).is_ok()).collect()
     }
 
     /// The kind of convolutions' tensors on a device, of those that int8 leaves out there.
@@ -69,7 +102,7 @@ fn gains_by_bf16(device: Device) -> bool {
 impl FromStr for Precision {
     type Err = PrecisionError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, PrecisionError> {
         match text {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
@@ -109,5 +142,26 @@ mod tests {
         assert_ne!(Precision::Auto.on(Device::Cpu), Precision::Auto);
         assert_eq!(Precision::Auto.on(Device::Cuda(0)), Precision::Bf16);
         assert_eq!(Precision::F32.on(Device::Cuda(0)), Precision::F32);
+    }
+
+    #[test]
+    fn what_a_device_cannot_compute_is_refused_in_our_words() {
+        assert_eq!(Precision::all_on(DeviceSpec::Cuda(0)), [Precision::F32, Precision::Bf16]);
+        let error = Precision::Int8.settled_on(Device::Cuda(0)).unwrap_err().to_string();
+        assert_eq!(error, "precision is int8 on a GPU; auto, f32 or bf16 is expected there");
+        let settled = Precision::Auto.settled_on(Device::Cpu).unwrap();
+        assert_ne!(settled, Precision::Auto);
+        let takes_bf16 = native::takes_bf16().unwrap();
+        let found = Precision::all_on(DeviceSpec::Cpu);
+        assert_eq!(found.contains(&Precision::Bf16), takes_bf16);
+        assert!(found.contains(&settled) && found.contains(&Precision::Int8));
+        match Precision::Bf16.settled_on(Device::Cpu) {
+            Ok(settled) => assert!(takes_bf16 && settled == Precision::Bf16),
+            Err(error) => {
+                let (error, has) = (error.to_string(), processor::described());
+                let expected = format!("which needs AVX-512; this processor has {has}, and auto");
+                assert!(!takes_bf16 && error.contains(&expected), "{error}");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protoguard_core::{
     Clip, ClipScore, ModelCard, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
+use tch::Device;
 
 use crate::checkpoint::{Checkpoint, Golden};
 use crate::device::DeviceSpec;
@@ -13,6 +14,7 @@ use crate::error::ModelError;
 use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
 use crate::native::empty_cache;
+use crate::native::fault::{Fault, RefusedMemory};
 use crate::native::transfer::own_stream;
 use crate::network::Network;
 use crate::precision::Precision;
@@ -137,9 +139,11 @@ impl ScorerFactory for TchScorerFactory {
     }
 
     fn build(&self) -> Result<Box<dyn Scorer>, ScorerError> {
+        let device = self.options.device.torch();
+        let before = RefusedMemory::so_far(device);
         match self.build_scorer() {
             Ok(scorer) => Ok(Box::new(scorer)),
-            Err(error) => Err(match classify(&error) {
+            Err(error) => Err(match classify(&error, device, before) {
                 ScorerError::Batch { .. } => ScorerError::Load { reason: error.to_string() },
                 other => other,
             }),
@@ -168,7 +172,10 @@ impl TchScorer {
         batch: &[ScorerInput],
         observe: &mut dyn FnMut(&MemoryPass) -> crate::Result<()>,
     ) -> Result<Vec<ClipScore>, ScorerError> {
-        score_observed(&self.graph, batch, observe).map_err(|error| classify(&error))
+        let device = self.graph.device();
+        let before = RefusedMemory::so_far(device);
+        score_observed(&self.graph, batch, observe)
+            .map_err(|error| classify(&error, device, before))
     }
 
     fn prove(&self, golden: &Golden) -> Result<(), ModelError> {
@@ -182,20 +189,18 @@ impl TchScorer {
 
 impl Scorer for TchScorer {
     fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
+        let mut unobserved = |_: &MemoryPass| Ok(());
         let Some(prepared) = &mut self.prepared else {
-            return score_batch(&self.graph, batch).map_err(|error| classify(&error));
+            return self.score_observed(batch, &mut unobserved);
         };
         let filled = prepared.fill(batch);
-        match score_batch(&self.graph, &filled) {
-            Ok(mut scores) => {
-                scores.truncate(batch.len());
-                Ok(scores)
-            }
-            Err(error) => {
-                prepared.failed(filled.len());
-                Err(classify(&error))
-            }
+        let mut found = self.score_observed(&filled, &mut unobserved);
+        match (&mut found, &mut self.prepared) {
+            (Ok(scores), _) => scores.truncate(batch.len()),
+            (Err(_), Some(prepared)) => prepared.failed(filled.len()),
+            (Err(_), None) => {}
         }
+        found
     }
 
     fn release_memory(&mut self) {
@@ -228,17 +233,20 @@ fn set_threads_of_this_thread(threads: usize) {
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
 }
 
-/// What the service may do about an error, by libtorch's words.
-fn classify(error: &ModelError) -> ScorerError {
+/// What the service may do about an error of a device that had refused so much memory `before`.
+fn classify(error: &ModelError, device: Device, before: RefusedMemory) -> ScorerError {
     let reason = error.to_string();
-    let lower = reason.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if says(&["out of memory", "can't allocate memory", "not enough memory"]) {
-        return ScorerError::OutOfMemory { reason };
-    }
-    // After any other CUDA error the context answers nothing but errors.
-    if says(&["cuda error", "cudnn_status", "cublas_status", "device-side assert"]) {
-        return ScorerError::DeviceLost { reason };
+    let fault = match error {
+        ModelError::Native { fault, .. } => *fault,
+        // Of tch's calls only the words are known.
+        ModelError::Torch { .. } => before.fault_since(device),
+        _ => Fault::Refused,
+    };
+    match fault {
+        Fault::OutOfMemory => return ScorerError::OutOfMemory { reason },
+        // The context answers nothing but errors from here on.
+        Fault::DeviceLost => return ScorerError::DeviceLost { reason },
+        Fault::Refused => {}
     }
     match error {
         ModelError::Device(_)
@@ -251,17 +259,24 @@ fn classify(error: &ModelError) -> ScorerError {
 
 #[cfg(test)]
 mod tests {
+    use tch::{Kind, Tensor};
+
     use super::*;
+    use crate::native::keep_host_memory;
 
     #[test]
     fn errors_are_classified_by_what_can_be_done() {
-        let torch = |reason: &str| classify(&ModelError::Torch { reason: reason.to_owned() });
-        let oom = torch("CUDA out of memory. Tried to allocate 2.00 GiB");
-        assert!(matches!(oom, ScorerError::OutOfMemory { .. }));
-        let oom = torch("DefaultCPUAllocator: can't allocate memory: you tried to allocate");
-        assert!(matches!(oom, ScorerError::OutOfMemory { .. }));
-        let lost = torch("CUDA error: an illegal memory access was encountered");
-        assert!(matches!(lost, ScorerError::DeviceLost { .. }));
-        assert!(matches!(torch("shape mismatch"), ScorerError::Batch { .. }));
+        keep_host_memory().unwrap();
+        let before = RefusedMemory::so_far(Device::Cpu);
+        let of = |error: ModelError| classify(&error, Device::Cpu, before);
+        let native = |fault| of(ModelError::Native { fault, reason: String::new() });
+        assert!(matches!(native(Fault::OutOfMemory), ScorerError::OutOfMemory { .. }));
+        assert!(matches!(native(Fault::DeviceLost), ScorerError::DeviceLost { .. }));
+        assert!(matches!(native(Fault::Refused), ScorerError::Batch { .. }));
+        // Words decide nothing.
+        let words = || ModelError::Torch { reason: "CUDA error: out of memory".to_owned() };
+        assert!(matches!(of(words()), ScorerError::Batch { .. }));
+        let refused = Tensor::f_empty([1 << 60], (Kind::Uint8, Device::Cpu)).unwrap_err();
+        assert!(matches!(of(refused.into()), ScorerError::OutOfMemory { .. }));
     }
 }

@@ -44,7 +44,9 @@ fn main() -> ExitCode {
     if flags.check_config {
         return ExitCode::SUCCESS;
     }
-    protoguard_model::keep_host_memory();
+    if let Err(error) = protoguard_model::keep_host_memory() {
+        return fail(&error.into(), 1);
+    }
     match &cli.command {
         None => finish(serve::serve(&config)),
         Some(Command::Bare(bare)) => finish(bare::run(&config, bare).and_then(|line| say(&line))),

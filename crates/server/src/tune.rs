@@ -55,15 +55,25 @@ struct Trial {
 /// When the model cannot be loaded or computed.
 pub(crate) fn run(config: &Config, tune: &TuneFlags) -> anyhow::Result<String> {
     let mut trials: Vec<Trial> = Vec::new();
+    let mut without = None;
     for worker in layouts(&config.worker, tune.int8) {
-        let trial = measure(config, worker, tune)?;
+        let precision = worker.precision;
+        let trial = match measure(config, worker, tune) {
+            Ok(trial) => trial,
+            // It is tried beside what serves in any case: that it cannot be had is a result.
+            Err(error) if precision == Precision::Int8 => {
+                without = Some(format!("{precision}: {error:#}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         // What `auto` means may be f32, which is a trial of its own.
         if !trials.iter().any(|known| known.setting() == trial.setting()) {
             trials.push(trial);
         }
     }
     let best = best(&trials).context("no setting was measured")?;
-    Ok(text(&trials, best))
+    Ok(text(&trials, best, without.as_deref()))
 }
 
 /// Every way to share the configured devices.
@@ -140,7 +150,8 @@ impl Trial {
     }
 }
 
-fn text(trials: &[Trial], best: &Trial) -> String {
+/// `without` says what could not be measured, and why.
+fn text(trials: &[Trial], best: &Trial, without: Option<&str>) -> String {
     let mut text = "# workers  threads  precision  batch  clips/s  lone clip, ms\n".to_owned();
     for trial in trials {
         let _ = writeln!(
@@ -153,6 +164,9 @@ fn text(trials: &[Trial], best: &Trial) -> String {
             trial.clips_per_second,
             trial.lone_clip_ms
         );
+    }
+    for line in without.iter().flat_map(|reason| reason.lines()) {
+        let _ = writeln!(text, "# {line}");
     }
     let _ = writeln!(text, "workers_per_device = {}", best.workers_per_device);
     let _ = writeln!(text, "threads_per_worker = {}", best.threads_per_worker);
@@ -188,11 +202,12 @@ mod tests {
     #[test]
     fn the_result_is_configuration() {
         let trials = [trial(1, 98.0, 11.0), trial(2, 60.0, 19.0)];
-        let text = text(&trials, &trials[0]);
+        let text = text(&trials, &trials[0], Some("int8: departs"));
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["workers_per_device"].as_integer(), Some(1));
         assert_eq!(table["precision"].as_str(), Some("bf16"));
-        assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 3, "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 4, "{text}");
+        assert!(text.contains("\n# int8: departs\nworkers_per_device"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use protoguard_core::normalise::{FrameScore, GAMMA};
@@ -14,6 +15,7 @@ use protoguard_model::{
 };
 
 use crate::cli::CalibrateArgs;
+use crate::config::{Layers, TrainerConfig};
 use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
 use crate::source::{Source, name_of};
 use crate::{output, progress};
@@ -21,8 +23,8 @@ use crate::{output, progress};
 /// Clips that activations are measured on: the largest of more would hardly be larger.
 const RANGE_CLIPS: usize = 32;
 
-/// The `calibrate` command: adds, or replaces, the calibration of a scene, measured on normal
-/// video of its camera, and widens the activation ranges to it. Weights stay as they are; the
+/// The `calibrate` command: adds, or replaces, the calibration of a scene or that of all scenes,
+/// measured on normal video, and widens the activation ranges to it. Weights stay as they are; the
 /// checkpoint gets a new hash.
 ///
 /// # Errors
@@ -30,12 +32,16 @@ const RANGE_CLIPS: usize = 32;
 /// written.
 pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     output::check(&args.out, args.overwrite)?;
-    anyhow::ensure!(!args.scene.is_empty(), "--scene is empty; a name is needed");
+    let scene = args.scene.as_ref();
+    anyhow::ensure!(
+        scene.is_none_or(|name| !name.is_empty()),
+        "--scene is empty; a name is needed"
+    );
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
     let shape = checkpoint.content().model.shape;
     let source = Source::open(&args.data, &args.source)?;
     let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
-    videos.iter_mut().for_each(|video| video.scene = Some(args.scene.clone()));
+    videos.iter_mut().for_each(|video| video.scene = scene.cloned());
     let options = ScorerOptions {
         name: name_of(&args.checkpoint),
         device: args.device.parse()?,
@@ -44,12 +50,13 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         precision: Precision::F32,
     };
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
-    let found = calibrate(&mut scorer, &videos, shape, &weighing_of(checkpoint.content()))?;
+    let weighing = weighing_of(checkpoint.content(), args.config.as_deref())?;
+    let found = calibrate(&mut scorer, &videos, shape, &weighing)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
     content.activation_ranges = content.activation_ranges.joined(ranges);
-    let of_scene = |calibration: &Calibration| calibration.scene.as_ref() == Some(&args.scene);
+    let of_scene = |calibration: &Calibration| calibration.scene.as_ref() == scene;
     content.calibrations.retain(|calibration| !of_scene(calibration));
     content.calibrations.extend(found.into_iter().filter(of_scene));
     let checkpoint = Checkpoint::new(content)?;
@@ -57,7 +64,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     let frames: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
     tracing::info!(
         version = checkpoint.version(),
-        scene = args.scene,
+        scene = scene.map(String::as_str),
         frames,
         "wrote {}",
         args.out.display()
@@ -65,14 +72,19 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the checkpoint's first calibration was made with, and the defaults where it has none.
-fn weighing_of(content: &CheckpointContent) -> Weighing {
+/// What the checkpoint's first calibration was made with, and the defaults where it has none; the
+/// detector is the configuration's where there is one.
+fn weighing_of(content: &CheckpointContent, config: Option<&Path>) -> anyhow::Result<Weighing> {
     let first = content.calibrations.first();
-    let detector = first.and_then(|calibration| calibration.detector.as_ref());
-    Weighing {
-        gamma: first.map_or(GAMMA, |calibration| calibration.normaliser.gamma),
-        detector: detector.map(Detector::recipe).unwrap_or_default(),
-    }
+    let detector = match config {
+        Some(_) => TrainerConfig::load(&Layers { file: config, ..Layers::default() })?.detector,
+        None => first
+            .and_then(|found| found.detector.as_ref())
+            .map(Detector::recipe)
+            .unwrap_or_default(),
+    };
+    let gamma = first.map_or(GAMMA, |calibration| calibration.normaliser.gamma);
+    Ok(Weighing { gamma, detector })
 }
 
 /// Why no calibration could be made.

@@ -36,8 +36,10 @@ pub enum Command {
     Step(StepArgs),
     /// Train and measure a grid of configurations, and print a table
     Ablate(AblateArgs),
-    /// Measure a checkpoint on labelled test video, beside the copy-frame baseline.
+    /// Measure a checkpoint on labelled test video, beside baselines that need no model.
     Evaluate(EvaluateArgs),
+    /// Measure a checkpoint without labels, on anomalies put into normal video of its camera
+    Validate(ValidateArgs),
     /// Report what a data set holds: videos, sizes, labels, and everything odd.
     Inspect(InspectArgs),
     /// Draw synthetic scenes with labelled anomalies, as an ordinary folder of frames.
@@ -201,9 +203,14 @@ pub struct CalibrateArgs {
     /// How the data is read.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Name of the camera's scene, as requests will give it
+    /// Name of the camera's scene, as requests will give it; without one the calibration of all
+    /// scenes is replaced
     #[arg(long)]
-    pub scene: String,
+    pub scene: Option<String>,
+    /// TOML of the trainer whose [detector] says what the served score is made of; without one it
+    /// stays as it is in the checkpoint
+    #[arg(long)]
+    pub config: Option<PathBuf>,
     /// File to write
     #[arg(long)]
     pub out: PathBuf,
@@ -310,6 +317,13 @@ pub struct EvaluateArgs {
     /// [default: those that come with the data]
     #[arg(long)]
     pub labels: Option<PathBuf>,
+    /// Folder of masks of abnormal pixels, one picture a test frame: 01/000.png [default: those
+    /// that come with the data]
+    #[arg(long, value_name = "FOLDER")]
+    pub masks: Option<PathBuf>,
+    /// Frames a second of the videos, for false alarms an hour [default: those of a known data set]
+    #[arg(long, value_name = "FPS", value_parser = frame_rate)]
+    pub fps: Option<f64>,
     /// Write one HTML page with numbers, curves and pictures
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
@@ -337,6 +351,50 @@ pub struct EvaluateArgs {
     /// Replace output files that exist
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Checkpoint to measure
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// The folder of normal video that it was trained on, of any layout: see --layout
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Use all normal video, not what the training held out
+    #[arg(long)]
+    pub all: bool,
+    /// Decides what is put in where
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write all numbers as JSON
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Clips a forward pass
+    #[arg(long, default_value_t = 8)]
+    pub batch_size: usize,
+    /// cpu or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// CPU threads, 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder of libtorch_cuda.so, for cuda devices
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub libtorch: Option<PathBuf>,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+fn frame_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    let accepted = rate > 0.0 && rate <= 1000.0;
+    accepted.then_some(rate).ok_or_else(|| "accepted: above 0, at most 1000".to_owned())
 }
 
 /// Flags of `inspect`.

@@ -64,8 +64,8 @@ pub struct TrainingConfig {
     pub device: String,
     /// CPU threads of the forward and backward pass; 0 for as many as there are cores.
     pub threads: usize,
-    /// What convolutions compute in: `f32`, `bf16`, or `auto` for bf16 where the processor
-    /// is faster in it and on GPUs. Weights, memory, losses and statistics are f32 always.
+    /// What convolutions compute in: `f32`, `bf16` (for which a processor needs AVX-512), or `auto`
+    /// for bf16 where the processor is faster in it and on GPUs. Weights, memory, losses and statistics are f32 always.
     pub precision: Precision,
     /// Whether GPUs may multiply f32 with 10 bits of mantissa (TF32).
     pub tf32: bool,

@@ -1,10 +1,11 @@
 //! The trainer: folders of normal video in, a checkpoint and its measure out.
 //!
 //! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint, and goes
-//! on where it was stopped; `evaluate` measures one on labelled video beside the copy-frame
-//! baseline; `ablate` does both for a grid of configurations. `calibrate`, `export` and `show` take
-//! a checkpoint, `inspect` reports what a data set holds, `synth` draws scenes to try them on. A
-//! library besides the program, so that each part is tested by itself.
+//! on where it was stopped; `evaluate` measures one on labelled video beside baselines without a
+//! model, `validate` without labels on anomalies put into normal video; `ablate` trains and measures
+//! a grid of configurations. `calibrate`, `export` and `show` take a checkpoint, `inspect` reports
+//! what a data set holds, `synth` draws scenes to try them on. A library besides the program, so
+//! that each part is tested by itself.
 
 pub mod ablate;
 pub mod calibrate;
@@ -22,6 +23,7 @@ pub mod show;
 pub mod source;
 mod synth;
 pub mod train;
+pub mod validate;
 
 use cli::{Cli, Command};
 
@@ -39,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Step(args) => measure::run(&args),
         Command::Ablate(args) => ablate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Synth(args) => synth::run(&args),
     }

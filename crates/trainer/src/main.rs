@@ -8,7 +8,6 @@ use protoguard_trainer::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    protoguard_model::keep_host_memory();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -18,7 +17,8 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    match protoguard_trainer::run(cli) {
+    let kept = protoguard_model::keep_host_memory().map_err(anyhow::Error::from);
+    match kept.and_then(|()| protoguard_trainer::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "the one line that a failed command answers")]

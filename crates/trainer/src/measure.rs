@@ -45,6 +45,8 @@ pub struct Measured {
     pub growth_mib_per_1000_steps: Option<f64>,
     /// Clips a second of `evaluate`'s loop over those of the forward pass alone.
     pub evaluate_vs_bare: Option<f64>,
+    /// What the device can compute.
+    pub precisions: Vec<Precision>,
 }
 
 /// Measures and prints one line of JSON.
@@ -68,7 +70,7 @@ pub fn run(args: &StepArgs) -> anyhow::Result<()> {
 
     tch::manual_seed(SEED);
     let mut network = Network::new(&model, device)?;
-    network.set_training_precision(args.precision);
+    network.set_training_precision(args.precision)?;
     let first = loader.epoch(0).next().context("too few drawn clips for a batch")??;
     if let Some(path) = &args.case {
         write_case(path, &network, &first)?;
@@ -131,6 +133,7 @@ fn steps(
         peak_mib: peak_mib(),
         growth_mib_per_1000_steps: slope(&resident).map(|slope| 1000.0 * slope),
         evaluate_vs_bare: None,
+        precisions: Precision::all_on(args.device),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    ClipMaps, ClipScore, ClipShape, Outputs, Plane, PsnrDb, Scorer, ScorerError, ScorerInput,
+    Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerInput,
     Statistics,
 };
 use protoguard_data::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
@@ -22,8 +22,8 @@ pub struct ScoredVideo {
     pub statistics: Vec<Statistics>,
     /// Where the prediction's error exceeds what moved, of the same frames; empty unless asked for.
     pub relative_errors: Vec<Plane>,
-    /// PSNR of the copy-frame baseline on the same frames.
-    pub copy_frame: Vec<PsnrDb>,
+    /// What needs no model, on the same frames.
+    pub baselines: Vec<Baselines>,
 }
 
 /// Why a video could not be scored.
@@ -64,7 +64,7 @@ pub struct ScoringOptions<'a> {
 const PREFETCH: usize = 4;
 
 /// Scores every frame that has `t` frames before it, `batch_size` clips at a time, across videos.
-/// Clips are read, and the baseline computed, on a thread beside the model's.
+/// Clips are read, and the baselines computed, on a thread beside the model's.
 ///
 /// # Errors
 /// When frames cannot be read, a batch fails or a score is not finite.
@@ -113,18 +113,18 @@ struct Prepared {
     input: ScorerInput,
 }
 
-/// Where a clip comes from, and what the baseline makes of it.
+/// Where a clip comes from, and what the baselines make of it.
 struct Origin {
     video: usize,
     frame: usize,
-    copy_frame: Option<PsnrDb>,
+    baselines: Option<Baselines>,
 }
 
 impl Prepared {
     fn new(placed: PlacedClip) -> Self {
-        let copy_frame = placed.clip.copy_frame_psnr();
+        let baselines = placed.clip.baselines();
         Self {
-            origin: Origin { video: placed.video, frame: placed.frame, copy_frame },
+            origin: Origin { video: placed.video, frame: placed.frame, baselines },
             input: ScorerInput { clip: placed.clip, outputs: Outputs::NONE },
         }
     }
@@ -140,7 +140,7 @@ impl ScoredVideo {
             scores: Vec::with_capacity(clips),
             statistics: Vec::with_capacity(clips),
             relative_errors: Vec::new(),
-            copy_frame: Vec::with_capacity(clips),
+            baselines: Vec::with_capacity(clips),
         }
     }
 
@@ -153,8 +153,8 @@ impl ScoredVideo {
         let psnr = score.psnr.filter(|psnr| psnr.0.is_finite());
         let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
         let statistics = score.maps.as_ref().map(Statistics::of).filter(Statistics::is_finite);
-        let (Some(psnr), true, Some(statistics), Some(baseline)) =
-            (psnr, distance_is_finite, statistics, origin.copy_frame)
+        let (Some(psnr), true, Some(statistics), Some(baselines)) =
+            (psnr, distance_is_finite, statistics, origin.baselines)
         else {
             return Err(ScoringError::NotFinite { video: self.name.clone(), frame: origin.frame });
         };
@@ -162,7 +162,7 @@ impl ScoredVideo {
         self.statistics.push(statistics);
         let maps = score.maps.as_ref().filter(|_| keep_maps);
         self.relative_errors.extend(maps.map(ClipMaps::relative_error));
-        self.copy_frame.push(baseline);
+        self.baselines.push(baselines);
         Ok(())
     }
 }

@@ -102,6 +102,21 @@ impl Source {
         decoded
     }
 
+    /// Frames a second of a published data set, known by its layout, or by its folder's name where
+    /// the layout is of many.
+    pub fn frames_per_second(&self) -> Option<f64> {
+        let rates = [("ped1", 10.0), ("ped2", 10.0), ("avenue", 25.0), ("shanghaitech", 24.0)];
+        let name = self.name().to_lowercase();
+        match self.dataset.layout() {
+            Layout::Ucsd => Some(10.0),
+            Layout::Avenue => Some(25.0),
+            Layout::ShanghaiTech => Some(24.0),
+            Layout::Converted | Layout::Own => {
+                rates.iter().find(|(of, _)| name.contains(of)).map(|&(_, rate)| rate)
+            }
+        }
+    }
+
     /// The data set's name, as a report writes it.
     pub fn name(&self) -> String {
         self.dataset.name()

@@ -16,7 +16,8 @@ use crate::{fuzz, manifests, setup, test};
 const SECONDS_OF_FUZZING: u32 = 60;
 
 /// Checks the tree, the arrows between the rooms, format, lints, documentation, dependencies and
-/// manifests, fuzzes every reader for a minute, then runs all tests.
+/// manifests, fuzzes every reader for a minute, then runs all tests, the model's C++ under
+/// sanitizers among them.
 ///
 /// # Errors
 /// When a check fails; all of them are tried first, except that tests wait for the others.
@@ -58,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     eprintln!("tree, arrows, format, lints, documentation and manifests are in order");
     fuzz::run(workspace, &fuzz::FuzzArgs::every_reader(SECONDS_OF_FUZZING))?;
-    test::run(workspace, false)
+    test::run(workspace, test::Selection::Everything)
 }
 
 /// Builds the documentation of our crates; a link to nothing is an error.

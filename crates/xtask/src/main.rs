@@ -52,11 +52,7 @@ enum Command {
     /// Draw scenes, train, serve, score over gRPC, and print how well it went
     Demo(demo::DemoArgs),
     /// Set up and run all tests
-    Test {
-        /// Only the crates that build without libtorch
-        #[arg(long)]
-        light: bool,
-    },
+    Test(test::TestArgs),
     /// Everything that must hold before a change is merged
     Ci,
     /// Generate the wire types again from proto/
@@ -87,7 +83,7 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Setup { dest } => setup::run(&workspace, dest.as_deref())?,
         Command::Demo(args) => demo::run(&workspace, args)?,
-        Command::Test { light } => return test::run(&workspace, *light),
+        Command::Test(args) => return test::run(&workspace, args.selection()),
         Command::Ci => return ci::run(&workspace),
         Command::Codegen => codegen::run(&workspace)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args)?,

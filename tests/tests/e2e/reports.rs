@@ -74,3 +74,52 @@ async fn the_page_stands_by_itself_and_a_second_run_finds_its_frames() {
     let refused = refused.into_iter().chain([trained.data.to_str().unwrap()]).chain(more);
     assert!(run("protoguard-trainer", refused).await.refusal(2).contains("exists"));
 }
+
+#[tokio::test]
+async fn evaluate_ends_with_one_line_of_numbers() {
+    let trained = trained().await;
+    let printed = evaluate_with(&trained.data, &trained.checkpoint, &["--fps", "10"]).await;
+    for expected in
+        ["served, smoothed: the alarm", "no model: copy frame", "false alarms an hour ("]
+    {
+        assert!(printed.contains(expected), "{expected:?} is not in\n{printed}");
+    }
+    let line: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let shares = ["auc_video_paper", "auc_video_served", "auc_global_served", "tpr", "fpr"];
+    for field in shares.into_iter().chain(["auc_feature_distance", "auc_global_copy_frame"]) {
+        let share = line[field].as_f64().unwrap_or_else(|| panic!("{field} in {line}"));
+        assert!((0.0..=1.0).contains(&share), "{field} in {line}");
+    }
+    assert!(line["motion_loss_vs_zero"].as_f64().unwrap() > 0.0, "{line}");
+    let count = |field: &str| line[field].as_u64().unwrap();
+    assert!(count("events") >= 1 && count("events_found") <= count("events"), "{line}");
+    assert!(line["rbdc"].is_null() && line["tbdc"].is_null(), "there are no masks: {line}");
+    assert_eq!(line["data"], "data");
+    let wrong = ["evaluate", "--checkpoint", "x", "--data", "x", "--fps", "0"];
+    let wrong = run("protoguard-trainer", wrong).await;
+    assert!(wrong.stderr.contains("above 0, at most 1000"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn validation_needs_normal_video_alone() {
+    let trained = trained().await;
+    let root = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(trained.data.join("training"), root.path().join("training"))
+        .unwrap();
+    let [data, checkpoint] =
+        [root.path(), trained.checkpoint.as_path()].map(|path| path.to_str().unwrap());
+    let validate = ["validate", "--checkpoint", checkpoint, "--data", data, "--cache", "off"];
+    let printed = run("protoguard-trainer", validate.into_iter().chain(["--all"])).await.success();
+    let line: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let kinds = line["events"].as_object().unwrap();
+    assert!(kinds.contains_key("drawn_object"), "{line}");
+    for (name, score) in line["scores"].as_object().unwrap() {
+        let auc = score["auc_global"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&auc), "{name}: {score}");
+        assert_eq!(score["kinds"].as_object().unwrap().len(), kinds.len(), "{name}: {score}");
+    }
+    assert_eq!(line["tpr"], line["scores"]["served"]["tpr"]);
+    // The ends that the training held out of three videos are too short for an event.
+    let refused = run("protoguard-trainer", validate).await;
+    assert!(refused.refusal(1).contains("nothing could be put into"), "{refused:?}");
+}

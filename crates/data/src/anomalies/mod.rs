@@ -29,12 +29,13 @@ use picture::Change;
 use place::{Slot, slots};
 
 /// What is put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InsertedKind {
     /// Something of the video goes its way again, two to three times as fast.
     SpedUp,
-    /// A soft-edged patch of another place moves through the picture on a way of its own.
+    /// Something of another video or place, larger and turned left to right, moves through the
+    /// picture on a way of its own.
     ForeignPatch,
     /// Something that moved stands still, then is where it would have been.
     Stopped,

@@ -40,7 +40,7 @@ pub(super) struct Blob {
 impl Source<'_> {
     pub(super) fn new(frames: &[Frame]) -> Source<'_> {
         let background = median(frames);
-        let blobs: Vec<Vec<Blob>> = Moving::new(frames, &background).blobs();
+        let blobs: Vec<Vec<Blob>> = Moving { frames, background: &background }.blobs();
         Source { frames, background, tracks: tracks(blobs) }
     }
 
@@ -49,13 +49,19 @@ impl Source<'_> {
         least_pixels(&self.frames[0])
     }
 
-    /// Tracks of at least so many frames that go somewhere and keep their size.
+    /// Tracks of at least so many frames that go somewhere: of single things where there are any,
+    /// otherwise of crowds that move as one.
     pub(super) fn going(&self, frames: usize) -> Vec<&Track> {
-        let side = self.frames[0].height().min(self.frames[0].width()) as f32;
+        let (height, width) = (self.frames[0].height(), self.frames[0].width());
+        let far = 0.0015 * height.min(width) as f32 * frames as f32;
         let going = |track: &&Track| {
-            track.blobs.len() >= frames && track.way().hypot() >= 0.0015 * side * frames as f32
+            let something = track.pixels() >= self.least_pixels();
+            track.blobs.len() >= frames && something && track.way().hypot() >= far
         };
-        self.tracks.iter().filter(going).collect()
+        let going: Vec<&Track> = self.tracks.iter().filter(going).collect();
+        let single = |track: &&&Track| track.pixels() <= height * width / 64;
+        let single: Vec<&Track> = going.iter().filter(single).copied().collect();
+        if single.is_empty() { going } else { single }
     }
 
     /// How much brighter a frame is than the background, in grey levels: the median over pixels.
@@ -82,6 +88,11 @@ impl Track {
     pub(super) fn way(&self) -> Way {
         let (first, last) = (&self.blobs[0], &self.blobs[self.blobs.len() - 1]);
         Way { y: last.y - first.y, x: last.x - first.x }
+    }
+
+    /// Pixels of the largest blob.
+    fn pixels(&self) -> usize {
+        self.blobs.iter().map(|blob| blob.pixels.len()).max().unwrap_or_default()
     }
 
     /// Pixels a frame on the whole.
@@ -125,11 +136,7 @@ struct Moving<'a> {
     background: &'a [f32],
 }
 
-impl<'a> Moving<'a> {
-    fn new(frames: &'a [Frame], background: &'a [f32]) -> Self {
-        Self { frames, background }
-    }
-
+impl Moving<'_> {
     /// By frame, in no particular order, each linked with one of the frame before.
     fn blobs(&self) -> Vec<Vec<Blob>> {
         let components: Vec<Components> =
@@ -212,20 +219,20 @@ fn blobs(components: &Components, width: usize) -> Vec<Blob> {
     pixels.into_iter().map(blob).collect()
 }
 
-/// Puts linked blobs together, those of usual sizes.
+/// Puts linked blobs together.
 fn tracks(by_frame: Vec<Vec<Blob>>) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
     // The track of every blob of the frame before.
-    let mut open: Vec<Option<usize>> = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
     for (frame, blobs) in by_frame.into_iter().enumerate() {
         let mut now = Vec::with_capacity(blobs.len());
         for blob in blobs {
-            let track = blob.before.and_then(|before| open[before]).unwrap_or_else(|| {
+            let track = blob.before.map(|before| open[before]).unwrap_or_else(|| {
                 tracks.push(Track { first_frame: frame, blobs: Vec::new() });
                 tracks.len() - 1
             });
             tracks[track].blobs.push(blob);
-            now.push(Some(track));
+            now.push(track);
         }
         open = now;
     }

@@ -8,7 +8,7 @@ use super::motion::{Source, Track};
 use super::picture::Picture;
 use super::place::{Slot, shown};
 use super::sprite::{Laid, Spot, Sprite};
-use super::{Event, draw};
+use super::{Event, InsertPlan, draw};
 
 /// Frames over which something comes up or fades that does not come in at an edge.
 const FADE: usize = 4;
@@ -46,7 +46,8 @@ pub(super) fn reversed(source: &Source<'_>, slot: Slot, rng: &mut ChaCha8Rng) ->
 
 /// Cuts a track's blobs out and lays them over the slot's frames, at position `position(k)` of the
 /// track in the k-th of them. Beyond the track's ends its way goes straight on, and its looks go
-/// back and forth.
+/// back and forth. What is out of the picture before an event is long enough comes again, the next
+/// before the last has left.
 fn along(
     source: &Source<'_>,
     track: &Track,
@@ -57,11 +58,18 @@ fn along(
         .zip(&track.blobs)
         .map(|(frame, blob)| Sprite::of(blob, &source.frames[frame]))
         .collect();
+    let inside = |&k: &usize| spot(track, position(k)).is_in(&source.frames[0]);
+    let stays = (0..slot.frames).take_while(inside).count();
+    let [least, _] = InsertPlan::EVENT_FRAMES;
+    let period = if stays > least + FADE { slot.frames } else { (stays * 7 / 10).max(4) };
     let changes = (0..slot.frames).map(|k| {
-        let position = position(k);
         let mut picture = Picture::over(&source.frames[slot.first_frame + k]);
-        let laid = Laid { at: spot(track, position), scale: 1.0, opacity: fade(k, slot.frames) };
-        sprites[back_and_forth(position, sprites.len())].lay(&mut picture, laid);
+        for age in (0..=k).filter(|age| (k - age) % period == 0) {
+            let position = position(age);
+            let opacity = fade(age, age + slot.frames - k);
+            let laid = Laid { at: spot(track, position), scale: 1.0, opacity };
+            sprites[back_and_forth(position, sprites.len())].lay(&mut picture, laid);
+        }
         picture.finish()
     });
     shown(slot, changes.collect())
@@ -92,8 +100,9 @@ fn fade(frame: usize, frames: usize) -> f32 {
     (from_end / (FADE + 1) as f32).min(1.0)
 }
 
-/// An ellipse around something of the donor, turned left to right and larger, on a way of its own
-/// across what moves in the video.
+/// Something of the donor, turned left to right and larger, on a way of its own across where
+/// something moves in the video. It is cut out as closely as all else: a patch of the ground with
+/// it would be found by its rim.
 pub(super) fn foreign(
     source: &Source<'_>,
     donor: &[Frame],
@@ -101,48 +110,48 @@ pub(super) fn foreign(
     rng: &mut ChaCha8Rng,
 ) -> Option<Event> {
     let donors = Source::new(donor);
-    let (mut from, mut through) = (donors.going(TRACK), source.going(TRACK));
-    for _ in 0..40 {
-        if let Some(event) = patch(source, &donors, slot, [&mut from, &mut through], rng) {
-            return Some(event);
-        }
-    }
-    None
-}
-
-fn patch<'a>(
-    source: &Source<'_>,
-    donors: &Source<'_>,
-    slot: Slot,
-    [from, through]: [&mut Vec<&'a Track>; 2],
-    rng: &mut ChaCha8Rng,
-) -> Option<Event> {
+    let (from, through) = (donors.going(TRACK), source.going(TRACK));
     if from.is_empty() || through.is_empty() {
         return None;
     }
-    let track = from[rng.random_range(0..from.len())];
-    let met = through[rng.random_range(0..through.len())];
-    let met = &met.blobs[met.blobs.len() / 2];
-    let side = source.frames[0].width() as f32;
-    let scale = rng.random_range(1.15..1.6);
-    let angle = rng.random_range(0.0..std::f32::consts::TAU);
-    let speed = side * rng.random_range(0.008..0.016);
-    let (dy, dx) = (speed * angle.sin() * 0.6, speed * angle.cos());
-    let middle = slot.frames as f32 / 2.0;
-    let changes = (0..slot.frames).map(|k| {
-        let blob = &track.blobs[back_and_forth(k as f32, track.blobs.len())];
-        let frame = track.first_frame + back_and_forth(k as f32, track.blobs.len());
-        let radii = Spot {
-            y: 0.75 * blob.height() as f32 + 1.0,
-            x: 0.75 * (blob.right + 1 - blob.left) as f32 + 1.0,
+    (0..40).find_map(|_| {
+        let track = from[rng.random_range(0..from.len())];
+        let met = through[rng.random_range(0..through.len())];
+        let met = &met.blobs[met.blobs.len() / 2];
+        let side = source.frames[0].width() as f32;
+        let angle = rng.random_range(0.0..std::f32::consts::TAU);
+        let speed = side * rng.random_range(0.008..0.016);
+        let way = ForeignWay {
+            scale: rng.random_range(1.2..1.7),
+            middle: Spot { y: met.y, x: met.x },
+            speed: Spot { y: speed * angle.sin() * 0.6, x: speed * angle.cos() },
         };
-        let around = Spot { y: blob.y, x: blob.x };
-        let sprite = Sprite::ellipse(&donors.frames[frame], around, radii);
-        let step = k as f32 - middle;
-        let at = Spot { y: met.y + dy * step, x: met.x + dx * step };
-        let mut picture = Picture::over(&source.frames[slot.first_frame + k]);
-        sprite.lay(&mut picture, Laid { at, scale, opacity: fade(k, slot.frames) });
-        picture.finish()
-    });
-    shown(slot, changes.collect())
+        let sprite = |(frame, blob)| Sprite::of(blob, &donors.frames[frame]).turned();
+        let sprites: Vec<Sprite> = (track.first_frame..).zip(&track.blobs).map(sprite).collect();
+        way.go(source, slot, &sprites)
+    })
+}
+
+/// A straight way, its middle in the middle of the slot; pixels and pixels a frame.
+struct ForeignWay {
+    scale: f32,
+    middle: Spot,
+    speed: Spot,
+}
+
+impl ForeignWay {
+    fn go(&self, source: &Source<'_>, slot: Slot, sprites: &[Sprite]) -> Option<Event> {
+        let changes = (0..slot.frames).map(|k| {
+            let step = k as f32 - slot.frames as f32 / 2.0;
+            let at = Spot {
+                y: self.middle.y + self.speed.y * step,
+                x: self.middle.x + self.speed.x * step,
+            };
+            let mut picture = Picture::over(&source.frames[slot.first_frame + k]);
+            let laid = Laid { at, scale: self.scale, opacity: fade(k, slot.frames) };
+            sprites[back_and_forth(k as f32, sprites.len())].lay(&mut picture, laid);
+            picture.finish()
+        });
+        shown(slot, changes.collect())
+    }
 }

@@ -21,6 +21,14 @@ pub(super) struct Spot {
     pub(super) x: f32,
 }
 
+impl Spot {
+    /// Whether it lies within a frame.
+    pub(super) fn is_in(self, frame: &Frame) -> bool {
+        let (height, width) = (frame.height() as f32, frame.width() as f32);
+        (0.0..height).contains(&self.y) && (0.0..width).contains(&self.x)
+    }
+}
+
 /// How a sprite is laid over a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Laid {
@@ -81,22 +89,12 @@ impl Sprite {
         Self { height, width, centre, values }
     }
 
-    /// An ellipse of a frame around a spot, its outer part fading, turned left to right.
-    pub(super) fn ellipse(frame: &Frame, around: Spot, radii: Spot) -> Self {
-        let (height, width) = (2 * radii.y.ceil() as usize + 1, 2 * radii.x.ceil() as usize + 1);
-        let centre = Spot { y: (height / 2) as f32, x: (width / 2) as f32 };
-        let value = |at: usize| {
-            let (y, x) = ((at / width) as f32 - centre.y, (at % width) as f32 - centre.x);
-            let fade = ((1.0 - (y / radii.y).hypot(x / radii.x)) / 0.3).clamp(0.0, 1.0);
-            let opacity = fade * fade * (3.0 - 2.0 * fade);
-            let within =
-                |value: f32, end: usize| value.round().clamp(0.0, (end - 1) as f32) as usize;
-            let (y, x) =
-                (within(around.y + y, frame.height()), within(around.x - x, frame.width()));
-            let pixel = pixel(frame, y, x);
-            [pixel[0] * opacity, pixel[1] * opacity, pixel[2] * opacity, opacity]
-        };
-        Self { height, width, centre, values: (0..height * width).map(value).collect() }
+    /// Turned left to right.
+    #[must_use]
+    pub(super) fn turned(mut self) -> Self {
+        self.values.chunks_exact_mut(self.width).for_each(<[_]>::reverse);
+        self.centre.x = (self.width - 1) as f32 - self.centre.x;
+        self
     }
 
     /// Lays it over a picture, between pixels by bilinear interpolation.

@@ -32,7 +32,7 @@ impl LoadOptions<'_> {
 const TOGETHER: usize = 32;
 
 /// Decodes and resizes every frame of `videos`, in parallel on rayon's threads, or finds them in
-/// the cache. Of a video on its way to the cache at most [`TOGETHER`] frames are in memory, of a
+/// the cache. Of a video on its way to the cache at most `TOGETHER` frames are in memory, of a
 /// video file one at its full size.
 ///
 /// `progress` is called with the number of frames done so far, from any thread.

@@ -153,7 +153,7 @@ impl Convolution {
                 native::convolution_into(&mut sum, input, &weight, bias)?;
             }
             Weight::Winograd(weights) => {
-                sum = weights.forward(input, bias, Some(&sum), Activation::Relu)?;
+                sum = weights.forward(input, bias, Some(&mut sum), Activation::Relu)?;
             }
             Weight::Device(weights) => sum = weights.add_to(sum, input, bias)?,
         }

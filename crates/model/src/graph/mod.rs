@@ -29,7 +29,7 @@ use crate::motion::MotionMaps;
 use crate::native::{self, Activation};
 use crate::network::Network;
 use crate::plan::{NetworkPlan, PairPlan};
-use crate::precision::{Precision, PrecisionError};
+use crate::precision::Precision;
 use crate::ranges::{ActivationRanges, Watch};
 use crate::winograd;
 use convolution::Folded;
@@ -100,7 +100,8 @@ impl InferenceGraph {
     /// The graph of a network's present variables, on the network's device.
     ///
     /// # Errors
-    /// When the device has no room, or for int8, which needs [`InferenceGraph::with_ranges`].
+    /// When the device has no room or cannot compute the precision, or for int8, which needs
+    /// [`InferenceGraph::with_ranges`].
     pub fn new(network: &Network, precision: Precision) -> Result<Self> {
         Self::with_ranges(network, precision, &ActivationRanges::default())
     }
@@ -108,16 +109,14 @@ impl InferenceGraph {
     /// The same in any precision.
     ///
     /// # Errors
-    /// When the device has no room, or int8 is asked of a GPU or without the range of a layer.
+    /// When the device has no room, the precision is none that it can compute, or int8 is asked
+    /// without the range of a layer.
     pub fn with_ranges(
         network: &Network,
         precision: Precision,
         ranges: &ActivationRanges,
     ) -> Result<Self> {
-        let numbers = match precision.on(network.device()) {
-            Precision::Int8 if network.device() != Device::Cpu => {
-                return Err(PrecisionError::NotOnGpu.into());
-            }
+        let numbers = match precision.settled_on(network.device())? {
             Precision::Int8 => Numbers::Quantized(ranges.clone()),
             _ => Numbers::Plain,
         };

@@ -95,22 +95,26 @@ mod tests {
 
     #[test]
     fn every_batch_size_gets_its_weights_and_each_layout_is_kept_once() {
-        let options = (Kind::BFloat16, Device::Cpu);
-        let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
-        let plain = channels_last(&plain.to_kind(Kind::BFloat16)).unwrap();
-        let weights = PackedWeights::new(plain.shallow_clone(), Kernel::Straight, 8).unwrap();
-        for batch in [1, 2, 3, 8, 2, 1] {
-            let input = Tensor::randn([batch, 8, 8, 192], options).permute([0, 3, 1, 2]);
-            let weight = weights.of_batch(batch).unwrap();
-            let output = native::convolution(&input, &weight, None, Activation::None).unwrap();
-            let expected = input.conv2d(&plain, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
-            let error = (output - &expected).abs().max().double_value(&[]);
-            assert!(error <= 0.01 * expected.abs().max().double_value(&[]), "{batch}: {error}");
+        let kinds = [Kind::Float].into_iter();
+        for kind in kinds.chain(native::takes_bf16().unwrap().then_some(Kind::BFloat16)) {
+            let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
+            let plain = channels_last(&plain.to_kind(kind)).unwrap();
+            let weights = PackedWeights::new(plain.shallow_clone(), Kernel::Straight, 8).unwrap();
+            for batch in [1, 2, 3, 8, 2, 1] {
+                let input = Tensor::randn([batch, 8, 8, 192], (kind, Device::Cpu));
+                let input = input.permute([0, 3, 1, 2]);
+                let weight = weights.of_batch(batch).unwrap();
+                let output = native::convolution(&input, &weight, None, Activation::None).unwrap();
+                let expected = input.conv2d(&plain, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+                let error = (output - &expected).abs().max().double_value(&[]);
+                let limit = 0.01 * expected.abs().max().double_value(&[]);
+                assert!(error <= limit, "{kind:?}, {batch}: {error}");
+            }
+            let Layouts { weights, by_batch } = weights.layouts.into_inner();
+            assert_eq!(by_batch.len(), 4);
+            let descriptions: std::collections::HashSet<_> =
+                weights.iter().map(|(layout, _)| layout).collect();
+            assert_eq!(descriptions.len(), weights.len());
         }
-        let Layouts { weights, by_batch } = weights.layouts.into_inner();
-        assert_eq!(by_batch.len(), 4);
-        let descriptions: std::collections::HashSet<_> =
-            weights.iter().map(|(layout, _)| layout).collect();
-        assert_eq!(descriptions.len(), weights.len());
     }
 }

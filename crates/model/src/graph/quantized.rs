@@ -1,7 +1,8 @@
 //! Convolutions in 8-bit integers, beside those that are not.
 //!
 //! An activation after a ReLU is u8, in steps of its channel's range ÷ 255; weights are s8, in steps
-//! of their own for every output channel, `w ≈ s_o q` with `s_o = max |w_o| / 127`. oneDNN knows one
+//! of their own for every output channel, `w ≈ s_o q` with `s_o = max |w_o| / 127` (or 64, where sums
+//! of more could overflow: [`quantized::weight_steps`]). oneDNN knows one
 //! step for all channels of an activation. But a ReLU only scales with its input, so the steps of
 //! the output are divided out of the weights and the bias, those of the input multiplied in, and
 //! every u8 is in steps of 1; outputs of several layers may lie beside each other in one input. A
@@ -19,9 +20,6 @@ use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
 use crate::ranges::ActivationRanges;
 pub(super) use up::UpLayer;
-
-/// Steps of an s8 on either side of zero.
-const STEPS: f64 = 127.0;
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {
@@ -171,7 +169,9 @@ impl Stepped {
         }
         // 2. Each output channel in steps of its own; one that is all zeros has any.
         let largest = weight.f_abs()?.f_amax([1i64, 2, 3].as_slice(), true)?;
-        let scales = largest.f_clamp_min(f64::MIN_POSITIVE)?.f_div_scalar(STEPS)?;
+        let scales = largest
+            .f_clamp_min(f64::MIN_POSITIVE)?
+            .f_div_scalar(quantized::weight_steps()? as f64)?;
         Ok(Self {
             weight: weight.f_div(&scales)?.f_round()?.f_to_kind(Kind::Int8)?.f_contiguous()?,
             scales: scales.f_reshape([-1])?.f_to_kind(Kind::Float)?.f_contiguous()?,

@@ -1,19 +1,16 @@
 //! Adam in one pass over memory.
 
-use std::ffi::c_char;
+use std::mem::{offset_of, size_of};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::checked;
+use super::fault::{RawFault, checked};
 use crate::Result;
 
 unsafe extern "C" {
-    fn pg_forget_gradients(parameters: *const *const C_tensor, count: usize) -> *mut c_char;
-    fn pg_fused_adam(
-        tensors: *const RawAdamTensors,
-        constants: *const AdamConstants,
-    ) -> *mut c_char;
+    fn pg_forget_gradients(parameters: *const *const C_tensor, count: usize) -> RawFault;
+    fn pg_fused_adam(tensors: *const RawAdamTensors, constants: *const AdamConstants) -> RawFault;
 }
 
 /// The constants of Adam (Kingma and Ba, 2015).
@@ -34,23 +31,23 @@ pub struct AdamConstants {
 #[derive(Debug)]
 pub struct AdamTensors<'a> {
     /// Moved.
-    pub parameters: &'a [Tensor],
+    pub parameters: &'a mut [Tensor],
     /// Read.
     pub gradients: &'a [Tensor],
     /// Moved.
-    pub first_moments: &'a [Tensor],
+    pub first_moments: &'a mut [Tensor],
     /// Moved.
-    pub second_moments: &'a [Tensor],
+    pub second_moments: &'a mut [Tensor],
     /// Steps taken including this one: one f32 scalar a parameter.
     pub steps: &'a [Tensor],
 }
 
 #[repr(C)]
 struct RawAdamTensors {
-    parameters: *const *const C_tensor,
+    parameters: *const *mut C_tensor,
     gradients: *const *const C_tensor,
-    first_moments: *const *const C_tensor,
-    second_moments: *const *const C_tensor,
+    first_moments: *const *mut C_tensor,
+    second_moments: *const *mut C_tensor,
     steps: *const *const C_tensor,
     count: usize,
 }
@@ -65,23 +62,39 @@ pub fn forget_gradients(parameters: &[&Tensor]) -> Result<()> {
     checked(unsafe { pg_forget_gradients(pointers.as_ptr(), pointers.len()) })
 }
 
+const _: () = {
+    assert!(size_of::<AdamConstants>() == 32);
+    assert!(offset_of!(AdamConstants, learning_rate) == 0 && offset_of!(AdamConstants, beta1) == 8);
+    assert!(offset_of!(AdamConstants, beta2) == 16 && offset_of!(AdamConstants, epsilon) == 24);
+    assert!(size_of::<RawAdamTensors>() == 48);
+    assert!(offset_of!(RawAdamTensors, parameters) == 0);
+    assert!(offset_of!(RawAdamTensors, gradients) == 8);
+    assert!(offset_of!(RawAdamTensors, first_moments) == 16);
+    assert!(offset_of!(RawAdamTensors, second_moments) == 24);
+    assert!(offset_of!(RawAdamTensors, steps) == 32 && offset_of!(RawAdamTensors, count) == 40);
+};
+
 /// One step of Adam over all parameters in one pass over memory (libtorch's `_fused_adam_`).
 ///
 /// # Errors
-/// When libtorch refuses, for lists of different devices for instance.
+/// When tensors of a parameter differ in size, kind, device or layout, or libtorch refuses.
 ///
 /// # Panics
 /// When the lists differ in length.
-pub fn fused_adam(tensors: &AdamTensors<'_>, constants: &AdamConstants) -> Result<()> {
+pub fn fused_adam(tensors: AdamTensors<'_>, constants: &AdamConstants) -> Result<()> {
     let count = tensors.parameters.len();
     let pointers = |list: &[Tensor]| -> Vec<*const C_tensor> {
         assert_eq!(list.len(), count, "one entry a parameter is needed in every list");
         list.iter().map(Tensor::as_ptr).collect()
     };
-    let (parameters, gradients) = (pointers(tensors.parameters), pointers(tensors.gradients));
-    let first_moments = pointers(tensors.first_moments);
-    let second_moments = pointers(tensors.second_moments);
-    let steps = pointers(tensors.steps);
+    let moved = |list: &mut [Tensor]| -> Vec<*mut C_tensor> {
+        assert_eq!(list.len(), count, "one entry a parameter is needed in every list");
+        list.iter_mut().map(Tensor::as_mut_ptr).collect()
+    };
+    let (gradients, steps) = (pointers(tensors.gradients), pointers(tensors.steps));
+    let parameters = moved(tensors.parameters);
+    let first_moments = moved(tensors.first_moments);
+    let second_moments = moved(tensors.second_moments);
     let raw = RawAdamTensors {
         parameters: parameters.as_ptr(),
         gradients: gradients.as_ptr(),
@@ -90,7 +103,8 @@ pub fn fused_adam(tensors: &AdamTensors<'_>, constants: &AdamConstants) -> Resul
         steps: steps.as_ptr(),
         count,
     };
-    // SAFETY: every list has `count` pointers to tensors that outlive the call.
+    // SAFETY: every list has `count` pointers to tensors that outlive the call, and those that are
+    // moved are borrowed for it alone.
     checked(unsafe { pg_fused_adam(&raw, constants) })
 }
 
@@ -98,23 +112,46 @@ pub fn fused_adam(tensors: &AdamTensors<'_>, constants: &AdamConstants) -> Resul
 mod tests {
     use super::*;
 
+    const CONSTANTS: AdamConstants =
+        AdamConstants { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+
+    fn step(parameter: &mut Tensor, gradient: Tensor, moments: [&mut Tensor; 2]) -> Result<()> {
+        let [first, second] = moments;
+        let tensors = AdamTensors {
+            parameters: std::slice::from_mut(parameter),
+            gradients: &[gradient],
+            first_moments: std::slice::from_mut(first),
+            second_moments: std::slice::from_mut(second),
+            steps: &[Tensor::from(1.0f32)],
+        };
+        fused_adam(tensors, &CONSTANTS)
+    }
+
     #[test]
     fn fused_adam_follows_the_published_update() {
-        let parameter = Tensor::from_slice(&[1.0f32]);
-        let (first, second) = (Tensor::from_slice(&[0.0f32]), Tensor::from_slice(&[0.0f32]));
-        let step = Tensor::from(1.0f32);
-        let tensors = AdamTensors {
-            parameters: std::slice::from_ref(&parameter),
-            gradients: &[Tensor::from_slice(&[0.5f32])],
-            first_moments: std::slice::from_ref(&first),
-            second_moments: std::slice::from_ref(&second),
-            steps: std::slice::from_ref(&step),
-        };
-        let constants =
-            AdamConstants { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-        fused_adam(&tensors, &constants).unwrap();
+        let mut parameter = Tensor::from_slice(&[1.0f32]);
+        let mut first = Tensor::from_slice(&[0.0f32]);
+        let mut second = Tensor::from_slice(&[0.0f32]);
+        let gradient = Tensor::from_slice(&[0.5f32]);
+        step(&mut parameter, gradient, [&mut first, &mut second]).unwrap();
         // The first step moves by the learning rate against the gradient's sign.
         assert!((parameter.double_value(&[0]) - 0.9).abs() < 1e-6);
         assert!((first.double_value(&[0]) - 0.05).abs() < 1e-7);
+    }
+
+    #[test]
+    fn tensors_that_do_not_lie_as_the_parameter_are_refused() {
+        let zeros = |size: &[i64]| Tensor::zeros(size, (tch::Kind::Float, tch::Device::Cpu));
+        let turned = || zeros(&[3, 4]).transpose(0, 1);
+        let mut parameter = zeros(&[4, 3]);
+        let mut moments = [zeros(&[4, 3]), zeros(&[4, 3])];
+        for gradient in [zeros(&[3]), turned(), zeros(&[4, 3]).to_kind(tch::Kind::Double)] {
+            let [first, second] = &mut moments;
+            let error = step(&mut parameter, gradient, [first, second]).unwrap_err().to_string();
+            assert!(error.contains("the gradient of a parameter of the size [4, 3]"), "{error}");
+        }
+        let (mut first, [_, second]) = (zeros(&[2]), &mut moments);
+        let error = step(&mut parameter, zeros(&[4, 3]), [&mut first, second]).unwrap_err();
+        assert!(error.to_string().contains("the first moment"), "{error}");
     }
 }

@@ -1,12 +1,16 @@
 //! Activations of u8, and convolutions of them.
 
-use std::ffi::c_char;
+mod steps;
+
+use std::mem::{offset_of, size_of};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
+use super::fault::RawFault;
 use super::{made, pointer};
 use crate::Result;
+pub(crate) use steps::weight_steps;
 
 unsafe extern "C" {
     fn pg_quantize(
@@ -14,22 +18,22 @@ unsafe extern "C" {
         x: *const C_tensor,
         inverse_steps: *const C_tensor,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn pg_halve(x: *const C_tensor, output: *mut *mut C_tensor) -> *mut c_char;
+    ) -> RawFault;
+    fn pg_halve(x: *const C_tensor, output: *mut *mut C_tensor) -> RawFault;
     fn pg_pack_quantized(
         weight: *const C_tensor,
         scales: *const C_tensor,
         input_size: *const i64,
         packed: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
     fn pg_quantized_convolution(
         convolution: *const RawQuantizedConvolution,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
     fn pg_up_bytes(
         convolution: *const RawQuantizedUpConvolution,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
 }
 
 /// `x [B, C, h, w]`, not negative, times `inverse_steps [C]` in f32 as u8, behind the channels of
@@ -40,13 +44,14 @@ pub(crate) fn quantize(
     inverse_steps: &Tensor,
 ) -> Result<Tensor> {
     let (x, inverse_steps) = (x.as_ptr(), inverse_steps.as_ptr());
-    // SAFETY: tensors outlive the call; an absent one is null.
+    // SAFETY: tensors outlive the call, which checks their kinds, sizes and devices; an absent one
+    // is null.
     made(|out| unsafe { pg_quantize(pointer(left), x, inverse_steps, out) })
 }
 
 /// Max pooling 2×2 of a u8 tensor.
 pub(crate) fn halve(x: &Tensor) -> Result<Tensor> {
-    // SAFETY: the tensor outlives the call.
+    // SAFETY: the tensor outlives the call, which checks its kind and device.
     made(|out| unsafe { pg_halve(x.as_ptr(), out) })
 }
 
@@ -67,7 +72,7 @@ pub(crate) fn pack_quantized(
 pub(crate) struct QuantizedConvolution<'a> {
     /// `[B, inputs, h, w]` u8, channels last.
     pub(crate) input: &'a Tensor,
-    /// Packed.
+    /// Packed, of at most [`weight_steps`].
     pub(crate) weight: &'a Tensor,
     /// `[outputs]` f32: what a step of the weights times a step of the input is worth.
     pub(crate) scales: &'a Tensor,
@@ -94,6 +99,18 @@ struct RawQuantizedConvolution {
     narrow: bool,
     bf16: bool,
 }
+
+const _: () = {
+    assert!(size_of::<RawQuantizedConvolution>() == 48);
+    assert!(offset_of!(RawQuantizedConvolution, input) == 0);
+    assert!(offset_of!(RawQuantizedConvolution, weight) == 8);
+    assert!(offset_of!(RawQuantizedConvolution, scales) == 16);
+    assert!(offset_of!(RawQuantizedConvolution, zero_points) == 24);
+    assert!(offset_of!(RawQuantizedConvolution, bias) == 32);
+    assert!(offset_of!(RawQuantizedConvolution, relu) == 40);
+    assert!(offset_of!(RawQuantizedConvolution, narrow) == 41);
+    assert!(offset_of!(RawQuantizedConvolution, bf16) == 42);
+};
 
 impl QuantizedConvolution<'_> {
     /// `[B, outputs, h, w]`.
@@ -138,6 +155,15 @@ struct RawQuantizedUpConvolution {
     left: *const C_tensor,
 }
 
+const _: () = {
+    assert!(size_of::<RawQuantizedUpConvolution>() == 40);
+    assert!(offset_of!(RawQuantizedUpConvolution, input) == 0);
+    assert!(offset_of!(RawQuantizedUpConvolution, weights) == 8);
+    assert!(offset_of!(RawQuantizedUpConvolution, scales) == 16);
+    assert!(offset_of!(RawQuantizedUpConvolution, bias) == 24);
+    assert!(offset_of!(RawQuantizedUpConvolution, left) == 32);
+};
+
 impl QuantizedUpConvolution<'_> {
     /// `[B, L + outputs, 2h, 2w]` u8, channels last.
     pub(crate) fn compute(&self) -> Result<Tensor> {
@@ -148,7 +174,7 @@ impl QuantizedUpConvolution<'_> {
             bias: self.bias.as_ptr(),
             left: pointer(self.left),
         };
-        // SAFETY: tensors outlive the call, which checks their kinds, sizes and layouts.
+        // SAFETY: tensors outlive the call, which checks their kinds, sizes, layouts and devices.
         made(|out| unsafe { pg_up_bytes(&raw, out) })
     }
 }
@@ -171,14 +197,16 @@ mod tests {
 
     #[test]
     fn quantized_values_are_the_nearest_steps() {
-        let values = Tensor::from_slice(&[0.0f32, 0.24, 0.26, 1.0, 127.3, 127.5, 1e9]);
+        let numbers = [0.0f32, 0.24, 0.26, 1.0, 127.3, 127.5, 1e9, f32::INFINITY, f32::NAN, -3.0];
+        let values = Tensor::from_slice(&numbers);
         for kind in [Kind::Float, Kind::BFloat16] {
-            let x = values.to_kind(kind).reshape([1, 1, 7, 1]);
+            let x = values.to_kind(kind).reshape([1, 1, 10, 1]);
             let found = quantize(None, &x, &Tensor::from_slice(&[2.0f32])).unwrap();
-            let found = Vec::<u8>::try_from(found.reshape([7])).unwrap();
-            assert_eq!(found, [0, 0, 1, 2, 255, 255, 255], "{kind:?}");
+            let found = Vec::<u8>::try_from(found.reshape([10])).unwrap();
+            assert_eq!(found, [0, 0, 1, 2, 255, 255, 255, 255, 255, 0], "{kind:?}");
         }
         // Sizes that fill no register, and pixels enough for several threads.
+        tch::set_num_threads(2);
         let (left, x) = (channels_last(&bytes(&[2, 5, 96, 97])), bytes(&[2, 19, 96, 97]));
         let step = Tensor::rand([19], (Kind::Float, Device::Cpu)) + 0.1;
         let inverse = step.reciprocal();
@@ -188,6 +216,15 @@ mod tests {
         assert!(quantize(None, &values, &inverse).unwrap().equal(&x));
         assert!(quantize(None, &x, &inverse).is_err(), "u8 has been quantized already");
         assert!(quantize(None, &values, &inverse.narrow(0, 0, 3)).is_err(), "a step a channel");
+        let refused =
+            |left: &Tensor| quantize(Some(left), &values, &inverse).unwrap_err().to_string();
+        assert!(refused(&left.narrow(0, 0, 1)).contains("[1, 5, 96, 97]"), "another batch");
+        assert!(refused(&left.narrow(2, 0, 95)).contains("[2, 5, 95, 97]"), "another side");
+        assert!(refused(&left.to_kind(Kind::Float)).contains("is Float; Byte"), "another kind");
+        assert!(refused(&left.narrow(0, 0, 1).squeeze()).contains("[B, C, h, w]"), "no picture");
+        let none = values.narrow(1, 0, 0);
+        assert!(quantize(None, &none, &inverse.narrow(0, 0, 0)).is_err(), "no channels");
+        assert!(quantize(None, &values, &inverse.to_kind(Kind::Double)).is_err(), "f64 steps");
     }
 
     #[test]
@@ -195,12 +232,15 @@ mod tests {
         let x = channels_last(&bytes(&[2, 19, 64, 66]));
         let expected = x.to_kind(Kind::Float).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
         assert!(halve(&x).unwrap().to_kind(Kind::Float).equal(&expected));
+        assert!(halve(&x.to_kind(Kind::Float)).is_err() && halve(&x.narrow(1, 0, 0)).is_err());
+        assert_eq!(halve(&x.narrow(3, 0, 0)).unwrap().size(), [2, 19, 32, 0]);
     }
 
     #[test]
     fn quantized_convolutions_are_convolutions() {
         let x = channels_last(&bytes(&[2, 16, 9, 7]));
-        let weight = Tensor::randint_low(-127, 128, [6, 16, 3, 3], (Kind::Int8, Device::Cpu));
+        let (steps, options) = (weight_steps().unwrap(), (Kind::Int8, Device::Cpu));
+        let weight = Tensor::randint_low(-steps, steps + 1, [6, 16, 3, 3], options);
         let (scales, bias) = (random(&[6]).abs() * 1e-3 + 1e-4, random(&[6]));
         let zero_points = Tensor::zeros([6], (Kind::Int, Device::Cpu));
         let packed = pack_quantized(&weight, &scales, [2, 16, 9, 7]).unwrap();

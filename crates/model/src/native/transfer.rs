@@ -1,26 +1,26 @@
 //! Between the host's memory and a device's.
 
-use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::{checked, made};
+use super::fault::{Fault, RawFault, checked};
+use super::made;
 use crate::Result;
 use crate::error::ModelError;
 
 unsafe extern "C" {
-    fn pg_own_stream(gpu: i8) -> *mut c_char;
+    fn pg_own_stream(gpu: i8) -> RawFault;
     fn pg_upload(
         pieces: *const *const u8,
         size: *const i64,
         dimensions: usize,
         gpu: i8,
         uploaded: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn pg_download(tensor: *const C_tensor, pieces: *const *mut f32, count: usize) -> *mut c_char;
+    ) -> RawFault;
+    fn pg_download(tensor: *const C_tensor, pieces: *const *mut f32, count: usize) -> RawFault;
 }
 
 /// From here on this thread's work on a GPU waits for nobody else's: libtorch would put the work of
@@ -72,7 +72,7 @@ pub(crate) fn download(tensor: &Tensor, count: usize) -> Result<Vec<Arc<[f32]>>>
 }
 
 /// As the C++ functions take it: below zero for the CPU.
-fn index(device: Device) -> Result<i8> {
+pub(super) fn index(device: Device) -> Result<i8> {
     match device {
         Device::Cpu => Ok(-1),
         Device::Cuda(index) => i8::try_from(index).map_err(|_| no_such(device)),
@@ -81,7 +81,8 @@ fn index(device: Device) -> Result<i8> {
 }
 
 fn no_such(device: Device) -> ModelError {
-    ModelError::Torch { reason: format!("device {device:?} cannot be copied to") }
+    let reason = format!("device {device:?} cannot be copied to");
+    ModelError::Native { fault: Fault::Refused, reason }
 }
 
 #[cfg(test)]

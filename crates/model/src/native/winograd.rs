@@ -1,11 +1,13 @@
 //! Convolutions by Winograd's minimal filtering, of stride 1 and padding 1, over channels that are
 //! multiples of [`LANES`].
 
-use std::ffi::c_char;
+use std::mem::{offset_of, size_of};
+use std::ptr;
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
+use super::fault::RawFault;
 use super::{made, pointer};
 use crate::Result;
 
@@ -14,15 +16,15 @@ unsafe extern "C" {
         weight: *const C_tensor,
         bf16: bool,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
-    fn pg_winograd(convolution: *const RawWinograd, output: *mut *mut C_tensor) -> *mut c_char;
+    ) -> RawFault;
+    fn pg_winograd(convolution: *const RawWinograd, output: *mut *mut C_tensor) -> RawFault;
     fn pg_winograd_trained(
         input: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
         bf16: bool,
         output: *mut *mut C_tensor,
-    ) -> *mut c_char;
+    ) -> RawFault;
 }
 
 /// What numbers of channels are multiples of.
@@ -47,7 +49,7 @@ pub(crate) struct WinogradConvolution<'a> {
     /// `[outputs]` f32
     pub(crate) bias: Option<&'a Tensor>,
     /// `[B, outputs, h, w]`, channels last: added to in place, before the activation.
-    pub(crate) sum: Option<&'a Tensor>,
+    pub(crate) sum: Option<&'a mut Tensor>,
     /// Whether a ReLU follows.
     pub(crate) relu: bool,
 }
@@ -58,21 +60,29 @@ struct RawWinograd {
     input: *const C_tensor,
     weights: *const C_tensor,
     bias: *const C_tensor,
-    sum: *const C_tensor,
+    sum: *mut C_tensor,
     relu: bool,
 }
 
+const _: () = {
+    assert!(size_of::<RawWinograd>() == 40);
+    assert!(offset_of!(RawWinograd, input) == 0 && offset_of!(RawWinograd, weights) == 8);
+    assert!(offset_of!(RawWinograd, bias) == 16 && offset_of!(RawWinograd, sum) == 24);
+    assert!(offset_of!(RawWinograd, relu) == 32);
+};
+
 impl WinogradConvolution<'_> {
     /// `[B, outputs, h, w]`, channels last; the sum itself where there is one.
-    pub(crate) fn compute(&self) -> Result<Tensor> {
+    pub(crate) fn compute(self) -> Result<Tensor> {
         let raw = RawWinograd {
             input: self.input.as_ptr(),
             weights: self.weights.as_ptr(),
             bias: pointer(self.bias),
-            sum: pointer(self.sum),
+            sum: self.sum.map_or(ptr::null_mut(), Tensor::as_mut_ptr),
             relu: self.relu,
         };
-        // SAFETY: tensors outlive the call, which checks their kinds, sizes and layouts.
+        // SAFETY: tensors outlive the call, which checks their kinds, sizes, layouts and devices; the
+        // one that is written into is borrowed for it alone.
         made(|out| unsafe { pg_winograd(&raw, out) })
     }
 }

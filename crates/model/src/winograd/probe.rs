@@ -44,6 +44,9 @@ fn ways() -> Ways {
 impl Ways {
     /// Tries a convolution of 0.3 GFLOP every way: a few tens of milliseconds.
     fn find() -> Result<Self> {
+        if !native::takes_bf16()? {
+            return Ok(Self::default());
+        }
         let mut of_bf16 = vec![None];
         if has_avx512() {
             of_bf16.push(Some(Kind::Float));

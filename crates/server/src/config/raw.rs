@@ -40,7 +40,7 @@ pub(crate) struct RawConfig {
     /// Folder with `libtorch_cuda.so`; only cuda devices need it.
     pub(crate) libtorch: String,
     /// `f32`, `bf16`, `int8`, or `auto` for bf16 where the device is faster in it and the
-    /// checkpoint proves itself in it.
+    /// checkpoint proves itself in it. A processor needs AVX-512 for bf16.
     pub(crate) precision: String,
     /// Clips of a forward pass, at most: what the device's memory holds.
     pub(crate) max_batch_size: usize,

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use protoguard_core::normalise::Grouping;
 
+use super::live::{Candidate, Score};
 use super::normalised::Signal;
 use super::report::Measured;
 
@@ -17,7 +18,7 @@ pub struct ChosenFrame {
     pub video: usize,
     /// Index in the video's scores: the oldest frame of its clip.
     pub position: usize,
-    /// Anomaly score, min–max over all frames, by which it was chosen.
+    /// What it was chosen by: its smoothed surprise, or the score S where there is no detector.
     pub anomaly: f64,
     /// Whether it is labelled abnormal.
     pub abnormal: bool,
@@ -35,14 +36,14 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Up to six of the most anomalous frames and four of each kind of error, by the combined
-    /// score over the whole data set: by video, every video has a frame of score 1, and
-    /// calibrated scores are clamped.
+    /// Up to six of the most anomalous frames and four of each kind of error, by what raises the
+    /// alarm. Without a detector it is S, min–max over the whole data set: by video, every video
+    /// has a frame of score 1, and calibrated scores are clamped.
     pub fn of(measured: &Measured<'_>) -> Self {
-        let Some(scores) = measured.normalise(Grouping::Dataset, Signal::Combined) else {
-            return Self::default();
-        };
-        let videos = scores.videos.iter().zip(measured.labels).enumerate();
+        let served = Candidate::of(Score::Served, measured).map(|served| served.by_video);
+        let paper = || Some(measured.normalise(Grouping::Dataset, Signal::Combined)?.videos);
+        let Some(scores) = served.or_else(paper) else { return Self::default() };
+        let videos = scores.iter().zip(measured.labels).enumerate();
         let frames: Vec<ChosenFrame> = videos
             .flat_map(|(video, (scores, labels))| {
                 scores.iter().zip(labels).enumerate().map(
@@ -58,7 +59,7 @@ impl Chosen {
         let of_class = |class| frames.iter().filter(|f| f.abnormal == class).copied().collect();
         let high = |a: &ChosenFrame, b: &ChosenFrame| b.anomaly.total_cmp(&a.anomaly);
         let low = |a: &ChosenFrame, b: &ChosenFrame| a.anomaly.total_cmp(&b.anomaly);
-        let videos = scores.videos.len();
+        let videos = scores.len();
         Self {
             anomalous: spread(frames.clone(), Spread { count: 6, videos }, high),
             false_alarms: spread(of_class(false), Spread { count: 4, videos }, high),

@@ -1,8 +1,9 @@
-//! The `evaluate` command: a checkpoint against labelled video, beside the copy-frame baseline.
+//! The `evaluate` command: a checkpoint against labelled video, beside baselines without a model.
 
 mod chosen;
 mod close_up;
 mod html;
+mod live;
 mod memory_use;
 mod normalised;
 mod report;
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use protoguard_core::normalise::Grouping;
-use protoguard_core::{ClipShape, Part, Statistics};
+use protoguard_core::{ClipShape, Part, Scorer, Statistics};
 use protoguard_data::DecodedVideo;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
 use serde::Serialize;
@@ -27,6 +28,10 @@ use serde::Serialize;
 pub use chosen::{Chosen, ChosenFrame};
 pub use close_up::{CloseUp, CloseUps};
 pub use html::Page;
+pub use live::{
+    Alarm, Beside, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Regions, RowRates, Score,
+    ScoreRow, SummaryLine, ThresholdOrigin,
+};
 pub use memory_use::MemoryObserver;
 pub use normalised::{Normalised, Signal, normalise};
 pub use report::{
@@ -35,7 +40,7 @@ pub use report::{
 pub use surprises::Surprises;
 pub use table::Table;
 
-use test_data::TestData;
+use test_data::{TestData, TruthPaths};
 
 use crate::cli::EvaluateArgs;
 use crate::scoring::{ScoredVideo, ScoringOptions, score_videos};
@@ -57,7 +62,8 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let shape = content.model.shape;
     let source = Source::open(&args.data, &args.source)?;
     let started = Instant::now();
-    let test = TestData::read(&source, args.labels.as_deref(), shape)?;
+    let truth = TruthPaths { labels: args.labels.as_deref(), masks: args.masks.as_deref() };
+    let test = TestData::read(&source, truth, shape)?;
     let loading_seconds = started.elapsed().as_secs_f64();
 
     // 2. Scores, and the numbers that follow from them.
@@ -65,11 +71,20 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         TchScorerFactory::new(Arc::clone(&checkpoint), scorer_options(args)?).build_scorer()?;
     let mut observed = MemoryObserver::new(scorer);
     let started = Instant::now();
-    let videos = score_all(&mut observed, &test.videos, shape, args.batch_size)?;
+    let options = Scoring { shape, batch_size: args.batch_size, keep_maps: test.has_masks() };
+    let videos = options.score(&mut observed, &test.videos)?;
     let scoring_seconds = started.elapsed().as_secs_f64();
     let labels = test.scored_labels(shape);
-    let measured =
-        Measured { videos: &videos, labels: &labels, calibrations: &content.calibrations };
+    let beside = Beside {
+        masks: test.scored_masks(shape)?,
+        frames_per_second: args.fps.or_else(|| source.frames_per_second()),
+    };
+    let measured = Measured {
+        videos: &videos,
+        labels: &labels,
+        calibrations: &content.calibrations,
+        beside: &beside,
+    };
     let subject = test.subject(checkpoint.version(), &labels)?;
     let clips_per_second = subject.frames_scored as f64 / scoring_seconds.max(f64::MIN_POSITIVE);
     let mut report = EvalReport::new(&measured, subject, observed.read()?)?;
@@ -80,10 +95,6 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         scoring_seconds,
         clips_per_second,
     });
-    #[allow(clippy::print_stdout, reason = "the table is what the command is for")]
-    {
-        print!("{}", Table(&report));
-    }
 
     // 3. What was asked for.
     if let Some(path) = &args.out {
@@ -98,6 +109,11 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         let training = &content.training;
         let page = Page { report: &report, measured: &measured, training, close_ups: &close_ups };
         write(path, page.render().as_bytes())?;
+    }
+    #[allow(clippy::print_stdout, reason = "the table and the line are what the command is for")]
+    {
+        print!("{}", Table(&report));
+        println!("{}", serde_json::to_string(&SummaryLine::new(&report, &content.training))?);
     }
     Ok(())
 }
@@ -116,19 +132,28 @@ fn scorer_options(args: &EvaluateArgs) -> anyhow::Result<ScorerOptions> {
     })
 }
 
-fn score_all(
-    scorer: &mut MemoryObserver,
-    videos: &[DecodedVideo],
+/// How test videos are scored.
+struct Scoring {
     shape: ClipShape,
     batch_size: usize,
-) -> anyhow::Result<Vec<ScoredVideo>> {
-    let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
-    let bar = progress::bar(clips as u64, "scoring");
-    let progress = |done: usize| bar.set_position(done as u64);
-    let options = ScoringOptions { batch_size, keep_maps: false, progress: &progress };
-    let scored = score_videos(scorer, videos, shape, &options)?;
-    bar.finish_and_clear();
-    Ok(scored)
+    keep_maps: bool,
+}
+
+impl Scoring {
+    fn score(
+        &self,
+        scorer: &mut dyn Scorer,
+        videos: &[DecodedVideo],
+    ) -> anyhow::Result<Vec<ScoredVideo>> {
+        let clips: usize = videos.iter().map(|video| video.clip_count(self.shape)).sum();
+        let bar = progress::bar(clips as u64, "scoring");
+        let progress = |done: usize| bar.set_position(done as u64);
+        let Self { batch_size, keep_maps, .. } = *self;
+        let options = ScoringOptions { batch_size, keep_maps, progress: &progress };
+        let scored = score_videos(scorer, videos, self.shape, &options)?;
+        bar.finish_and_clear();
+        Ok(scored)
+    }
 }
 
 /// One scored frame, a line of `--frames-out`.
@@ -170,7 +195,7 @@ fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
                 psnr_db: score.psnr.0,
                 feature_distance: score.feature_distance.map(|distance| distance.0),
                 regularity: anomaly.map(|anomaly| 1.0 - anomaly),
-                copy_frame_psnr_db: video.copy_frame[position].0,
+                copy_frame_psnr_db: video.baselines[position].copy_frame.0,
                 statistics: named(video.statistics.get(position)),
                 surprise: surprises.as_ref().map(|found| found.instant[position]),
                 smoothed_surprise: surprises.as_ref().map(|found| found.smoothed[position]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::normalise::{FrameScore, GAMMA, Grouping, Normaliser};
-use protoguard_core::{AnomalyScore, Calibration};
+use protoguard_core::{AnomalyScore, Baselines, Calibration};
 use serde::Serialize;
 
 use crate::scoring::ScoredVideo;
@@ -40,8 +40,11 @@ impl Signal {
     fn raw(self, video: &ScoredVideo) -> Option<Vec<FrameScore>> {
         match self {
             Self::CopyFrame => {
-                let alone = |&psnr| FrameScore { psnr, feature_distance: None };
-                Some(video.copy_frame.iter().map(alone).collect())
+                let alone = |found: &Baselines| FrameScore {
+                    psnr: found.copy_frame,
+                    feature_distance: None,
+                };
+                Some(video.baselines.iter().map(alone).collect())
             }
             Self::FeatureDistance if video.scores.iter().any(|s| s.feature_distance.is_none()) => {
                 None
@@ -144,6 +147,11 @@ mod tests {
 
     use super::*;
 
+    fn baselines(copy_frame: f64) -> Baselines {
+        let copy_frame = PsnrDb(copy_frame);
+        Baselines { copy_frame, copy_frame_box: copy_frame, extrapolation: None }
+    }
+
     fn video(name: &str, psnr: &[f64]) -> ScoredVideo {
         let score = |&value: &f64| FrameScore {
             psnr: PsnrDb(value),
@@ -156,7 +164,7 @@ mod tests {
             scores: psnr.iter().map(score).collect(),
             statistics: Vec::new(),
             relative_errors: Vec::new(),
-            copy_frame: psnr.iter().map(|&value| PsnrDb(value)).collect(),
+            baselines: psnr.iter().map(|&value| baselines(value)).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The numbers of METHOD §6 as data: what `evaluate` prints and writes.
+//! The numbers of an evaluation as data: what `evaluate` prints and writes.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
 use serde::Serialize;
 
+use super::live::{Beside, LiveReport};
 use super::normalised::{Normalised, Signal, calibration_of, normalise};
 use crate::scoring::ScoredVideo;
 
@@ -16,6 +17,8 @@ use crate::scoring::ScoredVideo;
 pub struct EvalReport {
     /// What was measured on what.
     pub subject: Subject,
+    /// How good the live alarm is, beside its parts and baselines.
+    pub live: LiveReport,
     /// Metrics by grouping and signal; absent where a signal or its bounds do not exist.
     pub metrics: BTreeMap<Grouping, BTreeMap<Signal, SignalMetrics>>,
     /// Rates at the checkpoint's calibrated thresholds.
@@ -164,6 +167,8 @@ pub struct Measured<'a> {
     pub labels: &'a [Vec<bool>],
     /// The checkpoint's calibrations.
     pub calibrations: &'a [Calibration],
+    /// What is known beside that.
+    pub beside: &'a Beside,
 }
 
 const GROUPINGS: [Grouping; 4] =
@@ -198,7 +203,8 @@ impl EvalReport {
         }
         let thresholds = measured.threshold_rates()?;
         let videos = measured.by_video();
-        Ok(Self { subject, metrics, thresholds, videos, memory, speed: None, warnings })
+        let live = LiveReport::new(measured, measured.beside)?;
+        Ok(Self { subject, live, metrics, thresholds, videos, memory, speed: None, warnings })
     }
 
     /// One number of the table, where it exists.

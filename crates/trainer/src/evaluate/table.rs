@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use protoguard_core::normalise::Grouping;
 
+use super::live::{Alarm, LiveReport, Regions, RowRates, ScoreRow, ThresholdOrigin};
 use super::normalised::Signal;
 use super::report::{ByClass, EvalReport, SignalMetrics, VideoMetrics};
 
@@ -28,6 +29,7 @@ impl Display for Table<'_> {
             "{} videos, {} of {} frames scored, {} abnormal",
             subject.videos, subject.frames_scored, subject.frames, subject.abnormal
         )?;
+        self.live(f)?;
         self.groupings(f)?;
         self.field_convention(f)?;
         self.thresholds(f)?;
@@ -55,6 +57,28 @@ impl Display for Table<'_> {
 type Value = fn(&SignalMetrics) -> Option<f64>;
 
 impl Table<'_> {
+    /// What the product promises, beside its parts and what needs no model.
+    fn live(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let live = &self.0.live;
+        writeln!(
+            f,
+            "\n{:<31}{:>9}{:>8} {:<13}{:>15}",
+            "AUC", "by video", "global", "(95 %)", "TPR @ FPR"
+        )?;
+        live.rows.iter().try_for_each(|row| writeln!(f, "{}", score_row(row)))?;
+        writeln!(f, "TPR @ FPR: what a threshold of 1 % of held-out normal frames finds here")?;
+        let upper = |row: &ScoreRow| {
+            row.rates.is_some_and(|rates| rates.threshold_from == ThresholdOrigin::TestFrames)
+        };
+        if live.rows.iter().any(upper) {
+            writeln!(f, "* 1 % of the test's own normal frames, which a camera does not have")?;
+        }
+        if let Some(alarm) = &live.alarm {
+            alarm_lines(f, alarm, live)?;
+        }
+        live.regions.iter().try_for_each(|regions| writeln!(f, "{}", region_line(regions)))
+    }
+
     fn groupings(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "\n{:<22}", "micro AUC by grouping")?;
         COLUMNS.iter().try_for_each(|(_, title)| write!(f, "{title:>12}"))?;
@@ -108,6 +132,52 @@ impl Table<'_> {
         )?;
         self.0.videos.iter().try_for_each(|video| writeln!(f, "{}", row(video)))
     }
+}
+
+fn score_row(row: &ScoreRow) -> String {
+    let interval = row
+        .auc_global_interval
+        .map_or(String::new(), |found| format!("({:.3}-{:.3})", found.low, found.high));
+    let rates = row.rates.map_or("-".to_owned(), |RowRates { threshold_from, found }| {
+        let mark = if threshold_from == ThresholdOrigin::TestFrames { '*' } else { ' ' };
+        format!("{:.3} @ {:.3}{mark}", found.true_positive_rate, found.false_positive_rate)
+    });
+    let (title, by_video) = (row.score.title(), number(Some(row.auc_video)));
+    format!("{title:<31}{by_video:>9}{:>8} {interval:<13}{rates:>16}", number(row.auc_global))
+}
+
+fn alarm_lines(f: &mut Formatter<'_>, alarm: &Alarm, live: &LiveReport) -> fmt::Result {
+    let events = &alarm.events;
+    writeln!(
+        f,
+        "\nalarm while the smoothed surprise is above {}: {} of {} events found, {} missed",
+        alarm.threshold,
+        events.found(),
+        events.events.len(),
+        events.missed()
+    )?;
+    let delay = alarm.median_delay_frames.map_or("-".to_owned(), |frames| format!("{frames}"));
+    writeln!(
+        f,
+        "median delay {delay} frames; {} false alarms on {} normal frames",
+        events.false_alarms.len(),
+        events.normal_frames
+    )?;
+    match &live.false_alarm_rate {
+        Some(rate) => writeln!(
+            f,
+            "{:.1} false alarms an hour (95 %: {:.1} to {:.1}), from {:.1} minutes of normal video",
+            rate.an_hour, rate.low, rate.high, rate.normal_minutes
+        ),
+        None => writeln!(f, "false alarms an hour: pass --fps to have them"),
+    }
+}
+
+fn region_line(found: &Regions) -> String {
+    format!(
+        "regions: RBDC {:.4}, TBDC {:.4}, pixel AUC {:.4} ({} regions, {} tracks, {} frames)",
+        found.rbdc, found.tbdc, found.pixel_auc, found.regions, found.tracks, found.frames
+    )
 }
 
 fn row(video: &VideoMetrics) -> String {

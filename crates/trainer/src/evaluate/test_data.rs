@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use protoguard_core::ClipShape;
-use protoguard_data::{DecodedVideo, GroundTruth, Half, Labels, Video};
+use protoguard_core::{ClipShape, Mask};
+use protoguard_data::{DecodedVideo, GroundTruth, Half, Labels, PixelTruth, Video};
 use sha2::{Digest, Sha256};
 
 use super::report::Subject;
@@ -13,21 +13,34 @@ pub(super) struct TestData {
     name: String,
     labels: Labels,
     truth: GroundTruth,
+    pixels: Option<PixelTruth>,
+    listed: Vec<Video>,
     pub(super) videos: Vec<DecodedVideo>,
 }
 
+/// Where ground truth is that does not come with the data.
+#[derive(Clone, Copy)]
+pub(super) struct TruthPaths<'a> {
+    pub(super) labels: Option<&'a Path>,
+    pub(super) masks: Option<&'a Path>,
+}
+
 impl TestData {
-    /// Reads the test half and its labels, which are those of `labels` where it is given. Labels
+    /// Reads the test half and its labels, which are those of `paths` where it names some. Labels
     /// that cannot fit are refused before anything is decoded, as far as lengths are known.
     pub(super) fn read(
         source: &Source,
-        labels: Option<&Path>,
+        paths: TruthPaths<'_>,
         shape: ClipShape,
     ) -> anyhow::Result<Self> {
         let videos = source.videos(Half::Testing)?;
-        let truth = match labels {
+        let truth = match paths.labels {
             Some(path) => GroundTruth::file(path)?,
             None => source.dataset.truth(Some(&videos))?,
+        };
+        let pixels = match paths.masks {
+            Some(folder) => Some(PixelTruth::in_folder(folder, &videos)?),
+            None => source.dataset.pixel_truth(&videos)?,
         };
         let known: Option<Vec<usize>> = videos.iter().map(Video::known_frames).collect();
         let early = known.map(|frames| truth.labels(&videos, &frames)).transpose()?;
@@ -39,7 +52,21 @@ impl TestData {
                 truth.labels(&videos, &frames)?
             }
         };
-        Ok(Self { name: source.name(), labels, truth, videos: decoded })
+        Ok(Self { name: source.name(), labels, truth, pixels, listed: videos, videos: decoded })
+    }
+
+    /// Whether any video has masks of its abnormal pixels.
+    pub(super) fn has_masks(&self) -> bool {
+        self.pixels.is_some()
+    }
+
+    /// The masks of the frames that get a score, by video, in the size that they are stored in.
+    pub(super) fn scored_masks(&self, shape: ClipShape) -> anyhow::Result<Vec<Option<Vec<Mask>>>> {
+        let Some(pixels) = &self.pixels else { return Ok(Vec::new()) };
+        let frames: Vec<usize> = self.videos.iter().map(DecodedVideo::len).collect();
+        let masks = pixels.masks(&self.listed, &frames, None)?;
+        let behind = |masks: Vec<Mask>| masks[shape.past_frames()..].to_vec();
+        Ok(masks.into_iter().map(|masks| masks.map(behind)).collect())
     }
 
     /// The labels of the frames that get a score.

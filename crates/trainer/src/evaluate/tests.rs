@@ -1,6 +1,7 @@
 use protoguard_core::normalise::{FrameScore, Grouping};
 use protoguard_core::{
-    Calibration, Clip, ClipScore, ClipShape, FeatureDistance, Frame, Plane, PsnrDb,
+    Baselines, Calibration, Clip, ClipMaps, ClipScore, ClipShape, FeatureDistance, Frame, Mask,
+    Plane, PsnrDb, Recipe,
 };
 use protoguard_model::checkpoint::TrainingRecord;
 
@@ -14,9 +15,9 @@ fn videos() -> (Vec<ScoredVideo>, Vec<Vec<bool>>) {
         scene: None,
         first_frame: 4,
         scores: (0..40).map(|frame| score(frame, frame >= 30)).collect(),
-        statistics: Vec::new(),
-        relative_errors: Vec::new(),
-        copy_frame: (0..40).map(|frame| PsnrDb(20.0 + f64::from(frame % 2))).collect(),
+        statistics: (0..40).map(|frame| statistics(frame, frame >= 30)).collect(),
+        relative_errors: (0..40).map(|frame| maps(frame, frame >= 30).relative_error()).collect(),
+        baselines: (0..40).map(baselines).collect(),
     };
     (vec![video("01"), video("02")], vec![labels.clone(), labels])
 }
@@ -25,6 +26,40 @@ fn score(frame: i32, abnormal: bool) -> FrameScore {
     let psnr = if abnormal { 25.0 } else { 35.0 } + f64::from(frame) * 0.01;
     let distance = if abnormal { 0.8 } else { 0.2 } + f64::from(frame) * 0.001;
     FrameScore { psnr: PsnrDb(psnr), feature_distance: Some(FeatureDistance(distance)) }
+}
+
+fn baselines(frame: i32) -> Baselines {
+    let psnr = PsnrDb(20.0 + f64::from(frame % 2));
+    Baselines { copy_frame: psnr, copy_frame_box: psnr, extrapolation: Some(psnr) }
+}
+
+/// An abnormal frame has a large error in the upper left quarter; all else flickers a little.
+fn maps(frame: i32, abnormal: bool) -> ClipMaps {
+    let flicker = 1.0 + 0.3 * ((frame * 37 % 101) as f32 / 101.0);
+    let plane = |value: f32, odd: f32| {
+        let odd = if abnormal { odd } else { value };
+        let of = |cell: usize| if cell / 8 < 4 && cell % 8 < 4 { odd } else { value };
+        let values = (0..64).map(|cell| flicker * of(cell)).collect();
+        Plane { height: 8, width: 8, channels: 1, values }
+    };
+    ClipMaps {
+        error: plane(0.001, 0.05),
+        moved: plane(0.02, 0.02),
+        speed: plane(0.1, 1.0),
+        feature_distance: None,
+    }
+}
+
+fn statistics(frame: i32, abnormal: bool) -> Statistics {
+    Statistics::of(&maps(frame, abnormal))
+}
+
+/// A checkpoint's calibration with its detector, from normal frames like those of [`videos`].
+fn calibrated() -> Calibration {
+    let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
+    let frames: Vec<Statistics> = (0..300).map(|frame| statistics(frame, false)).collect();
+    let detector = Recipe::default().calibrate(&[&frames]).unwrap();
+    Calibration::from_held_out(None, &normal, 0.6).unwrap().with_detector(detector)
 }
 
 fn subject() -> Subject {
@@ -45,7 +80,9 @@ fn a_report_has_every_number_beside_the_baseline() {
     let (videos, labels) = videos();
     let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
     let calibrations = [Calibration::from_held_out(None, &normal, 0.6).unwrap()];
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &calibrations, beside: &beside };
     let mut counts = [0.0; 100];
     counts[..7].fill(3.0);
     let memory = Some(MemoryUse::new(&counts, 12.0, 0.9));
@@ -71,7 +108,9 @@ fn a_report_has_every_number_beside_the_baseline() {
 fn one_class_is_an_error() {
     let (videos, _) = videos();
     let labels = vec![vec![true; 40]; 2];
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &[] };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &[], beside: &beside };
     let error = EvalReport::new(&measured, subject(), None).unwrap_err().to_string();
     assert!(error.starts_with("all 80 frames are abnormal"), "{error}");
 }
@@ -79,7 +118,9 @@ fn one_class_is_an_error() {
 #[test]
 fn frame_lines_are_zero_based_targets() {
     let (videos, labels) = videos();
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &[] };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &[], beside: &beside };
     let lines = frame_lines(&measured).unwrap();
     let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!((first["video"].as_str(), first["frame"].as_u64()), (Some("01"), Some(4)));
@@ -117,7 +158,9 @@ fn the_page_holds_everything_and_loads_nothing() {
     videos[0].name = "<b>&\"".to_owned();
     let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
     let calibrations = [Calibration::from_held_out(None, &normal, 0.6).unwrap()];
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &calibrations, beside: &beside };
     let memory = Some(MemoryUse::new(&[9.0, 0.0, 1.0], 1.5, 0.9));
     let mut report = EvalReport::new(&measured, subject(), memory).unwrap();
     report.warnings.push("a warning".to_owned());
@@ -159,7 +202,9 @@ fn chosen_frames_are_the_worst_of_each_kind() {
     // A normal frame that looks abnormal, and an abnormal one that looks normal.
     videos[1].scores[5] = score(5, true);
     videos[0].scores[39] = score(39, false);
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &[] };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &[], beside: &beside };
     let chosen = Chosen::of(&measured);
     let place = |frame: &ChosenFrame| [frame.video, frame.position];
     assert_eq!(place(&chosen.false_alarms[0]), [1, 5]);
@@ -181,10 +226,120 @@ fn a_scene_is_judged_by_its_own_threshold() {
         Calibration::from_held_out(None, &normal, 0.6).unwrap(),
         Calibration::from_held_out(Some("hall"), &hall, 0.6).unwrap(),
     ];
-    let measured = Measured { videos: &videos, labels: &labels, calibrations: &calibrations };
+    let beside = Beside::default();
+    let measured =
+        Measured { videos: &videos, labels: &labels, calibrations: &calibrations, beside: &beside };
     let (first, second) = (measured.threshold(0, 0.01), measured.threshold(1, 0.01));
     assert_eq!(first, calibrations[0].threshold(0.01).map(|t| t.regularity.anomaly().0));
     assert_eq!(second, calibrations[1].threshold(0.01).map(|t| t.regularity.anomaly().0));
     let report = EvalReport::new(&measured, subject(), None).unwrap();
     assert_eq!(report.thresholds[0].found.true_positive_rate, 0.5);
+}
+
+/// The alarm, and what there is to compare it with, where everything can be counted by hand.
+mod live {
+    use super::*;
+
+    fn report(calibrations: &[Calibration], beside: &Beside) -> EvalReport {
+        let (videos, labels) = videos();
+        let measured = Measured { videos: &videos, labels: &labels, calibrations, beside };
+        EvalReport::new(&measured, subject(), None).unwrap()
+    }
+
+    /// The upper left quarter of every abnormal frame.
+    fn masks() -> Vec<Option<Vec<Mask>>> {
+        let mask = |frame| Mask::from_fn(16, 16, move |y, x| frame >= 30 && y < 8 && x < 8);
+        vec![Some((0..40).map(mask).collect()), None]
+    }
+
+    #[test]
+    fn the_alarm_finds_both_events_and_says_how_late() {
+        let beside = Beside { masks: masks(), frames_per_second: Some(10.0) };
+        let live = report(&[calibrated()], &beside).live;
+        let served = live.row(Score::Served).unwrap();
+        assert_eq!((served.auc_video, served.auc_global), (1.0, Some(1.0)));
+        assert_eq!(served.auc_global_interval.unwrap().low, 1.0);
+        let rates = served.rates.unwrap();
+        assert_eq!(rates.threshold_from, ThresholdOrigin::HeldOut);
+        assert!(rates.found.true_positive_rate > 0.8, "{rates:?}");
+        let alarm = live.alarm.unwrap();
+        assert_eq!((alarm.events.found(), alarm.events.missed()), (2, 0));
+        assert_eq!((alarm.threshold, alarm.events.normal_frames), (2.0, 60));
+        assert!(
+            alarm.events.events.iter().all(|event| (event.first_frame, event.frames) == (30, 10))
+        );
+        // 60 normal frames at 10 a second.
+        assert!((live.false_alarm_rate.unwrap().normal_minutes - 0.1).abs() < 1e-12);
+        // One video has masks: 10 frames of one region each, which is where the error is.
+        let regions = live.regions.unwrap();
+        assert_eq!((regions.regions, regions.tracks, regions.frames), (10, 1, 40));
+        assert_eq!((regions.rbdc, regions.tbdc), (1.0, 1.0));
+        assert!(regions.pixel_auc > 0.99, "{regions:?}");
+    }
+
+    #[test]
+    fn every_part_and_baseline_has_a_row_with_the_origin_of_its_threshold() {
+        let live = report(&[calibrated()], &Beside::default()).live;
+        let origin = |score| live.row(score).unwrap().rates.unwrap().threshold_from;
+        for score in [Score::Paper, Score::Instant, Score::Part(Part::Speed)] {
+            assert_eq!(origin(score), ThresholdOrigin::HeldOut, "{score:?}");
+        }
+        for score in [Score::Psnr, Score::CopyFrame, Score::Motion] {
+            assert_eq!(origin(score), ThresholdOrigin::TestFrames, "{score:?}");
+        }
+        // The baselines here alternate between two values, whatever the label.
+        assert_eq!(live.row(Score::CopyFrame).unwrap().auc_global, Some(0.5));
+        assert_eq!(live.row(Score::Part(Part::LargestError)).unwrap().auc_global, Some(1.0));
+        // The model has no such map.
+        assert!(live.row(Score::Part(Part::FeatureDistance)).is_none());
+        assert!(live.regions.is_none() && live.false_alarm_rate.is_none());
+    }
+
+    #[test]
+    fn the_last_line_is_null_where_there_is_nothing() {
+        let training = TrainingRecord { seed: 7, ..TrainingRecord::default() };
+        let line = |report: &EvalReport| {
+            serde_json::to_value(SummaryLine::new(report, &training)).unwrap()
+        };
+        let without = line(&report(&[], &Beside::default()));
+        for field in ["auc_global_served", "tpr", "fpr", "events", "false_events", "rbdc"] {
+            assert!(without[field].is_null(), "{field}: {without}");
+        }
+        assert_eq!((&without["auc_video_paper"], &without["seed"]), (&1.0.into(), &7.into()));
+        assert_eq!(without["auc_global_copy_frame"], 0.5);
+        assert!(without["motion_loss_vs_zero"].is_null());
+        let with = line(&report(&[calibrated()], &Beside::default()));
+        assert_eq!((&with["events"], &with["events_found"]), (&2.into(), &2.into()));
+        assert_eq!(with["auc_feature_distance"], 1.0);
+    }
+
+    #[test]
+    fn the_table_and_the_page_show_it() {
+        let (videos, labels) = videos();
+        let beside = Beside { masks: masks(), frames_per_second: Some(10.0) };
+        let calibrations = [calibrated()];
+        let measured = Measured {
+            videos: &videos,
+            labels: &labels,
+            calibrations: &calibrations,
+            beside: &beside,
+        };
+        let report = EvalReport::new(&measured, subject(), None).unwrap();
+        let text = Table(&report).to_string();
+        for expected in ["served, smoothed: the alarm", "2 of 2 events found", "RBDC 1.0000"] {
+            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");
+        let page = Page {
+            report: &report,
+            measured: &measured,
+            training: &TrainingRecord::default(),
+            close_ups: &CloseUps::default(),
+        };
+        let page = page.render();
+        for expected in ["The live alarm", "2 of 2", "aria-label=\"smoothed surprise of video 02\""]
+        {
+            assert!(page.contains(expected), "{expected:?} is not in the page");
+        }
+    }
 }

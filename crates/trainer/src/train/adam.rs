@@ -64,20 +64,20 @@ impl Adam {
         self.steps += 1;
         let moving = || self.slots.iter().filter(|slot| slot.parameter.grad().defined());
         let list = |of: fn(&Slot) -> Tensor| moving().map(of).collect::<Vec<_>>();
-        let parameters = list(|slot| slot.parameter.shallow_clone());
+        let mut parameters = list(|slot| slot.parameter.shallow_clone());
         let Some(first) = parameters.first() else { return Ok(()) };
         // On the parameters' device: a GPU's kernel reads it there.
         let count = Tensor::f_full([], self.steps as f64, (Kind::Float, first.device()))?;
         let tensors = AdamTensors {
             gradients: &list(|slot| slot.parameter.grad()),
-            first_moments: &list(|slot| slot.first_moment.shallow_clone()),
-            second_moments: &list(|slot| slot.second_moment.shallow_clone()),
+            first_moments: &mut list(|slot| slot.first_moment.shallow_clone()),
+            second_moments: &mut list(|slot| slot.second_moment.shallow_clone()),
             steps: &parameters.iter().map(|_| count.shallow_clone()).collect::<Vec<_>>(),
-            parameters: &parameters,
+            parameters: &mut parameters,
         };
         let constants =
             AdamConstants { learning_rate, beta1: BETA1, beta2: BETA2, epsilon: EPSILON };
-        no_grad(|| fused_adam(&tensors, &constants))
+        no_grad(|| fused_adam(tensors, &constants))
     }
 
     /// Steps taken so far.

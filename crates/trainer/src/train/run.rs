@@ -142,7 +142,7 @@ fn learner(request: &Request, spec: DeviceSpec) -> anyhow::Result<Learner> {
     set_deterministic(config.training.deterministic)?;
     tch::manual_seed(i64::try_from(config.training.seed).context("training.seed")?);
     let mut network = Network::new(&config.network(), device)?;
-    network.set_training_precision(config.training.precision);
+    network.set_training_precision(config.training.precision).context("training.precision")?;
     Saver::check_space(&request.out, &network)?;
     Ok(Learner::new(network, config.loss.clone()))
 }

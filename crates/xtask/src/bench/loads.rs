@@ -43,6 +43,8 @@ pub(super) struct Spread {
 /// The report of `protoguard-server bare`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Bare {
+    /// What the device can compute.
+    pub(super) precisions: Vec<String>,
     pub(super) best_clips_per_second: f64,
     pub(super) scores: Vec<BareBatch>,
     /// With every picture; empty where they were left out.

@@ -108,8 +108,8 @@ pub(crate) fn run(workspace: &Workspace, args: &ModelArgs) -> Result<ExitCode> {
     let json = results.write(folder)?;
     let mut plot = peers::script(workspace, &python, "plot.py");
     lab.run(plot.arg(&json))?;
-    eprintln!("\n{}", results.markdown()?);
-    println!("{}", serde_json::to_string(&results.line()?)?);
+    eprintln!("\n{}", results.markdown());
+    println!("{}", serde_json::to_string(&results.line())?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,11 +122,22 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Of what this processor computes: the server says which precisions it does.
     fn times(&self) -> Result<Times> {
         let case = self.lab.at("case.safetensors");
-        self.ours("f32", &["--repetitions", "1", "--case", &case.to_string_lossy()])?;
+        let found = self.bare("f32", &["--repetitions", "1", "--case", &case.to_string_lossy()])?;
+        let computes = |precision: &str| found.precisions.iter().any(|it| it == precision);
+        let ours = OURS.into_iter().filter(|(_, precision)| computes(precision));
+        let ours: Vec<(&str, &str)> = ours.collect();
+        let bf16 = computes("bf16");
+        if !bf16 {
+            eprintln!(
+                "== bf16 is left out, ours and the peers': this processor does not compute it"
+            );
+        }
+        let is_computed = |name: &&str| bf16 || !name.contains("bf16");
         let mut peers = Vec::new();
-        for name in PEERS.into_iter().filter(|name| self.wants(name)) {
+        for name in PEERS.into_iter().filter(|name| self.wants(name)).filter(is_computed) {
             let mut command = peers::script(self.workspace, self.python, "forward.py");
             command.arg(name).arg(self.checkpoint).arg(&case);
             command.env("TORCHINDUCTOR_CACHE_DIR", self.lab.at("inductor"));
@@ -139,8 +150,8 @@ impl Bench<'_> {
         let mut times = Times::default();
         for round in 0..self.args.rounds {
             eprintln!("== round {} of {}", round + 1, self.args.rounds);
-            for (name, precision) in OURS {
-                times.add(name, self.ours(precision, &[])?)?;
+            for &(name, precision) in &ours {
+                times.add(name, cells(self.bare(precision, &[])?)?)?;
             }
             for (name, peer) in &mut peers {
                 times.add(name, self.ask(peer, self.args.repetitions)?)?;
@@ -165,22 +176,24 @@ impl Bench<'_> {
     }
 
     /// The server's own binary and settings: one worker with every core.
-    fn ours(&self, precision: &str, more: &[&str]) -> Result<Cells> {
+    fn bare(&self, precision: &str, more: &[&str]) -> Result<Bare> {
         let sizes: Vec<String> = self.args.batch_sizes.iter().map(u32::to_string).collect();
         let (sizes, repetitions) = (sizes.join(","), self.args.repetitions.to_string());
         let settings = ["--precision", precision, "--batch-sizes", &sizes];
         let repeated = ["--repetitions", &repetitions, "--warm-up", "1"];
         // What comes last counts.
         let all = if more.is_empty() { repeated.to_vec() } else { more.to_vec() };
-        let Bare { scores, full, .. } =
-            self.lab.bare(self.checkpoint, &[&settings[..], &all].concat())?;
-        let of = |full: bool, measured: Vec<super::loads::BareBatch>| {
-            measured.into_iter().map(move |cell| {
-                (Question { full, batch: cell.batch_size }, vec![cell.median_ms / 1e3])
-            })
-        };
-        let cells: Cells = of(false, scores).chain(of(true, full)).collect();
-        cells.first_key_value().context("the bare model measured nothing")?;
-        Ok(cells)
+        self.lab.bare(self.checkpoint, &[&settings[..], &all].concat())
     }
+}
+
+fn cells(Bare { scores, full, .. }: Bare) -> Result<Cells> {
+    let of = |full: bool, measured: Vec<super::loads::BareBatch>| {
+        measured.into_iter().map(move |cell| {
+            (Question { full, batch: cell.batch_size }, vec![cell.median_ms / 1e3])
+        })
+    };
+    let cells: Cells = of(false, scores).chain(of(true, full)).collect();
+    cells.first_key_value().context("the bare model measured nothing")?;
+    Ok(cells)
 }

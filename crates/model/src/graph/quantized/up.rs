@@ -136,6 +136,12 @@ mod tests {
             assert!(alone.equal(&found.narrow(1, 5, outputs)));
             assert!(layer.forward(&input, Some(&left.narrow(2, 0, 1))).is_err(), "another size");
             assert!(layer.forward(&left, None).is_err(), "five inputs");
+            let wide = left.to_kind(Kind::Float);
+            assert!(layer.forward(&input, Some(&wide)).is_err(), "another kind");
+            let pairs = layer.weights.flatten(3, 4).unsqueeze(4);
+            let other = QuantizedUpConvolution { weights: pairs, ..layer };
+            let message = other.forward(&input, None).unwrap_err().to_string();
+            assert!(message.contains("outputs of a block, 4] is expected"), "{message}");
         }
     }
 }

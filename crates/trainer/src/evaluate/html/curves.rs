@@ -190,7 +190,7 @@ fn strip(page: &Page<'_>, strip: Strip<'_>) -> Markup {
 }
 
 /// Runs of abnormal frames.
-fn bands(labels: &[bool]) -> Vec<std::ops::Range<usize>> {
+pub(super) fn bands(labels: &[bool]) -> Vec<std::ops::Range<usize>> {
     let mut bands: Vec<std::ops::Range<usize>> = Vec::new();
     for (index, _) in labels.iter().enumerate().filter(|&(_, &abnormal)| abnormal) {
         match bands.last_mut().filter(|band| band.end == index) {
@@ -201,8 +201,8 @@ fn bands(labels: &[bool]) -> Vec<std::ops::Range<usize>> {
     bands
 }
 
-/// Long videos keep the highest score of each stretch, so that no peak is lost.
-fn path(scores: &[f64], first_frame: usize) -> String {
+/// A curve of scores in [0, 1] as the path of a picture of [`HEIGHT`]. Long videos keep the highest score of each stretch, so that no peak is lost.
+pub(super) fn path(scores: &[f64], first_frame: usize) -> String {
     let stretch = scores.len().div_ceil(MOST_POINTS).max(1);
     let mut path = String::new();
     for (index, some) in scores.chunks(stretch).enumerate() {

@@ -6,6 +6,7 @@
 //! configurations is escaped by the template.
 
 mod curves;
+mod live;
 mod numbers;
 mod picture;
 mod record;
@@ -59,7 +60,8 @@ impl Page<'_> {
                 body {
                     main {
                         (self.head())
-                        (numbers::section(self.report))
+                        (live::section(self))
+                        (numbers::section(self.report, &self.figures()))
                         (curves::roc_section(self.measured))
                         (curves::videos_section(self))
                         (numbers::videos_section(self.report))
@@ -89,11 +91,11 @@ impl Page<'_> {
                 @for warning in &self.report.warnings {
                     p.warning { (warning) }
                 }
-                (self.figures())
             }
         }
     }
 
+    /// What the literature reports.
     fn figures(&self) -> Markup {
         let auc = |grouping, signal| self.report.get(grouping, signal).map(|found| found.auc);
         let own = self.report.get(Grouping::Video, Signal::Combined);
@@ -120,10 +122,14 @@ impl Page<'_> {
                 h3 { (title) }
                 p.note { (text) }
                 @if frames.is_empty() { p { "There are none." } }
-                @for frame in frames { (picture::panel(frame, &self.measured.videos[frame.frame.video])) }
+                @for frame in frames { (picture::panel(frame, self.measured)) }
             }
         };
-        let order = "Ordered by the score S, min–max over the whole data set.";
+        let order = if self.report.live.alarm.is_some() {
+            "Ordered by the smoothed surprise, which raises the alarm. The box lies around the largest error over motion."
+        } else {
+            "Ordered by the score S, min–max over the whole data set."
+        };
         html! {
             section {
                 h2 { "Frames worth a look" }
@@ -140,6 +146,14 @@ fn legend() -> Markup {
         section {
             h2 { "How to read it" }
             dl.terms {
+                dt { "surprise" }
+                dd { "How rare a frame is among normal ones of its camera: 1 is one in ten, 2 one in a hundred, 3 one in a thousand. It has no upper end." }
+                dt { "part" }
+                dd { "What the surprise is made of: the prediction’s error where it is largest, its share of what moved, the speed of what moves, and others that are shown for comparison." }
+                dt { "event" }
+                dd { "A run of abnormal frames. It is found when the alarm stands in it; an alarm that touches no event is false." }
+                dt { "RBDC, TBDC" }
+                dd { "Region- and track-based detection criterion: whether the alarm points at the marked place, by frame and by whole tracks. 1 is perfect." }
                 dt { "PSNR" }
                 dd { "How well a frame was predicted from those before it, in dB. Low is unusual." }
                 dt { "DIST" }

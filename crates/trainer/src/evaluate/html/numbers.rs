@@ -23,11 +23,12 @@ fn name(grouping: Grouping) -> &'static str {
     }
 }
 
-/// All metrics by grouping and signal, and the thresholds.
-pub(super) fn section(report: &EvalReport) -> Markup {
+/// The most quoted figures, all metrics by grouping and signal, and the thresholds.
+pub(super) fn section(report: &EvalReport, figures: &Markup) -> Markup {
     html! {
         section {
-            h2 { "Numbers" }
+            h2 { "In the terms of the literature" }
+            (figures)
             (micro_table(report))
             details open {
                 summary { "All metrics" }

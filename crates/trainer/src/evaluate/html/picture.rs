@@ -3,24 +3,30 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
-use image::{RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 use maud::{Markup, html};
+use protoguard_core::{PartSurprise, Region};
 use protoguard_data::picture::{
     difference_pixels, error_pixels, frame_pixels, rgb_pixels, true_difference,
 };
 
 use crate::evaluate::close_up::CloseUp;
-use crate::scoring::ScoredVideo;
+use crate::evaluate::live::Score;
+use crate::evaluate::normalised::calibration_of;
+use crate::evaluate::report::Measured;
 
 const QUALITY: u8 = 85;
 /// Pixels a side above which a tile is made smaller: a page has dozens.
 const LARGEST_TILE: u32 = 256;
 /// The same for each map of a strip of RGB differences.
 const LARGEST_MAP: u32 = 160;
+/// Of the box around what is unusual.
+const BOX: Rgb<u8> = Rgb([255, 40, 40]);
 
 /// One frame with its tiles.
-pub(super) fn panel(close_up: &CloseUp, video: &ScoredVideo) -> Markup {
+pub(super) fn panel(close_up: &CloseUp, measured: &Measured<'_>) -> Markup {
     let frame = close_up.frame;
+    let video = &measured.videos[frame.video];
     let score = &video.scores[frame.position];
     let distance = score.feature_distance.map(|distance| format!(" · DIST {:.3}", distance.0));
     html! {
@@ -28,7 +34,7 @@ pub(super) fn panel(close_up: &CloseUp, video: &ScoredVideo) -> Markup {
             figcaption {
                 b { "Video " (video.name) ", frame " (video.first_frame + frame.position) } " · "
                 @if frame.abnormal { span.tag.abnormal { "abnormal" } } @else { span.tag { "normal" } }
-                " · score " (format!("{:.3}", frame.anomaly))
+                (said(close_up, measured))
                 " · PSNR " (format!("{:.2}", score.psnr.0)) " dB"
                 (distance.unwrap_or_default())
             }
@@ -42,16 +48,57 @@ pub(super) fn panel(close_up: &CloseUp, video: &ScoredVideo) -> Markup {
     }
 }
 
+/// What raised the alarm and why, or the score where there is no detector.
+fn said(close_up: &CloseUp, measured: &Measured<'_>) -> String {
+    let frame = close_up.frame;
+    let video = &measured.videos[frame.video];
+    let calibration = calibration_of(measured.calibrations, video.scene.as_deref());
+    let Some(detector) = calibration.and_then(|found| found.detector.as_ref()) else {
+        return format!(" · score {:.3}", frame.anomaly);
+    };
+    let judged = detector.judge(&video.statistics[frame.position]);
+    let part = |part: &PartSurprise| {
+        format!(
+            "{} {:.1}",
+            Score::Part(part.part).title().trim_start_matches("part: "),
+            part.surprise
+        )
+    };
+    let parts: Vec<String> = judged.parts.iter().map(part).collect();
+    format!(" · smoothed surprise {:.1}, of its parts: {}", frame.anomaly, parts.join(", "))
+}
+
+/// The frame with the box that carries its anomaly.
+fn boxed(mut picture: RgbImage, region: Region) -> RgbImage {
+    let [width, height] = [picture.width(), picture.height()];
+    let at = |share: f64, of: u32| ((share * f64::from(of)).round() as u32).min(of - 1);
+    let [left, right] = [region.left, region.right].map(|share| at(share, width));
+    let [top, bottom] = [region.top, region.bottom].map(|share| at(share, height));
+    for x in left..=right {
+        [top, bottom].into_iter().for_each(|y| picture.put_pixel(x, y, BOX));
+    }
+    for y in top..=bottom {
+        [left, right].into_iter().for_each(|x| picture.put_pixel(x, y, BOX));
+    }
+    picture
+}
+
 /// A tile's name and its picture, where the model gives one.
 type Tile = (String, Option<RgbImage>);
 
 fn tiles(close_up: &CloseUp) -> Vec<Tile> {
     let CloseUp { clip, score, .. } = close_up;
     let error = score.error_map.as_ref();
+    let region = score.maps.as_ref().map(Region::of);
+    let target = clip.target().map(frame_pixels);
+    let target = target.map(|target| match region {
+        Some(region) => boxed(target, region),
+        None => target,
+    });
     let largest = error.iter().flat_map(|e| e.values.iter().copied()).fold(0.0, f32::max);
     vec![
         ("last input frame".to_owned(), clip.past().last().map(frame_pixels)),
-        ("target".to_owned(), clip.target().map(frame_pixels)),
+        ("target, with the box of its alarm".to_owned(), target),
         ("prediction".to_owned(), score.predicted_frame.as_ref().map(rgb_pixels)),
         (
             format!("squared error, 0 to {largest:.3}"),

@@ -1,0 +1,92 @@
+//! The `validate` command: a checkpoint against anomalies that are put into normal video of its own
+//! camera. Settings are chosen on it; a test half is not touched, and no label is needed.
+
+mod inserted;
+mod report;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use protoguard_core::ClipShape;
+use protoguard_data::{DecodedVideo, Half, split_held_out};
+use protoguard_model::checkpoint::TrainingRecord;
+use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
+
+pub use inserted::{InsertedSet, InsertedVideo};
+pub use report::{Found, ScoreMetrics, ValidationReport};
+pub use table::ValidationTable;
+
+use crate::cli::ValidateArgs;
+use crate::evaluate::{Beside, Measured};
+use crate::scoring::{ScoringOptions, score_videos};
+use crate::source::{Source, name_of};
+use crate::{output, progress};
+
+/// Puts anomalies in, scores, and prints a table and one line of JSON.
+///
+/// # Errors
+/// When the checkpoint or the data cannot be read, nothing can be put in, or the forward pass fails.
+pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
+    if let Some(path) = &args.out {
+        output::check(path, args.overwrite)?;
+    }
+    let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
+    let content = checkpoint.content();
+    let shape = content.model.shape;
+    let source = Source::open(&args.data, &args.source)?;
+    let videos = source.load(&source.videos(Half::Training)?, shape)?;
+    let normal = if args.all { videos } else { held_out(&videos, shape, &content.training)? };
+    let set = InsertedSet::make(&normal, args.seed)?;
+    let options = ScorerOptions {
+        name: name_of(&args.checkpoint),
+        device: args.device.parse()?,
+        threads: (args.threads > 0).then_some(args.threads),
+        libtorch: args.libtorch.clone(),
+        precision: Precision::F32,
+    };
+    let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
+    let inserted: Vec<DecodedVideo> = set.videos.iter().map(|made| made.video.clone()).collect();
+    let clips: usize = inserted.iter().map(|video| video.clip_count(shape)).sum();
+    let bar = progress::bar(clips as u64, "scoring");
+    let progress = |done: usize| bar.set_position(done as u64);
+    let scoring =
+        ScoringOptions { batch_size: args.batch_size, keep_maps: false, progress: &progress };
+    let scored = score_videos(&mut scorer, &inserted, shape, &scoring)?;
+    bar.finish_and_clear();
+    let measured = Measured {
+        videos: &scored,
+        labels: &set.scored_labels(shape),
+        calibrations: &content.calibrations,
+        beside: &Beside::default(),
+    };
+    let mut report = ValidationReport::new(&measured, &set)?;
+    report.data = source.name();
+    report.model = checkpoint.version().to_owned();
+    report.seed = args.seed;
+    if let Some(path) = &args.out {
+        output::write(path, &serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("writing {path:?}"))?;
+    }
+    #[allow(clippy::print_stdout, reason = "the table and the line are what the command is for")]
+    {
+        print!("{}", ValidationTable(&report));
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
+/// What the checkpoint's training held out of the same videos.
+fn held_out(
+    videos: &[DecodedVideo],
+    shape: ClipShape,
+    training: &TrainingRecord,
+) -> anyhow::Result<Vec<DecodedVideo>> {
+    let share = training.config.pointer("/training/held_out").and_then(serde_json::Value::as_f64);
+    let share = share.context(
+        "the checkpoint does not say what share of its video was held out; pass --all to use all normal video",
+    )?;
+    Ok(split_held_out(videos, shape, share).held_out)
+}
