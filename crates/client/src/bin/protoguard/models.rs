@@ -57,11 +57,11 @@ fn describe_calibration(calibration: &Calibration) -> Vec<String> {
 fn describe_detector(detector: &Detector) -> String {
     let part = |of: &DetectorPart| {
         let name = part_from_wire(of.part()).map_or("an unknown part", Part::name);
-        format!("{} of {name}", of.weight)
+        if of.weight == 1.0 { name.to_owned() } else { format!("{} x {name}", of.weight) }
     };
     let parts: Vec<String> = detector.parts.iter().map(part).collect();
     format!(
-        "  alarm: surprise of {}, of which {:.0} % is kept from frame to frame",
+        "  alarm: sum of the surprises of {}, of which {:.0} % is kept from frame to frame",
         parts.join(" + "),
         detector.keep * 100.0
     )
@@ -110,7 +110,7 @@ mod tests {
                 "clips: 4 past frames of 64x64 pixels",
                 "network: width 16, 100 memory items, without motion branch, f32 on cpu",
                 "calibration default: 120 frames, thresholds 0.125 at 1 %",
-                "  alarm: surprise of 1 of relative_error + 0.5 of speed, of which 70 % is kept \
+                "  alarm: sum of the surprises of relative_error + 0.5 x speed, of which 70 % is kept \
                  from frame to frame",
                 "loss: 0.5000",
             ]

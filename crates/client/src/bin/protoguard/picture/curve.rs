@@ -157,7 +157,7 @@ fn draw_strip(strip: &Strip, axis: Axis, area: &Area<'_>) -> anyhow::Result<()> 
         .label_style(text_style(15, INK))
         .axis_desc_style(text_style(16, INK))
         .x_labels(12)
-        .y_labels(3)
+        .y_labels(if quantity == Quantity::Surprise { 6 } else { 3 })
         .x_label_formatter(&|frame| format!("{frame:.0}"))
         .y_label_formatter(&|score| format!("{score:.1}"))
         .x_desc("frame")

@@ -58,7 +58,7 @@ pub(crate) fn draw(panel: &Panel<'_>) -> anyhow::Result<RgbImage> {
         imageops::replace(&mut picture, &pixels, x.into(), (y + CAPTION).into());
     }
     draw_on(&mut picture, |area| {
-        area.draw(&Text::new(panel.title.clone(), (GAP as i32, 14), text_style(21, INK)))?;
+        area.draw(&Text::new(panel.title.clone(), (GAP as i32, 15), text_style(18, INK)))?;
         for (index, (caption, _)) in tiles.iter().enumerate() {
             let (x, y) = place(index);
             let at = (x as i32, y as i32 + 3);

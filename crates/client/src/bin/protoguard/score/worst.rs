@@ -136,7 +136,7 @@ fn title(record: &FrameRecord) -> String {
     }
     title.push_str(&format!("PSNR {:.2} dB", record.psnr_db));
     if let Some(distance) = record.feature_distance {
-        title.push_str(&format!(", feature distance {distance:.3}"));
+        title.push_str(&format!(", distance {distance:.3}"));
     }
     match record.label {
         Some(true) => title.push_str(", abnormal in truth"),
