@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use protoguard_data::Layout;
 use protoguard_model::{DeviceSpec, Precision};
 
-use crate::config::Override;
+use crate::config::{Override, Preset};
 use crate::source::SourceArgs;
 
 /// Learns what normal looks like from folders of video, and measures how well it did.
@@ -61,7 +61,10 @@ pub struct TrainArgs {
     /// Replace the checkpoint if it exists
     #[arg(long)]
     pub overwrite: bool,
-    /// TOML file with the tables model, loss and training
+    /// A configuration that comes with the program; --config and all else weigh more
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// TOML file with the tables model, loss, training and detector
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Set any key, such as --set loss.within=mean (repeatable)
@@ -90,7 +93,10 @@ pub struct TrainArgs {
 /// Flags of `config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// TOML file with the tables model, loss and training
+    /// A configuration that comes with the program; --config and all else weigh more
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// TOML file with the tables model, loss, training and detector
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Set any key, such as --set loss.within=mean (repeatable)

@@ -1,9 +1,10 @@
-//! What a training run is made of, in layers: default, then file, then environment, then flags.
+//! What a training run is made of, in layers: default, preset, file, environment, flags.
 //!
 //! The structs are the manual: every key of the TOML file is a field here or in
 //! [`protoguard_model::ModelConfig`] and [`protoguard_model::LossConfig`].
 
 mod origin;
+mod preset;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use origin::leaves;
 pub use origin::{Effective, Origin, run};
+pub use preset::Preset;
 
 /// Prefix of environment variables, such as `PROTOGUARD_TRAINER__TRAINING__EPOCHS=10`.
 pub const ENVIRONMENT_PREFIX: &str = "PROTOGUARD_TRAINER";
@@ -150,6 +152,8 @@ pub enum ConfigError {
 /// Where the layers above the defaults come from.
 #[derive(Clone, Debug, Default)]
 pub struct Layers<'a> {
+    /// What comes with the program.
+    pub preset: Option<Preset>,
     /// A TOML file.
     pub file: Option<&'a Path>,
     /// `key=value` pairs, each value in TOML or a bare word.
@@ -163,6 +167,9 @@ impl Layers<'_> {
         // The defaults are a layer, so that a key of a table may be set without its neighbours.
         let defaults = Config::try_from(&TrainerConfig::default())?;
         let mut builder = Config::builder().add_source(defaults);
+        if let Some(preset) = self.preset {
+            builder = builder.add_source(File::from_str(preset.toml(), FileFormat::Toml));
+        }
         if let Some(path) = self.file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml));
         }
@@ -287,7 +294,7 @@ mod tests {
         let path = folder.path().join("run.toml");
         std::fs::write(&path, toml).unwrap();
         let set: Vec<String> = set.iter().map(|&pair| pair.to_owned()).collect();
-        TrainerConfig::load(&Layers { file: Some(&path), set: &set, flags: Vec::new() })
+        TrainerConfig::load(&Layers { file: Some(&path), set: &set, ..Layers::default() })
     }
 
     #[test]
@@ -327,6 +334,20 @@ mod tests {
         assert_eq!(learns(0.0), [0, 1, 2, 3]);
         assert_eq!(learns(0.5), [2, 3]);
         assert_eq!(learns(0.2), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_preset_lies_between_the_defaults_and_all_else() {
+        let set = ["training.epochs=3".to_owned()];
+        let layers = Layers { preset: Some(Preset::Cpu), set: &set, ..Layers::default() };
+        let config = TrainerConfig::load(&layers).unwrap();
+        assert_eq!((config.model.base_width, config.model.shape.side()), (24, 128));
+        assert_eq!((config.training.epochs, config.training.held_out), (3, 0.25));
+        for preset in [Preset::Paper, Preset::Full] {
+            let layers = Layers { preset: Some(preset), ..Layers::default() };
+            let config = TrainerConfig::load(&layers).unwrap();
+            assert_eq!((config.model.base_width, config.model.shape.side()), (64, 256));
+        }
     }
 
     #[test]

@@ -62,14 +62,27 @@ impl Pace {
         self.held_out_seconds = Some(seconds);
     }
 
-    /// What is left in words, or that it is too early to say.
-    pub(crate) fn left(&self, steps: u64, epochs: u64) -> String {
+    /// Whether this is the first moment at which the time can be told.
+    pub(crate) fn is_first_estimate(&self) -> bool {
+        self.steps == Self::FEW
+    }
+
+    /// What is left; nothing while it is too early to say.
+    pub(crate) fn time_left(&self, steps: u64, epochs: u64) -> Option<Duration> {
         if self.steps < Self::FEW {
-            return "estimating".to_owned();
+            return None;
         }
         let held_out = self.held_out_seconds.unwrap_or(self.held_out_steps * self.step_seconds);
         let seconds = steps as f64 * self.step_seconds + (epochs + 1) as f64 * held_out;
-        format!("about {} left", HumanDuration(Duration::from_secs_f64(seconds.max(0.0))))
+        Some(Duration::from_secs_f64(seconds.max(0.0)))
+    }
+
+    /// The same in words.
+    pub(crate) fn left(&self, steps: u64, epochs: u64) -> String {
+        match self.time_left(steps, epochs) {
+            Some(time) => format!("about {} left", HumanDuration(time)),
+            None => "estimating".to_owned(),
+        }
     }
 }
 

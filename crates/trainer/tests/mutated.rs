@@ -19,7 +19,7 @@ const WORDS: [&str; 10] = [
 
 fn seeds() -> Vec<Vec<u8>> {
     let printed = toml::to_string(&TrainerConfig::default()).unwrap();
-    let presets = [include_str!("../presets/demo.toml"), include_str!("../presets/ped2.toml")];
+    let presets = [include_str!("../presets/demo.toml"), include_str!("../presets/cpu.toml")];
     presets.into_iter().chain([printed.as_str()]).map(|text| text.as_bytes().to_vec()).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::config::{ConfigError, Layers, TrainerConfig, leaves};
 /// every seed.
 ///
 /// ```toml
-/// config = "ped2.toml"            # beside this file; what all cells share
+/// config = "cpu.toml"             # beside this file; what all cells share
 /// seeds = [0, 1, 2]
 /// set = { training.epochs = 12 }  # the same for all cells, over the config
 ///
@@ -157,7 +157,7 @@ impl Grid {
         let mut set = shared.to_vec();
         set.extend(setting.set.iter().cloned());
         set.push(format!("training.seed={seed}"));
-        let layers = Layers { file: self.config.as_deref(), set: &set, flags: Vec::new() };
+        let layers = Layers { file: self.config.as_deref(), set: &set, ..Layers::default() };
         let config = TrainerConfig::load(&layers).map_err(|source| GridError::Cell {
             index,
             name: setting.name(),

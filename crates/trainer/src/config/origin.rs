@@ -82,8 +82,12 @@ impl Effective {
 /// # Errors
 /// When the configuration is not valid.
 pub fn run(args: &crate::cli::ConfigArgs) -> anyhow::Result<()> {
-    let layers =
-        Layers { file: args.config.as_deref(), set: &args.set, flags: args.short.overrides() };
+    let layers = Layers {
+        preset: args.preset,
+        file: args.config.as_deref(),
+        set: &args.set,
+        flags: args.short.overrides(),
+    };
     let effective = Effective::load(&layers)?;
     #[allow(clippy::print_stdout, reason = "what the caller asked for")]
     {
@@ -162,7 +166,7 @@ mod tests {
         .unwrap();
         let set = ["training.seed=4".to_owned()];
         let flags = vec![Override { key: "training.batch_size", value: 2.into() }];
-        let layers = Layers { file: Some(&path), set: &set, flags };
+        let layers = Layers { file: Some(&path), set: &set, flags, ..Layers::default() };
         let effective = Effective::load(&layers).unwrap();
         let origin = |key: &str| effective.origins[key].to_string();
         assert!(

@@ -1,6 +1,6 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
+use indicatif::{HumanDuration, ProgressBar};
 use protoguard_core::Clip;
 use protoguard_data::{ClipLoader, EpochBatches, LoaderConfig, clips_in_order};
 use protoguard_model::HealthMeter;
@@ -11,7 +11,7 @@ use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
 use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, HeldOut, Learner, LossMeter, StepError};
-use crate::config::TrainerConfig;
+use crate::config::{Layers, Preset, TrainerConfig};
 use crate::log::{Record, RunRecord, StepRecord, resident_mib};
 use crate::progress::{self, Pace};
 
@@ -34,6 +34,26 @@ pub struct Epochs<'a> {
     loader: ClipLoader,
     bar: ProgressBar,
     pace: Pace,
+}
+
+/// A run on a CPU that takes longer than this is told of the preset that does not.
+const LONG: Duration = Duration::from_secs(2 * 3600);
+
+/// How long the run takes, from its first steps; and, where that is long, what would be shorter.
+/// The cost of a step is in proportion to the squares of side and width.
+fn announcement(config: &TrainerConfig, time: Duration) -> String {
+    let words = format!("this run takes about {}", HumanDuration(time));
+    let cpu = TrainerConfig::load(&Layers { preset: Some(Preset::Cpu), ..Layers::default() });
+    let Ok(cpu) = cpu else { return words };
+    let cost = |config: &TrainerConfig| {
+        let size = config.model.shape.side() * config.model.base_width;
+        (size as f64).powi(2) * config.training.epochs as f64
+    };
+    if config.training.device != "cpu" || time < LONG || cost(&cpu) >= cost(config) {
+        return words;
+    }
+    let shorter = time.mul_f64(cost(&cpu) / cost(config));
+    format!("{words}; --preset cpu about {}", HumanDuration(shorter))
 }
 
 /// The time of some steps, for the log.
@@ -148,6 +168,11 @@ impl<'a> Epochs<'a> {
         let training = &self.config.training;
         let left = training.epochs * self.steps_per_epoch() - position.total_steps;
         let time_left = self.pace.left(left, training.epochs - position.epoch);
+        if self.pace.is_first_estimate() {
+            let time = self.pace.time_left(left, training.epochs - position.epoch);
+            let words = time.map(|time| announcement(self.config, time)).unwrap_or_default();
+            self.bar.suspend(|| tracing::info!("{words}"));
+        }
         self.bar.set_position(position.total_steps);
         let loss = position.window.mean().losses.total;
         self.bar.set_message(format!("loss {loss:.3}, {time_left}"));
@@ -312,4 +337,22 @@ fn log(record: &EpochRecord, epochs: u64) {
         "epoch {}/{epochs}",
         record.epoch
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_on_a_cpu_is_told_of_the_preset() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let config = TrainerConfig::default();
+        let words = announcement(&config, hours(300));
+        // (256 · 64)² · 60 against (128 · 24)² · 8 is 213 times as much.
+        assert_eq!(words, "this run takes about 2 weeks; --preset cpu about 84 minutes");
+        assert_eq!(announcement(&config, hours(1)), "this run takes about 1 hour");
+        let mut on_gpu = config;
+        on_gpu.training.device = "cuda:0".to_owned();
+        assert_eq!(announcement(&on_gpu, hours(300)), "this run takes about 2 weeks");
+    }
 }

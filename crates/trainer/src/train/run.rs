@@ -51,8 +51,12 @@ pub struct Request {
 /// finite, the process is told to stop, or the checkpoint cannot be written. Nothing half-written
 /// is left.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    let layers =
-        Layers { file: args.config.as_deref(), set: &args.set, flags: args.short.overrides() };
+    let layers = Layers {
+        preset: args.preset,
+        file: args.config.as_deref(),
+        set: &args.set,
+        flags: args.short.overrides(),
+    };
     let config = Effective::load(&layers)?.config;
     if args.print_config {
         return print_config(&config);
