@@ -2,8 +2,8 @@
 
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerInput,
-    Statistics,
+    Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Region, Scorer, ScorerError,
+    ScorerInput, Statistics,
 };
 use protoguard_data::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
@@ -20,6 +20,8 @@ pub struct ScoredVideo {
     pub scores: Vec<FrameScore>,
     /// What a detector judges, of the same frames.
     pub statistics: Vec<Statistics>,
+    /// The place that carries the anomaly, of the same frames.
+    pub regions: Vec<Region>,
     /// Where the prediction's error exceeds what moved, of the same frames; empty unless asked for.
     pub relative_errors: Vec<Plane>,
     /// What needs no model, on the same frames.
@@ -139,6 +141,7 @@ impl ScoredVideo {
             first_frame: shape.past_frames(),
             scores: Vec::with_capacity(clips),
             statistics: Vec::with_capacity(clips),
+            regions: Vec::with_capacity(clips),
             relative_errors: Vec::new(),
             baselines: Vec::with_capacity(clips),
         }
@@ -160,6 +163,7 @@ impl ScoredVideo {
         };
         self.scores.push(FrameScore { psnr, feature_distance: score.feature_distance });
         self.statistics.push(statistics);
+        self.regions.extend(score.maps.as_ref().map(Region::of));
         let maps = score.maps.as_ref().filter(|_| keep_maps);
         self.relative_errors.extend(maps.map(ClipMaps::relative_error));
         self.baselines.push(baselines);

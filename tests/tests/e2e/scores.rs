@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::clips::encoded;
 use crate::programs::run;
 use crate::server::Server;
-use crate::trained::{EvaluatedFrame, PAST_FRAMES, trained};
+use crate::trained::{EvaluatedFrame, PAST_FRAMES, REGION, trained};
 
 /// Room for another batch size and another order of sums.
 const TOLERANCE: f64 = 1e-4;
@@ -40,6 +40,10 @@ pub(crate) fn assert_same(served: &[Value], evaluated: &[EvaluatedFrame]) {
         ];
         for (name, expected) in pairs {
             let found = served[name].as_f64().unwrap();
+            assert!((found - expected).abs() <= TOLERANCE, "{name}: {served} and {evaluated:?}");
+        }
+        for (name, expected) in REGION.into_iter().zip(evaluated.region) {
+            let found = served["region"][name].as_f64().unwrap();
             assert!((found - expected).abs() <= TOLERANCE, "{name}: {served} and {evaluated:?}");
         }
     }

@@ -14,6 +14,9 @@ pub(crate) const SIDE: u32 = 32;
 /// Past frames of a clip.
 pub(crate) const PAST_FRAMES: usize = 4;
 
+/// What a region is made of.
+pub(crate) const REGION: [&str; 5] = ["left", "top", "right", "bottom", "share"];
+
 /// Drawn scenes, a checkpoint, and what `evaluate` says of every test frame.
 #[derive(Debug)]
 pub(crate) struct Trained {
@@ -35,6 +38,8 @@ pub(crate) struct EvaluatedFrame {
     pub(crate) smoothed_surprise: f64,
     /// What the detector judges, by name.
     pub(crate) statistics: BTreeMap<String, f64>,
+    /// Left, top, right and bottom edge, and the share of the error inside.
+    pub(crate) region: [f64; 5],
 }
 
 /// The model, trained by whichever test comes first.
@@ -107,6 +112,7 @@ pub(crate) async fn evaluate(checkpoint: &Path, data: &Path, out: &Path) -> Vec<
                 regularity: line["regularity"].as_f64().unwrap(),
                 surprise: line["surprise"].as_f64().unwrap(),
                 smoothed_surprise: line["smoothed_surprise"].as_f64().unwrap(),
+                region: REGION.map(|name| line["region"][name].as_f64().unwrap()),
                 statistics: serde_json::from_value(line["statistics"].clone()).unwrap(),
             }
         })

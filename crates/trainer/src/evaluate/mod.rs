@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use protoguard_core::normalise::Grouping;
-use protoguard_core::{ClipShape, Part, Scorer, Statistics};
+use protoguard_core::{ClipShape, Part, Region, Scorer, Statistics};
 use protoguard_data::DecodedVideo;
 use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
 use serde::Serialize;
@@ -173,6 +173,8 @@ struct FrameLine<'a> {
     surprise: Option<f64>,
     /// After causal smoothing.
     smoothed_surprise: Option<f64>,
+    /// Where, in shares of the frame's width and height.
+    region: Option<Region>,
     abnormal: bool,
 }
 
@@ -197,6 +199,7 @@ fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
                 regularity: anomaly.map(|anomaly| 1.0 - anomaly),
                 copy_frame_psnr_db: video.baselines[position].copy_frame.0,
                 statistics: named(video.statistics.get(position)),
+                region: video.regions.get(position).copied(),
                 surprise: surprises.as_ref().map(|found| found.instant[position]),
                 smoothed_surprise: surprises.as_ref().map(|found| found.smoothed[position]),
                 abnormal: measured.labels[index][position],

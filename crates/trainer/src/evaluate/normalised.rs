@@ -162,6 +162,7 @@ mod tests {
             scene: None,
             first_frame: 4,
             scores: psnr.iter().map(score).collect(),
+            regions: Vec::new(),
             statistics: Vec::new(),
             relative_errors: Vec::new(),
             baselines: psnr.iter().map(|&value| baselines(value)).collect(),

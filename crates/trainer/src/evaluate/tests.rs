@@ -15,6 +15,7 @@ fn videos() -> (Vec<ScoredVideo>, Vec<Vec<bool>>) {
         scene: None,
         first_frame: 4,
         scores: (0..40).map(|frame| score(frame, frame >= 30)).collect(),
+        regions: Vec::new(),
         statistics: (0..40).map(|frame| statistics(frame, frame >= 30)).collect(),
         relative_errors: (0..40).map(|frame| maps(frame, frame >= 30).relative_error()).collect(),
         baselines: (0..40).map(baselines).collect(),

@@ -89,6 +89,7 @@ fn scored(kind: InsertedKind, odd: f32) -> (ScoredVideo, InsertedVideo) {
         scene: None,
         first_frame: 4,
         scores: vec![FrameScore { psnr, feature_distance: None }; 40],
+        regions: Vec::new(),
         statistics: (0..40).map(|frame| Statistics::of(&maps(frame))).collect(),
         relative_errors: Vec::new(),
         baselines: vec![
