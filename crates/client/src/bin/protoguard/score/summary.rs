@@ -48,7 +48,7 @@ pub(crate) enum ServedScore {
 impl ServedScore {
     fn of(records: &[FrameRecord]) -> Option<Self> {
         let of = |score: fn(&FrameRecord) -> Option<f64>| {
-            records.first().is_some() && records.iter().all(|record| score(record).is_some())
+            !records.is_empty() && records.iter().all(|record| score(record).is_some())
         };
         if of(|record| record.smoothed_surprise) {
             return Some(Self::SmoothedSurprise);
