@@ -213,7 +213,7 @@ pub struct CalibrateArgs {
     /// scenes is replaced
     #[arg(long)]
     pub scene: Option<String>,
-    /// TOML of the trainer whose [detector] says what the served score is made of; without one it
+    /// TOML of the trainer whose table `detector` says what the served score is made of; without one it
     /// stays as it is in the checkpoint
     #[arg(long)]
     pub config: Option<PathBuf>,

@@ -30,7 +30,7 @@ pub enum TrainError {
         /// Counted from 1 in the epoch.
         step: u64,
         /// The losses of the batch.
-        losses: StepLosses,
+        losses: Box<StepLosses>,
         /// The video and the frames of every clip of the batch, counted from 0.
         clips: Vec<String>,
         /// The last good state.

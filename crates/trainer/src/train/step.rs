@@ -54,7 +54,7 @@ pub enum StepError {
     )]
     NotFinite {
         /// The losses of the batch.
-        losses: StepLosses,
+        losses: Box<StepLosses>,
         /// Which of the step's batches it is, from 0.
         batch: usize,
     },
@@ -128,7 +128,7 @@ impl Learner {
         // Reading waits for a GPU, which by now has the backward pass to do as well.
         let read = terms.read()?;
         if !read.total.is_finite() {
-            return Err(StepError::NotFinite { losses: read, batch: 0 });
+            return Err(StepError::NotFinite { losses: Box::new(read), batch: 0 });
         }
         losses.add(&read);
         Ok(pass)
