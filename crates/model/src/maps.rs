@@ -154,16 +154,17 @@ mod tests {
         assert!(first.feature_distance.is_none());
     }
 
+    /// The square of 256 pixels, shrunk, is that of 128 to the pixel.
     #[test]
     fn speed_is_in_pixels_of_the_models_side_however_large_it_is() {
-        for (side, pixels) in [(128, 1), (256, 2)] {
-            let shape = ClipShape::new(4, side).unwrap();
-            let maps = maps_of(&[clip(shape, pixels)]);
+        let [small, large] = [(128, 1), (256, 2)].map(|(side, pixels)| {
+            let maps = maps_of(&[clip(ClipShape::new(4, side).unwrap(), pixels)]);
             let speed = &maps[0].speed;
             assert_eq!((speed.height, speed.width), (16, 16));
-            let largest = speed.values.iter().copied().fold(0.0, f32::max);
-            let expected = pixels as f32;
-            assert!((0.6 * expected..1.3 * expected).contains(&largest), "{largest} at {side}");
-        }
+            speed.values.iter().copied().fold(0.0, f32::max)
+        });
+        // An edge this hard is more than the linear model holds for, and comes out too fast.
+        assert!((0.9..1.4).contains(&small), "{small}");
+        assert!((large - 2.0 * small).abs() < 1e-4, "{large} is not twice {small}");
     }
 }

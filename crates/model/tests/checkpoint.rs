@@ -215,11 +215,11 @@ fn a_file_that_is_not_there_is_an_io_error() {
 fn a_newer_format_is_refused_before_anything_else() {
     let (_folder, path, _) = written();
     with_metadata(&path, |envelope| {
-        *envelope = serde_json::json!({ "format_version": 3, "novelty": true });
+        *envelope = serde_json::json!({ "format_version": 4, "novelty": true });
     });
     let error = Checkpoint::read(&path).unwrap_err();
-    assert_eq!(error, CheckpointError::NewerFormat { found: 3 });
-    assert_eq!(error.to_string(), "checkpoint format is 3; this program reads up to 2");
+    assert_eq!(error, CheckpointError::NewerFormat { found: 4 });
+    assert_eq!(error.to_string(), "checkpoint format is 4; this program reads up to 3");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 //! The file is safetensors: a JSON header and raw arrays, no pickle and no code. The header's
 //! `__metadata__` has one entry, `protoguard`, itself JSON:
 //! ```text
-//! { "format_version": 2, "content_hash": "<sha256>", "content": {
+//! { "format_version": 3, "content_hash": "<sha256>", "content": {
 //!     "model": …, "preprocessing": …, "training": …, "calibrations": …, "golden": … } }
 //! ```
 //! Tensors are the network's by their paths, `golden.clip`, what int8 makes its steps of under
-//! `activation_ranges.` (since format 2), and the optimiser's state under `optimizer.`. The hash covers the text of `content` and every tensor. The same content makes
+//! `activation_ranges.` (since format 2), and the optimiser's state under `optimizer.`. Calibrations
+//! have a detector since format 3. The hash covers the text of `content` and every tensor. The same content makes
 //! the same file, byte for byte.
 //!
 //! A [`Checkpoint`] holds no tensor, so that worker threads can share one; and it cannot be had
