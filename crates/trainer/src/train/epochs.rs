@@ -350,7 +350,7 @@ mod tests {
         let words = announcement(&config, hours(300));
         // (256 · 64)² · 60 against (128 · 24)² · 8 is 213 times as much.
         assert_eq!(words, "this run takes about 2 weeks; --preset cpu about 84 minutes");
-        assert_eq!(announcement(&config, hours(1)), "this run takes about 1 hour");
+        assert_eq!(announcement(&config, hours(1)), "this run takes about 60 minutes");
         let mut on_gpu = config;
         on_gpu.training.device = "cuda:0".to_owned();
         assert_eq!(announcement(&on_gpu, hours(300)), "this run takes about 2 weeks");

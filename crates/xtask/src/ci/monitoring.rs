@@ -185,7 +185,7 @@ mod tests {
             panic!("{found:?}");
         };
         assert_eq!(*labels, ["model"]);
-        assert_eq!(families(&list()).unwrap().len(), 17);
+        assert_eq!(families(&list()).unwrap().len(), 18);
         for line in ["protoguard_clips_total", "protoguard_clips_total summary", "clips counter"] {
             assert!(families(line).is_err(), "{line}");
         }
