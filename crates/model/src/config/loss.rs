@@ -63,7 +63,7 @@ impl LossConfig {
     /// Checks every field.
     ///
     /// # Errors
-    /// As [`ModelConfig::validate`].
+    /// As [`crate::ModelConfig::validate`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let weights = [
             ("loss.prediction_weight", self.prediction_weight),

@@ -106,7 +106,7 @@ impl MemoryConfig {
     /// Checks every field.
     ///
     /// # Errors
-    /// As [`ModelConfig::validate`].
+    /// As [`crate::ModelConfig::validate`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Self { items, temperature, update_rate, .. } = *self;
         require((2..=Self::MAX_ITEMS).contains(&items), || {
