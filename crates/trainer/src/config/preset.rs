@@ -5,7 +5,7 @@ use clap::ValueEnum;
 pub enum Preset {
     /// The paper's size, losses and memory to the letter, to compare with
     Paper,
-    /// A quarter of the pixels and a seventh of the channels: within an hour on two cores
+    /// A quarter of the pixels and a seventh of the channels: about an hour on two cores
     Cpu,
     /// The paper's size with what was found to be better, for a GPU
     Full,
