@@ -5,11 +5,10 @@
 //! every connection without limit; and its `max_connection_age`, with a grace, drops calls that are
 //! in flight.
 
+mod accepting;
 mod lingering;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,11 +27,12 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Service, ServiceExt};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::auth::Peer;
 use crate::config::ConnectionConfig;
 use crate::credentials::Credentials;
+use accepting::Acceptor;
 use lingering::Lingering;
 
 /// A whole f32 clip of 256² is 4 MB and fits one stream's window: no round trip in between.
@@ -45,12 +45,11 @@ pub(crate) const MAX_FRAME_BYTES: u32 = 128 << 10;
 /// Unset, hyper's own bound would be removed.
 const MAX_CONCURRENT_STREAMS: u32 = 512;
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// When the system has no file descriptors left, accepting again at once only spins.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// Callers that are about to connect when it is time to stop are still accepted for so long, and
-/// those that have connected may still say their first word. A socket that closes with words unread
-/// resets its connection, and the caller could not tell whether it was heard.
-const LAST_WORD: Duration = Duration::from_millis(50);
+/// Callers that have connected when it is time to stop may say their first word for so long, and
+/// those that were told to go away may close their end. A socket that closes with words unread
+/// resets its connection, and the caller could not tell whether it was heard; a busy machine may
+/// keep a caller from its work for a while.
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// An age is drawn from so much around the configured one, so that connections that were made
 /// together do not end together.
 const AGE_JITTER: f64 = 0.1;
@@ -107,29 +106,15 @@ impl Connections {
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let (stop, abort) = (connections.stop.clone(), connections.abort.clone());
-        let tasks = connections.tasks.clone();
-        let places = Arc::new(Semaphore::new(serving.config.max_connections));
-        let numbers = AtomicU64::new(0);
-        connections.tasks.spawn(async move {
-            let mut closed = std::pin::pin!(last_word(&stop));
-            while let Some((stream, address)) = accept(&listener, closed.as_mut()).await {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    // Closing it sends the caller to another replica; waiting would not.
-                    let limit = serving.config.max_connections;
-                    warn!(peer = %address, limit, "connection refused: too many");
-                    continue;
-                };
-                let connection = numbers.fetch_add(1, Ordering::Relaxed);
-                debug!(peer = %address, connection, "connection accepted");
-                let serving = serving.clone();
-                let peer = Peer { connection, address };
-                let (stop, abort) = (stop.clone(), abort.clone());
-                let open = Connection { serving, peer, stop, tasks: tasks.clone(), _place: place };
-                tasks.spawn(async move { abort.run_until_cancelled(open.run(stream)).await });
-            }
-            // Dropping the listener closes the port.
-        });
+        let acceptor = Acceptor {
+            places: Arc::new(Semaphore::new(serving.config.max_connections)),
+            serving,
+            numbers: AtomicU64::new(0),
+            stop: connections.stop.clone(),
+            abort: connections.abort.clone(),
+            tasks: connections.tasks.clone(),
+        };
+        connections.tasks.spawn(acceptor.run(listener));
         connections
     }
 
@@ -146,28 +131,6 @@ impl Connections {
         self.abort.cancel();
         self.tasks.wait().await;
     }
-}
-
-/// The next connection; nothing once `closed`.
-async fn accept(
-    listener: &TcpListener,
-    mut closed: Pin<&mut impl Future<Output = ()>>,
-) -> Option<(TcpStream, SocketAddr)> {
-    loop {
-        match until(closed.as_mut(), listener.accept()).await? {
-            Ok(accepted) => return Some(accepted),
-            Err(error) => {
-                warn!(error = %error, "connection not accepted");
-                until(closed.as_mut(), sleep(ACCEPT_BACKOFF)).await?;
-            }
-        }
-    }
-}
-
-/// Some time after it is time to stop.
-async fn last_word(stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(LAST_WORD).await;
 }
 
 /// What `work` makes before `end`.
@@ -190,14 +153,14 @@ impl<S: Answers> Connection<S> {
             let (stop, mut byte) = (self.stop.clone(), [0]);
             // A connection that says nothing costs a task and no more, and that not for ever.
             let first_byte = timeout(silence, stream.peek(&mut byte));
-            match until(last_word(&stop), first_byte).await {
+            match until(last_word_after(&stop), first_byte).await {
                 Some(Ok(Ok(1))) => self.serve(stream).await,
                 _ => debug!(connection = self.peer.connection, "connection said nothing"),
             }
             return;
         };
         let handshake = timeout(silence, TlsAcceptor::from(tls).accept(stream));
-        match until(last_word(&self.stop.clone()), handshake).await {
+        match until(last_word_after(&self.stop.clone()), handshake).await {
             Some(Ok(Ok(stream))) => self.serve(stream).await,
             Some(Ok(Err(error))) => debug!(peer = %self.peer.address, error = %error, "no TLS"),
             _ => debug!(connection = self.peer.connection, "TLS did not begin"),
@@ -239,6 +202,12 @@ impl<S: Answers> Connection<S> {
             debug!(error = %error, "connection failed");
         }
     }
+}
+
+/// Some time after it is time to stop.
+async fn last_word_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(LAST_WORD).await;
 }
 
 async fn old_age(max_age: Option<Duration>) {
