@@ -10,14 +10,12 @@ use protoguard_core::{
 };
 use protoguard_data::{DecodedVideo, Half};
 use protoguard_model::checkpoint::CheckpointContent;
-use protoguard_model::{
-    ActivationRanges, Checkpoint, Network, Precision, ScorerOptions, TchScorerFactory,
-};
+use protoguard_model::{ActivationRanges, Checkpoint, Network, Precision, TchScorerFactory};
 
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
 use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
-use crate::source::{Source, name_of};
+use crate::source::Source;
 use crate::{output, progress};
 
 /// Clips that activations are measured on: the largest of more would hardly be larger.
@@ -42,13 +40,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     let source = Source::open(&args.data, &args.source)?;
     let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
     videos.iter_mut().for_each(|video| video.scene = scene.cloned());
-    let options = ScorerOptions {
-        name: name_of(&args.checkpoint),
-        device: args.device.parse()?,
-        threads: (args.threads > 0).then_some(args.threads),
-        libtorch: args.libtorch.clone(),
-        precision: Precision::F32,
-    };
+    let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let weighing = weighing_of(checkpoint.content(), args.config.as_deref())?;
     let found = calibrate(&mut scorer, &videos, shape, &weighing)?;

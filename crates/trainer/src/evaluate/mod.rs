@@ -2,6 +2,7 @@
 
 mod chosen;
 mod close_up;
+mod frames;
 mod html;
 mod live;
 mod memory_use;
@@ -13,20 +14,18 @@ mod test_data;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_core::normalise::Grouping;
-use protoguard_core::{ClipShape, Part, Region, Scorer, Statistics};
+use protoguard_core::{ClipShape, Scorer};
 use protoguard_data::DecodedVideo;
-use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
-use serde::Serialize;
+use protoguard_model::{Checkpoint, TchScorerFactory};
 
 pub use chosen::{Chosen, ChosenFrame};
 pub use close_up::{CloseUp, CloseUps};
+pub(crate) use frames::frame_lines;
 pub use html::Page;
 pub use live::{
     Alarm, Beside, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Regions, RowRates, Score,
@@ -44,7 +43,7 @@ use test_data::{TestData, TruthPaths};
 
 use crate::cli::EvaluateArgs;
 use crate::scoring::{ScoredVideo, ScoringOptions, score_videos};
-use crate::source::{Source, name_of};
+use crate::source::Source;
 use crate::{output, progress};
 
 /// Measures a checkpoint, prints the table and writes what was asked for.
@@ -67,11 +66,12 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let loading_seconds = started.elapsed().as_secs_f64();
 
     // 2. Scores, and the numbers that follow from them.
-    let scorer =
-        TchScorerFactory::new(Arc::clone(&checkpoint), scorer_options(args)?).build_scorer()?;
+    let options = args.scorer.options(&args.checkpoint, args.precision);
+    let scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let mut observed = MemoryObserver::new(scorer);
     let started = Instant::now();
-    let options = Scoring { shape, batch_size: args.batch_size, keep_maps: test.has_masks() };
+    let options =
+        Scoring { shape, batch_size: args.scorer.batch_size, keep_maps: test.has_masks() };
     let videos = options.score(&mut observed, &test.videos)?;
     let scoring_seconds = started.elapsed().as_secs_f64();
     let labels = test.scored_labels(shape);
@@ -89,8 +89,8 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let clips_per_second = subject.frames_scored as f64 / scoring_seconds.max(f64::MIN_POSITIVE);
     let mut report = EvalReport::new(&measured, subject, observed.read()?)?;
     report.speed = Some(Speed {
-        device: args.device.clone(),
-        batch_size: args.batch_size,
+        device: args.scorer.device.to_string(),
+        batch_size: args.scorer.batch_size,
         loading_seconds,
         scoring_seconds,
         clips_per_second,
@@ -122,16 +122,6 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     output::write(path, bytes).with_context(|| format!("writing {path:?}"))
 }
 
-fn scorer_options(args: &EvaluateArgs) -> anyhow::Result<ScorerOptions> {
-    Ok(ScorerOptions {
-        name: name_of(&args.checkpoint),
-        device: args.device.parse()?,
-        threads: (args.threads > 0).then_some(args.threads),
-        libtorch: args.libtorch.clone(),
-        precision: args.precision,
-    })
-}
-
 /// How test videos are scored.
 struct Scoring {
     shape: ClipShape,
@@ -154,58 +144,4 @@ impl Scoring {
         bar.finish_and_clear();
         Ok(scored)
     }
-}
-
-/// One scored frame, a line of `--frames-out`.
-#[derive(Serialize)]
-struct FrameLine<'a> {
-    video: &'a str,
-    /// Counted from 0.
-    frame: usize,
-    psnr_db: f64,
-    feature_distance: Option<f64>,
-    /// Calibrated, where the checkpoint has a calibration.
-    regularity: Option<f64>,
-    copy_frame_psnr_db: f64,
-    /// What a detector judges.
-    statistics: BTreeMap<&'static str, f64>,
-    /// Of the frame by itself, where the checkpoint has a detector.
-    surprise: Option<f64>,
-    /// After causal smoothing.
-    smoothed_surprise: Option<f64>,
-    /// Where, in shares of the frame's width and height.
-    region: Option<Region>,
-    abnormal: bool,
-}
-
-fn named(statistics: Option<&Statistics>) -> BTreeMap<&'static str, f64> {
-    let of = |part: Part| Some((part.name(), statistics?.get(part)?));
-    Part::ALL.into_iter().filter_map(of).collect()
-}
-
-fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
-    let calibrated =
-        normalise(measured.videos, Grouping::Calibrated, Signal::Combined, measured.calibrations);
-    let mut lines = String::new();
-    for (index, video) in measured.videos.iter().enumerate() {
-        let surprises = Surprises::of(video, measured.calibrations);
-        for (position, score) in video.scores.iter().enumerate() {
-            let anomaly = calibrated.as_ref().map(|found| found.videos[index][position]);
-            lines += &serde_json::to_string(&FrameLine {
-                video: &video.name,
-                frame: video.first_frame + position,
-                psnr_db: score.psnr.0,
-                feature_distance: score.feature_distance.map(|distance| distance.0),
-                regularity: anomaly.map(|anomaly| 1.0 - anomaly),
-                copy_frame_psnr_db: video.baselines[position].copy_frame.0,
-                statistics: named(video.statistics.get(position)),
-                region: video.regions.get(position).copied(),
-                surprise: surprises.as_ref().map(|found| found.instant[position]),
-                smoothed_surprise: surprises.as_ref().map(|found| found.smoothed[position]),
-                abnormal: measured.labels[index][position],
-            })?;
-            lines.push('\n');
-        }
-    }
-    Ok(lines)
 }

@@ -7,22 +7,23 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use protoguard_core::ClipShape;
 use protoguard_data::{DecodedVideo, Half, split_held_out};
 use protoguard_model::checkpoint::TrainingRecord;
-use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
+use protoguard_model::{Checkpoint, Precision, TchScorerFactory};
 
 pub use inserted::{InsertedSet, InsertedVideo};
 pub use report::{Found, ScoreMetrics, ValidationReport};
 pub use table::ValidationTable;
 
 use crate::cli::ValidateArgs;
-use crate::evaluate::{Beside, Measured};
+use crate::evaluate::{Beside, Measured, frame_lines};
 use crate::scoring::{ScoringOptions, score_videos};
-use crate::source::{Source, name_of};
+use crate::source::Source;
 use crate::{output, progress};
 
 /// Puts anomalies in, scores, and prints a table and one line of JSON.
@@ -30,7 +31,7 @@ use crate::{output, progress};
 /// # Errors
 /// When the checkpoint or the data cannot be read, nothing can be put in, or the forward pass fails.
 pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
-    if let Some(path) = &args.out {
+    for path in [&args.out, &args.frames_out].into_iter().flatten() {
         output::check(path, args.overwrite)?;
     }
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
@@ -40,20 +41,17 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let videos = source.load(&source.videos(Half::Training)?, shape)?;
     let normal = if args.all { videos } else { held_out(&videos, shape, &content.training)? };
     let set = InsertedSet::make(&normal, args.seed)?;
-    let options = ScorerOptions {
-        name: name_of(&args.checkpoint),
-        device: args.device.parse()?,
-        threads: (args.threads > 0).then_some(args.threads),
-        libtorch: args.libtorch.clone(),
-        precision: Precision::F32,
-    };
+    let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let inserted: Vec<DecodedVideo> = set.videos.iter().map(|made| made.video.clone()).collect();
     let clips: usize = inserted.iter().map(|video| video.clip_count(shape)).sum();
     let bar = progress::bar(clips as u64, "scoring");
     let progress = |done: usize| bar.set_position(done as u64);
-    let scoring =
-        ScoringOptions { batch_size: args.batch_size, keep_maps: false, progress: &progress };
+    let scoring = ScoringOptions {
+        batch_size: args.scorer.batch_size,
+        keep_maps: false,
+        progress: &progress,
+    };
     let scored = score_videos(&mut scorer, &inserted, shape, &scoring)?;
     bar.finish_and_clear();
     let measured = Measured {
@@ -66,9 +64,14 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     report.data = source.name();
     report.model = checkpoint.version().to_owned();
     report.seed = args.seed;
+    let write = |path: &Path, bytes: &[u8]| {
+        output::write(path, bytes).with_context(|| format!("writing {path:?}"))
+    };
     if let Some(path) = &args.out {
-        output::write(path, &serde_json::to_vec_pretty(&report)?)
-            .with_context(|| format!("writing {path:?}"))?;
+        write(path, &serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(path) = &args.frames_out {
+        write(path, frame_lines(&measured)?.as_bytes())?;
     }
     #[allow(clippy::print_stdout, reason = "the table and the line are what the command is for")]
     {

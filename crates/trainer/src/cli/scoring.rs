@@ -1,0 +1,148 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use protoguard_model::{DeviceSpec, Precision, ScorerOptions};
+
+use crate::source::{SourceArgs, name_of};
+
+/// Flags of every command that scores clips with a checkpoint.
+#[derive(Debug, Args)]
+pub struct ScorerArgs {
+    /// Clips a forward pass
+    #[arg(long, default_value_t = 8)]
+    pub batch_size: usize,
+    /// cpu or cuda:N
+    #[arg(long, default_value_t)]
+    pub device: DeviceSpec,
+    /// CPU threads, 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder of libtorch_cuda.so, for cuda devices
+    #[arg(long, env = "PROTOGUARD_LIBTORCH")]
+    pub libtorch: Option<PathBuf>,
+}
+
+impl ScorerArgs {
+    /// What a scorer of a checkpoint's is built with.
+    pub fn options(&self, checkpoint: &Path, precision: Precision) -> ScorerOptions {
+        ScorerOptions {
+            name: name_of(checkpoint),
+            device: self.device,
+            threads: (self.threads > 0).then_some(self.threads),
+            libtorch: self.libtorch.clone(),
+            precision,
+        }
+    }
+}
+
+/// Flags of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Checkpoint to start from
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// Normal video that the model was not trained on, of any layout: see --layout
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Name of the camera's scene, as requests will give it; without one the calibration of all
+    /// scenes is replaced
+    #[arg(long)]
+    pub scene: Option<String>,
+    /// TOML of the trainer whose table `detector` says what the served score is made of; without one it
+    /// stays as it is in the checkpoint
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// File to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// How clips are scored.
+    #[command(flatten)]
+    pub scorer: ScorerArgs,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Checkpoint to measure
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// Folder of labelled test video, of any layout: see --layout
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Labels as .npy (one a test frame in order of videos), .csv (video,first,last) or UCSD's .m
+    /// [default: those that come with the data]
+    #[arg(long)]
+    pub labels: Option<PathBuf>,
+    /// Folder of masks of abnormal pixels, one picture a test frame: 01/000.png [default: those
+    /// that come with the data]
+    #[arg(long, value_name = "FOLDER")]
+    pub masks: Option<PathBuf>,
+    /// Frames a second of the videos, for false alarms an hour [default: those of a known data set]
+    #[arg(long, value_name = "FPS", value_parser = frame_rate)]
+    pub fps: Option<f64>,
+    /// Write one HTML page with numbers, curves and pictures
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write all numbers as JSON
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Write the scores of every frame as JSON lines
+    #[arg(long)]
+    pub frames_out: Option<PathBuf>,
+    /// How clips are scored.
+    #[command(flatten)]
+    pub scorer: ScorerArgs,
+    /// What convolutions compute in: f32, bf16, int8 or auto, which is what a server would take
+    #[arg(long, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    /// Replace output files that exist
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Checkpoint to measure
+    #[arg(long)]
+    pub checkpoint: PathBuf,
+    /// The folder of normal video that it was trained on, of any layout: see --layout
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the data is read.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Use all normal video, not what the training held out
+    #[arg(long)]
+    pub all: bool,
+    /// Decides what is put in where
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write all numbers as JSON
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Write the scores of every frame as JSON lines
+    #[arg(long)]
+    pub frames_out: Option<PathBuf>,
+    /// How clips are scored.
+    #[command(flatten)]
+    pub scorer: ScorerArgs,
+    /// Replace output files that exist
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+fn frame_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    let accepted = rate > 0.0 && rate <= 1000.0;
+    accepted.then_some(rate).ok_or_else(|| "accepted: above 0, at most 1000".to_owned())
+}
