@@ -127,12 +127,10 @@ pub enum DetectorError {
 
 impl Default for Recipe {
     fn default() -> Self {
-        let of = |part| WeightedPart { part, weight: 1.0 };
-        Self {
-            parts: [Part::LargestError, Part::RelativeError, Part::Speed].map(of).into(),
-            knee: 2.0,
-            keep: 0.6,
-        }
+        let of = |(part, weight)| WeightedPart { part, weight };
+        // Speed finds bicycles among walkers, and little where normal things differ in speed.
+        let parts = [(Part::LargestError, 1.0), (Part::RelativeError, 1.0), (Part::Speed, 0.75)];
+        Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6 }
     }
 }
 

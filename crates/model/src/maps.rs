@@ -13,18 +13,25 @@ use crate::batch::Batch;
 use crate::flow;
 use crate::native::transfer;
 
-/// Side in pixels of the frames that cells and blocks are counted on. Frames of twice this side or
-/// more are shrunk towards it, as far as their side divides, so that a cell is about the same share
-/// of a scene, and motion of a few pixels is what the flow's linear model holds for.
-const SIDE: usize = 128;
-/// Side of a cell, in pixels of such a frame.
-const CELL: usize = 4;
+/// Cells in a row, or a few more where the side has no such divisor: a cell is the same share of a
+/// scene at every side. Of frames of 128 pixels it is 4 pixels wide.
+const CELLS: usize = 32;
+/// Side in pixels of the frames that motion is looked for in. Frames of twice this side or more are
+/// shrunk towards it, as far as their side divides: motion of a few pixels is what the flow's
+/// linear model holds for.
+const FLOW_SIDE: usize = 128;
 /// Pairs of frames, the newest ones, whose motion is averaged.
 const PAIRS: usize = 2;
 
+/// Side of a cell, in pixels of frames of a shape.
+fn cell(shape: ClipShape) -> usize {
+    let widest = (shape.side() / CELLS).max(1);
+    (1..=widest).rev().find(|&pixels| shape.side().is_multiple_of(pixels)).unwrap_or(1)
+}
+
 /// How many times frames of a shape are shrunk.
 fn shrink(shape: ClipShape) -> usize {
-    let wanted = (shape.side() / SIDE).max(1);
+    let wanted = (shape.side() / FLOW_SIDE).max(1);
     (1..=wanted).rev().find(|times| shape.side().is_multiple_of(8 * times)).unwrap_or(1)
 }
 
@@ -37,8 +44,8 @@ pub(crate) fn clip_maps(
     error: &Tensor,
     distance: Option<&Tensor>,
 ) -> Result<DeviceMaps> {
-    let shrink = shrink(batch.shape()) as i64;
-    let cells = |map: &Tensor| mean_by_square(&map.f_unsqueeze(1)?, shrink * CELL as i64);
+    let (shrink, cell) = (shrink(batch.shape()) as i64, cell(batch.shape()) as i64);
+    let cells = |map: &Tensor| mean_by_square(&map.f_unsqueeze(1)?, cell);
     let moved = batch.difference_to_target()?.f_mul_scalar(0.5)?.f_square()?;
     let moved = moved.f_mean_dim([1i64].as_slice(), false, None)?; // [B, S, S]
     let speed = flow::speed(&newest_frames(batch, shrink)?)?;
@@ -132,7 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_shrunk_to_about_128_pixels_in_whole_cells() {
+    fn a_cell_is_the_same_share_of_a_frame_at_every_side() {
+        let of = |side| cell(ClipShape::new(4, side).unwrap());
+        assert_eq!([16, 64, 104, 128, 192, 256, 264].map(of), [1, 2, 2, 4, 6, 8, 8]);
         let of = |side| shrink(ClipShape::new(4, side).unwrap());
         assert_eq!([64, 128, 192, 256, 264, 384, 512].map(of), [1, 1, 1, 2, 1, 3, 4]);
     }
@@ -141,14 +150,14 @@ mod tests {
     fn a_cell_is_the_mean_of_its_pixels_and_a_clip_has_its_own() {
         let shape = ClipShape::new(4, 64).unwrap();
         let [first, second] = maps_of(&[clip(shape, 0), clip(shape, 1)]).try_into().unwrap();
-        assert_eq!((first.error.height, first.error.values.len()), (16, 256));
-        // Rows of 64 pixels, cells of 4: the mean of 0..4 and of the three rows below.
-        assert_eq!(first.error.values[0], 1.5 + 64.0 * 1.5);
-        assert_eq!(second.error.values[1], 4096.0 + 5.5 + 96.0);
+        assert_eq!((first.error.height, first.error.values.len()), (32, 1024));
+        // Rows of 64 pixels, cells of 2: the mean of 0, 1 and of the two below.
+        assert_eq!(first.error.values[0], 0.5 + 64.0 * 0.5);
+        assert_eq!(second.error.values[1], 4096.0 + 2.5 + 32.0);
         assert!(first.moved.values.iter().all(|&moved| moved == 0.0));
         assert!(first.speed.values.iter().all(|&speed| speed == 0.0));
         // Four past frames differ from the target by 4, 3, 2 and 1 columns at both of its edges.
-        let total: f32 = second.moved.values.iter().sum::<f32>() * 16.0;
+        let total: f32 = second.moved.values.iter().sum::<f32>() * 4.0;
         let expected = (4.0 + 3.0 + 2.0 + 1.0) / 4.0 * 2.0 * 8.0 * (100.0f32 / 255.0).powi(2);
         assert!((total / expected - 1.0).abs() < 1e-4, "{total} for {expected}");
         assert!(first.feature_distance.is_none());
