@@ -313,7 +313,7 @@ mod tests {
         let input = channels_last(&bytes(&[2, 16, 9, 7]));
         let (plain, scales) = (of(&[6, 16, 3, 3], Kind::Int8), of(&[6], Kind::Float));
         let packed = pack_quantized(&plain, &scales, [2, 16, 9, 7]).unwrap();
-        let (zero_points, bias) = (of(&[6], Kind::Int) * 0, of(&[6], Kind::Float));
+        let (zero_points, bias) = (of(&[6], Kind::Int).zero_(), of(&[6], Kind::Float));
         let right = || QuantizedConvolution {
             input: &input,
             weight: &packed,
@@ -330,7 +330,7 @@ mod tests {
         refused(QuantizedConvolution { scales: &few, ..right() }.compute(), missing);
         refused(QuantizedConvolution { bias: &few, ..right() }.compute(), missing);
         // Fewer of each: they agree with each other, and not with the weights.
-        let zeros = of(&[5], Kind::Int) * 0;
+        let zeros = of(&[5], Kind::Int).zero_();
         let all = QuantizedConvolution { scales: &few, bias: &few, zero_points: &zeros, ..right() };
         refused(all.compute(), missing);
         let wide = of(&[6], Kind::Double);
