@@ -4,11 +4,23 @@
 //! their weighted sum is calibrated once more, with and without causal smoothing. So a surprise of
 //! 2 is seen on one normal frame in a hundred, whatever the parts and the camera are, and a
 //! threshold is a share of false alarms.
+//!
+//! Two choices make that true of frames that the calibration has not seen. Sums are calibrated
+//! across videos: a video's sums are made with the distributions of the other videos, because no
+//! frame is unusual for a distribution that it is itself part of. And a part's surprise counts in
+//! full up to a knee only; beyond it its logarithm counts: still in order, but so that one part of
+//! one frame, however strange, neither outvotes the others nor stays in the smoothed sum long after
+//! it has passed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::maps::{Part, Statistics};
 use crate::surprise::{Normal, SurpriseError};
+
+/// Sums are calibrated across at least so many stretches of video.
+const MIN_STRETCHES: usize = 4;
+/// Distributions are made at most so many times; of more stretches, several are judged at once.
+const MAX_FOLDS: usize = 8;
 
 /// What a detector is made of, before it has seen a camera.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +28,9 @@ use crate::surprise::{Normal, SurpriseError};
 pub struct Recipe {
     /// The parts that count, and their weights in the sum.
     pub parts: Vec<WeightedPart>,
+    /// A part's surprise counts in full up to this, `s ↦ knee + ln(1 + s − knee)` beyond it; 0 or
+    /// more.
+    pub knee: f64,
     /// Share of the sum's last smoothed value that is kept at every frame, in [0, 1).
     pub keep: f64,
 }
@@ -36,6 +51,8 @@ pub struct WeightedPart {
 pub struct Detector {
     /// The parts that count.
     pub parts: Vec<CalibratedPart>,
+    /// As in [`Recipe`].
+    pub knee: f64,
     /// As in [`Recipe`].
     pub keep: f64,
     /// Of the sum, frame by frame.
@@ -61,7 +78,8 @@ pub struct CalibratedPart {
 pub struct ClipSurprise {
     /// Surprise of the clip by itself.
     pub surprise: f64,
-    /// What a [`Smoother`] takes: the weighted sum of the parts' surprises.
+    /// What a [`Smoother`] takes: the weighted sum of the parts' surprises, each as far as the
+    /// detector's knee lets it count.
     pub sum: f64,
     /// Why: every part that counts.
     pub parts: Vec<PartSurprise>,
@@ -91,10 +109,16 @@ pub enum DetectorError {
         /// What would be accepted.
         accepted: &'static str,
     },
+    /// There is too little normal video.
+    #[error("{found} normal clips; at least {} are needed", Recipe::MIN_CLIPS)]
+    TooFewClips {
+        /// How many there are.
+        found: usize,
+    },
     /// The values of a part, or their sum, make no distribution.
     #[error("{of}: {source}")]
     Distribution {
-        /// Name of the part, or `sum`.
+        /// Name of the part, `sum` or `smoothed sum`.
         of: &'static str,
         /// What is wrong with them.
         source: SurpriseError,
@@ -106,12 +130,16 @@ impl Default for Recipe {
         let of = |part| WeightedPart { part, weight: 1.0 };
         Self {
             parts: [Part::LargestError, Part::RelativeError, Part::Speed].map(of).into(),
-            keep: 0.4,
+            knee: 2.0,
+            keep: 0.6,
         }
     }
 }
 
 impl Recipe {
+    /// Fewer normal clips than this make no detector.
+    pub const MIN_CLIPS: usize = MIN_STRETCHES;
+
     /// Checks every field.
     ///
     /// # Errors
@@ -125,6 +153,18 @@ impl Recipe {
         if let Some(wrong) = self.parts.iter().find(|p| !(p.weight > 0.0 && p.weight.is_finite())) {
             return error("parts.weight", wrong.weight.to_string(), "accepted: above 0, finite");
         }
+        let mut named: Vec<Part> = self.parts.iter().map(|part| part.part).collect();
+        named.sort_unstable();
+        if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
+            return error(
+                "parts",
+                format!("{} twice", twice[0].name()),
+                "accepted: each part once",
+            );
+        }
+        if !(self.knee >= 0.0 && self.knee.is_finite()) {
+            return error("knee", self.knee.to_string(), "accepted: 0 or more, finite");
+        }
         if !(0.0..1.0).contains(&self.keep) {
             return error("keep", self.keep.to_string(), "accepted: 0 or more, below 1");
         }
@@ -134,29 +174,54 @@ impl Recipe {
     /// Calibrates on normal videos, each the statistics of its clips in order.
     ///
     /// # Errors
-    /// When the recipe is out of range, there are too few clips, or a statistic is not finite.
+    /// When the recipe is out of range, there are fewer clips than [`Recipe::MIN_CLIPS`], or a
+    /// statistic is not finite.
     pub fn calibrate(&self, videos: &[&[Statistics]]) -> Result<Detector, DetectorError> {
         self.validate()?;
-        let parts = self.parts.iter().map(|&WeightedPart { part, weight }| {
-            let values: Vec<f64> =
-                videos.iter().copied().flatten().map(|found| value(part, found)).collect();
-            Ok(CalibratedPart { part, weight, normal: fit(part.name(), &values)? })
-        });
-        let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let sum = |found: &Statistics| sum(&parts, found);
-        let sums: Vec<Vec<f64>> =
-            videos.iter().map(|video| video.iter().map(sum).collect()).collect();
+        let clips = videos.iter().map(|video| video.len()).sum();
+        if clips < Self::MIN_CLIPS {
+            return Err(DetectorError::TooFewClips { found: clips });
+        }
+        let sums = self.sums_across(videos)?;
         let smooth = |video: &Vec<f64>| {
             let mut smoothing = Smoothing::new(self.keep);
             video.iter().map(|&sum| smoothing.push(sum)).collect::<Vec<f64>>()
         };
         let smoothed: Vec<f64> = sums.iter().flat_map(smooth).collect();
         Ok(Detector {
+            parts: self.parts_of(&videos.concat())?,
+            knee: self.knee,
             keep: self.keep,
             instant: fit("sum", &sums.concat())?,
-            smoothed: fit("sum", &smoothed)?,
-            parts,
+            smoothed: fit("smoothed sum", &smoothed)?,
         })
+    }
+
+    /// Every video's sums, each made with the distributions of other stretches of video than its own.
+    fn sums_across(&self, videos: &[&[Statistics]]) -> Result<Vec<Vec<f64>>, DetectorError> {
+        let stretches = stretches(videos);
+        let mut sums: Vec<Vec<f64>> = videos.iter().map(|_| Vec::new()).collect();
+        for fold in 0..stretches.len().min(MAX_FOLDS) {
+            let is_judged = |index: usize| index % MAX_FOLDS == fold;
+            let others = stretches.iter().enumerate().filter(|(index, _)| !is_judged(*index));
+            let others: Vec<Statistics> =
+                others.flat_map(|(_, stretch)| stretch.clips).copied().collect();
+            let parts = self.parts_of(&others)?;
+            let judged = stretches.iter().enumerate().filter(|(index, _)| is_judged(*index));
+            for (_, stretch) in judged {
+                let sum_of = |clip| sum(&surprises(&parts, clip), &parts, self.knee);
+                sums[stretch.video].extend(stretch.clips.iter().map(sum_of));
+            }
+        }
+        Ok(sums)
+    }
+
+    fn parts_of(&self, clips: &[Statistics]) -> Result<Vec<CalibratedPart>, DetectorError> {
+        let part = |&WeightedPart { part, weight }: &WeightedPart| {
+            let values: Vec<f64> = clips.iter().map(|found| value(part, found)).collect();
+            Ok(CalibratedPart { part, weight, normal: fit(part.name(), &values)? })
+        };
+        self.parts.iter().map(part).collect()
     }
 }
 
@@ -169,18 +234,40 @@ fn value(part: Part, found: &Statistics) -> f64 {
     found.get(part).unwrap_or_default()
 }
 
-/// Surprises up to this count in full; what is beyond counts by its logarithm.
-const FULL: f64 = 4.0;
-
-/// Still in order, but so that one part of one frame, however strange, neither outvotes the others
-/// nor stays in the smoothed sum long after it has passed.
-fn tempered(surprise: f64) -> f64 {
-    if surprise < FULL { surprise } else { FULL + (surprise - FULL).ln_1p() }
+/// Consecutive clips of one video.
+#[derive(Clone, Copy, Debug)]
+struct Stretch<'a> {
+    video: usize,
+    clips: &'a [Statistics],
 }
 
-fn sum(parts: &[CalibratedPart], found: &Statistics) -> f64 {
-    let surprise = |of: &CalibratedPart| of.normal.surprise(value(of.part, found));
-    parts.iter().map(|of| of.weight * tempered(surprise(of))).sum()
+/// Whole videos, or parts of them where there are few: at least [`MIN_STRETCHES`] where there are
+/// so many clips.
+fn stretches<'a>(videos: &[&'a [Statistics]]) -> Vec<Stretch<'a>> {
+    let filled: Vec<(usize, &[Statistics])> =
+        videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
+    let pieces = MIN_STRETCHES.div_ceil(filled.len().max(1));
+    let cut = |&(video, clips): &(usize, &'a [Statistics])| {
+        let length = clips.len().div_ceil(pieces);
+        clips.chunks(length).map(move |clips| Stretch { video, clips })
+    };
+    filled.iter().flat_map(cut).collect()
+}
+
+/// What each part says of a clip, in order.
+fn surprises(parts: &[CalibratedPart], found: &Statistics) -> Vec<PartSurprise> {
+    let of = |of: &CalibratedPart| {
+        let value = value(of.part, found);
+        PartSurprise { part: of.part, value, surprise: of.normal.surprise(value) }
+    };
+    parts.iter().map(of).collect()
+}
+
+fn sum(surprises: &[PartSurprise], parts: &[CalibratedPart], knee: f64) -> f64 {
+    let tempered = |surprise: f64| {
+        if surprise < knee { surprise } else { knee + (surprise - knee).ln_1p() }
+    };
+    surprises.iter().zip(parts).map(|(of, part)| part.weight * tempered(of.surprise)).sum()
 }
 
 impl Detector {
@@ -188,7 +275,8 @@ impl Detector {
     pub fn recipe(&self) -> Recipe {
         let weighted =
             |part: &CalibratedPart| WeightedPart { part: part.part, weight: part.weight };
-        Recipe { parts: self.parts.iter().map(weighted).collect(), keep: self.keep }
+        let parts = self.parts.iter().map(weighted).collect();
+        Recipe { parts, knee: self.knee, keep: self.keep }
     }
 
     /// The surprise above which a share of the normal frames lies: `−log10` of it.
@@ -198,12 +286,8 @@ impl Detector {
 
     /// How surprising a clip is by itself, and why.
     pub fn judge(&self, found: &Statistics) -> ClipSurprise {
-        let of = |part: &CalibratedPart| {
-            let value = value(part.part, found);
-            PartSurprise { part: part.part, value, surprise: part.normal.surprise(value) }
-        };
-        let sum = sum(&self.parts, found);
-        let parts = self.parts.iter().map(of).collect();
+        let parts = surprises(&self.parts, found);
+        let sum = sum(&parts, &self.parts, self.knee);
         ClipSurprise { surprise: self.instant.surprise(sum), sum, parts }
     }
 
@@ -300,6 +384,56 @@ mod tests {
         }
     }
 
+    /// Four videos, of which the last is by far the loudest: held against a distribution that it is
+    /// part of nothing in it is rare, held against the others all of it is.
+    #[test]
+    fn sums_are_calibrated_across_videos() {
+        let video = |light: f32| -> Vec<Statistics> {
+            (0..100).map(|frame| statistics(light + 0.1 * loudness(frame))).collect()
+        };
+        let videos = [1.0, 1.0, 1.0, 2.0].map(video);
+        let recipe = Recipe::default();
+        let detector = recipe.calibrate(&videos.each_ref().map(Vec::as_slice)).unwrap();
+        let loudest = |detector: &Detector| detector.judge(&videos[3][50]);
+        let same = recipe.parts_of(&videos.concat()).unwrap();
+        let in_sample: Vec<f64> = videos
+            .iter()
+            .flatten()
+            .map(|clip| sum(&surprises(&same, clip), &same, recipe.knee))
+            .collect();
+        let in_sample = Detector { instant: fit("sum", &in_sample).unwrap(), ..detector.clone() };
+        let [across, within] = [&detector, &in_sample].map(|found| loudest(found).surprise);
+        assert!(across < within, "{across} {within}");
+        // A quarter of the normal frames were so unusual for the other three videos.
+        assert!((across - 4f64.log10()).abs() < 0.2, "{across}");
+    }
+
+    #[test]
+    fn few_videos_are_cut_and_many_are_kept_whole() {
+        let clips = [statistics(1.0); 10];
+        let lengths = |videos: &[&[Statistics]]| -> Vec<(usize, usize)> {
+            stretches(videos).iter().map(|of| (of.video, of.clips.len())).collect()
+        };
+        assert_eq!(lengths(&[&clips]), [(0, 3), (0, 3), (0, 3), (0, 1)]);
+        assert_eq!(lengths(&[&clips[..4], &[], &clips[..3]]), [(0, 2), (0, 2), (2, 2), (2, 1)]);
+        assert_eq!(lengths(&[clips.as_slice(); 5]), [0, 1, 2, 3, 4].map(|video| (video, 10)));
+    }
+
+    /// Beyond the knee a part counts by its logarithm.
+    #[test]
+    fn a_part_counts_in_full_up_to_the_knee() {
+        let part = |weight| CalibratedPart {
+            part: Part::Speed,
+            weight,
+            normal: Normal::fit(&[0.0, 1.0]).unwrap(),
+        };
+        let says = |surprise| PartSurprise { part: Part::Speed, value: 0.0, surprise };
+        let of = |surprise| sum(&[says(1.0), says(surprise)], &[part(1.0), part(0.5)], 2.0);
+        assert_eq!([of(1.0), of(2.0)], [1.5, 2.0]);
+        let e = std::f64::consts::E;
+        assert!((of(1.0 + e) - (1.0 + 0.5 * 3.0)).abs() < 1e-12, "{}", of(1.0 + e));
+    }
+
     #[test]
     fn what_is_far_outside_goes_on_rising_and_says_why() {
         let detector = detector();
@@ -327,12 +461,19 @@ mod tests {
 
     #[test]
     fn what_gives_no_detector_is_named() {
-        let few = Recipe::default().calibrate(&[&[]]).unwrap_err().to_string();
-        assert_eq!(few, "largest_error: 0 normal frames have a score; at least 2 are needed");
+        let three = [1.0, 1.1, 1.2].map(statistics);
+        let few = Recipe::default().calibrate(&[&three[..1], &[], &three[1..]]).unwrap_err();
+        assert_eq!(few.to_string(), "3 normal clips; at least 4 are needed");
         let broken = Recipe { keep: 1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
         assert_eq!(broken, "detector.keep is 1; accepted: 0 or more, below 1");
         let parts = vec![WeightedPart { part: Part::Speed, weight: 0.0 }];
-        let broken = Recipe { parts, keep: 0.5 }.validate().unwrap_err().to_string();
+        let broken = Recipe { parts, ..Recipe::default() }.validate().unwrap_err().to_string();
         assert_eq!(broken, "detector.parts.weight is 0; accepted: above 0, finite");
+        let parts = [Part::Speed, Part::LargestError, Part::Speed];
+        let parts = parts.map(|part| WeightedPart { part, weight: 1.0 }).into();
+        let broken = Recipe { parts, ..Recipe::default() }.validate().unwrap_err().to_string();
+        assert_eq!(broken, "detector.parts is speed twice; accepted: each part once");
+        let broken = Recipe { knee: -1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
+        assert_eq!(broken, "detector.knee is -1; accepted: 0 or more, finite");
     }
 }

@@ -122,6 +122,13 @@ impl ClipMaps {
     pub fn relative_error(&self) -> Plane {
         share(&self.error, &self.moved)
     }
+
+    /// Whether every value is a number that can be judged.
+    pub fn is_finite(&self) -> bool {
+        let planes = [&self.error, &self.moved, &self.speed];
+        let planes = planes.into_iter().chain(&self.feature_distance);
+        planes.flat_map(|plane| plane.values.iter()).all(|value| value.is_finite())
+    }
 }
 
 fn share(error: &Plane, moved: &Plane) -> Plane {

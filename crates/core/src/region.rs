@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use crate::Plane;
 use crate::maps::ClipMaps;
 
-/// The box of a frame that carries its anomaly, in shares of the frame's width and height.
+/// The box of a frame in which its prediction fails most, held against what moves there: in shares
+/// of the frame's width and height. It is made of the errors whatever part of a score is largest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Region {
     /// Left edge, in [0, 1).
@@ -23,7 +24,7 @@ const EDGE: f32 = 0.3;
 
 impl Region {
     /// The box around the largest relative error and the cells joined to it (by edge or corner)
-    /// that have at least a third of it, or nearly so.
+    /// that have at least three tenths of it.
     pub fn of(maps: &ClipMaps) -> Self {
         Self::around_peak(&maps.relative_error())
     }

@@ -69,7 +69,7 @@ impl Outputs {
 }
 
 /// What a model says of one clip.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClipScore {
     /// Absent where the clip has no target.
     pub psnr: Option<PsnrDb>,

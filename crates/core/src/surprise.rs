@@ -9,23 +9,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::normalise::quantile;
+use crate::normalise::quantile_of_sorted;
 
-/// Share of the normal values that the tail is fitted to.
+/// Share of the normal values that the tail is fitted to, where no two are the same: many that
+/// share the value at which it begins are none of it.
 const TAIL_SHARE: f64 = 0.1;
 /// Knots of the distribution below the tail.
 const KNOTS: usize = 64;
 /// The heaviest tail that is fitted. A tail lighter than exponential ends somewhere, and would
 /// saturate; one heavier than this has no variance.
 const MAX_SHAPE: f64 = 0.5;
+/// The narrowest tail, as a share of how far the upper half of the values reaches. Where the
+/// largest values are all the same, nothing says how far beyond them is rare.
+const SMALLEST_SCALE: f64 = 0.01;
 
 /// The distribution of a score over normal frames; large is unusual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normal {
-    /// Values at evenly spaced quantiles from 0 to `1 − tail_share`, not decreasing.
+    /// Values at evenly spaced quantiles from 0 to `1 − tail_share`, not decreasing. The tail begins
+    /// at the last.
     pub knots: Vec<f64>,
-    /// Share of the values beyond the last knot.
+    /// Share of the values beyond the last knot, in (0, 1).
     pub tail_share: f64,
     /// Scale of the tail, in units of the score; above 0.
     pub scale: f64,
@@ -65,17 +70,24 @@ impl Normal {
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             return Err(SurpriseError::NotFinite { index });
         }
-        let at = |share: f64| quantile(values, share).unwrap_or_default();
-        let last = 1.0 - TAIL_SHARE;
-        let knots: Vec<f64> =
-            (0..KNOTS).map(|knot| at(last * knot as f64 / (KNOTS - 1) as f64)).collect();
-        let threshold = knots[KNOTS - 1];
-        let mut beyond: Vec<f64> =
-            values.iter().map(|value| value - threshold).filter(|&excess| excess > 0.0).collect();
-        beyond.sort_by(f64::total_cmp);
-        let spread = at(1.0) - at(0.0);
-        let Tail { scale, shape } = Tail::fit(&beyond, spread);
-        Ok(Self { knots, tail_share: TAIL_SHARE, scale, shape })
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| quantile_of_sorted(&sorted, share).unwrap_or_default();
+        let start = at(1.0 - TAIL_SHARE);
+        let beyond = &sorted[sorted.partition_point(|&value| value <= start)..];
+        let excesses: Vec<f64> = beyond.iter().map(|value| value - start).collect();
+        // Where nothing lies beyond, the next value might.
+        let tail_share = match beyond.len() {
+            0 => 1.0 / (values.len() + 1) as f64,
+            some => some as f64 / values.len() as f64,
+        };
+        let share = |knot: usize| (1.0 - tail_share) * knot as f64 / (KNOTS - 1) as f64;
+        let mut knots: Vec<f64> = (0..KNOTS - 1).map(|knot| at(share(knot)).min(start)).collect();
+        knots.push(start);
+        let reaches = [at(1.0) - at(0.5), at(1.0) - at(0.0), f64::MIN_POSITIVE.sqrt()];
+        let reach = reaches.into_iter().find(|&reach| reach > 0.0).unwrap_or(f64::MIN_POSITIVE);
+        let Tail { scale, shape } = Tail::fit(&excesses, SMALLEST_SCALE * reach);
+        Ok(Self { knots, tail_share, scale, shape })
     }
 
     /// `−log10` of the share of normal values at least as large as `value`; at least 0, and never
@@ -85,7 +97,7 @@ impl Normal {
             return f64::NAN;
         }
         let threshold = self.threshold();
-        if value < threshold {
+        if value <= threshold {
             // The sum with 0 makes a positive zero of a negative one.
             return -(1.0 - self.share_below(value)).log10() + 0.0;
         }
@@ -123,16 +135,14 @@ impl Normal {
         self.knots.last().copied().unwrap_or_default()
     }
 
-    /// Share of the normal values below `value`, which lies below the tail: linear between knots.
+    /// Share of the normal values below `value`, which is none of the tail: linear between knots.
     fn share_below(&self, value: f64) -> f64 {
-        let above = self.knots.partition_point(|&knot| knot <= value);
-        let Some(below) = above.checked_sub(1) else { return 0.0 };
-        let step = (1.0 - self.tail_share) / (self.knots.len() - 1) as f64;
-        let within = match self.knots.get(above) {
-            Some(&next) => (value - self.knots[below]) / (next - self.knots[below]),
-            None => 0.0,
+        let at = self.knots.partition_point(|&knot| knot < value);
+        let (Some(below), Some(&next)) = (at.checked_sub(1), self.knots.get(at)) else {
+            return 0.0;
         };
-        (below as f64 + within) * step
+        let within = (value - self.knots[below]) / (next - self.knots[below]);
+        (below as f64 + within) * (1.0 - self.tail_share) / (self.knots.len() - 1) as f64
     }
 }
 
@@ -146,9 +156,8 @@ struct Tail {
 impl Tail {
     /// By probability-weighted moments (Hosking and Wallis, *Parameter and quantile estimation for
     /// the generalized Pareto distribution*, 1987), the shape held to `[0, MAX_SHAPE]`. Excesses
-    /// are ascending; `spread` is the range of all values, the measure of a tail without any.
-    fn fit(excesses: &[f64], spread: f64) -> Self {
-        let smallest = if spread > 0.0 { 1e-6 * spread } else { f64::MIN_POSITIVE.sqrt() };
+    /// are ascending.
+    fn fit(excesses: &[f64], smallest: f64) -> Self {
         let count = excesses.len() as f64;
         if excesses.is_empty() {
             return Self { scale: smallest, shape: 0.0 };
@@ -212,7 +221,35 @@ mod tests {
         let normal = Normal::fit(&[3.0; 50]).unwrap();
         assert!(normal.is_valid());
         assert_eq!(normal.surprise(2.0), 0.0);
-        assert!(normal.surprise(3.1) > 10.0);
+        // All of them are at least that large, and the 51st may be larger.
+        assert_eq!(normal.surprise(3.0), 0.0);
+        assert!(normal.surprise(3.0 + 1e-9) > 51f64.log10());
+    }
+
+    /// A camera whose picture mostly stands still: what it does on one frame in fifty is one in
+    /// fifty, and standing still is nothing.
+    #[test]
+    fn values_that_are_the_same_are_counted_together() {
+        let moving = exponential(200);
+        let values = [vec![0.0; 9800], moving].concat();
+        let normal = Normal::fit(&values).unwrap();
+        assert_eq!(normal.surprise(0.0), 0.0);
+        let above = values.iter().filter(|&&value| normal.surprise(value) > 2.0).count();
+        assert!((90..=110).contains(&above), "{above} of 10000 normal values lie above 2");
+        // One half stands still: at least so large are the other half.
+        let half = Normal::fit(&[vec![0.0; 500], exponential(500)].concat()).unwrap();
+        assert_eq!(half.surprise(0.0), 0.0);
+        assert!((half.surprise(1e-9) - 2f64.log10()).abs() < 0.02, "{}", half.surprise(1e-9));
+    }
+
+    /// The largest tenth are all the same: beyond it is rare, and how rare is not invented.
+    #[test]
+    fn a_tail_without_values_is_no_cliff() {
+        let values: Vec<f64> = (0..1000).map(|value| f64::from(value.min(880))).collect();
+        let normal = Normal::fit(&values).unwrap();
+        assert!((normal.surprise(880.0) + 0.12f64.log10()).abs() < 0.05);
+        let [near, far] = [881.0, 920.0].map(|value| normal.surprise(value));
+        assert!(near > 3.0 && near < far && far < 9.0, "{near} {far}");
     }
 
     #[test]
@@ -236,7 +273,8 @@ mod tests {
             let found: Vec<f64> = asked.iter().map(|&value| normal.surprise(value)).collect();
             prop_assert!(found.iter().all(|&surprise| surprise >= 0.0 && surprise.is_finite()));
             prop_assert!(found.is_sorted());
-            for surprise in [1.0, 1.5, 2.0, 4.0] {
+            let tail = -normal.tail_share.log10();
+            for surprise in [tail + 0.01, tail + 1.0, tail + 3.0] {
                 let back = normal.surprise(normal.value_at(surprise));
                 prop_assert!((back - surprise).abs() < 1e-6, "{back} for {surprise}");
             }

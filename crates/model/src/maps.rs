@@ -13,9 +13,9 @@ use crate::batch::Batch;
 use crate::flow;
 use crate::native::transfer;
 
-/// Side in pixels of the frames that cells and blocks are counted on. Larger frames are shrunk to
-/// about this, so that a cell is the same share of a scene, and motion of a few pixels is what the
-/// flow's linear model holds for.
+/// Side in pixels of the frames that cells and blocks are counted on. Frames of twice this side or
+/// more are shrunk towards it, as far as their side divides, so that a cell is about the same share
+/// of a scene, and motion of a few pixels is what the flow's linear model holds for.
 const SIDE: usize = 128;
 /// Side of a cell, in pixels of such a frame.
 const CELL: usize = 4;

@@ -52,6 +52,7 @@ impl From<&Detector> for v1::Detector {
         Self {
             parts: detector.parts.iter().map(part).collect(),
             keep: detector.keep,
+            knee: detector.knee,
             instant: Some((&detector.instant).into()),
             smoothed: Some((&detector.smoothed).into()),
         }
@@ -67,6 +68,7 @@ pub(crate) fn detector_from_wire(detector: v1::Detector) -> Option<Detector> {
     };
     let detector = Detector {
         parts: detector.parts.into_iter().map(part).collect::<Option<_>>()?,
+        knee: detector.knee,
         keep: detector.keep,
         instant: detector.instant?.into(),
         smoothed: detector.smoothed?.into(),
@@ -84,6 +86,7 @@ mod tests {
         let part = |part| CalibratedPart { part, weight: 0.5, normal: normal.clone() };
         Detector {
             parts: Part::ALL.map(part).into(),
+            knee: 2.5,
             keep: 0.7,
             instant: normal.clone(),
             smoothed: normal,

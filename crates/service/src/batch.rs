@@ -145,6 +145,9 @@ fn not_finite(score: &ClipScore) -> Option<&'static str> {
     if score.psnr.is_some_and(|psnr| !psnr.0.is_finite()) {
         return Some("its PSNR is not finite");
     }
+    if score.maps.as_ref().is_some_and(|maps| !maps.is_finite()) {
+        return Some("its maps are not finite");
+    }
     let distance = score.feature_distance?;
     (!distance.0.is_finite()).then_some("its feature distance is not finite")
 }
@@ -152,4 +155,37 @@ fn not_finite(score: &ClipScore) -> Option<&'static str> {
 pub(crate) fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "?".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::{ClipMaps, FeatureDistance, Plane, PsnrDb};
+
+    use super::*;
+
+    fn score(cell: f32) -> ClipScore {
+        let plane = |value| Plane { height: 1, width: 1, channels: 1, values: [value].into() };
+        ClipScore {
+            psnr: Some(PsnrDb(30.0)),
+            feature_distance: Some(FeatureDistance(0.1)),
+            maps: Some(ClipMaps {
+                error: plane(0.1),
+                moved: plane(0.1),
+                speed: plane(1.0),
+                feature_distance: Some(plane(cell)),
+            }),
+            ..ClipScore::default()
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        assert_eq!(not_finite(&score(0.1)), None);
+        assert_eq!(not_finite(&score(f32::NAN)), Some("its maps are not finite"));
+        let broken = ClipScore { psnr: Some(PsnrDb(f64::NAN)), ..score(0.1) };
+        assert_eq!(not_finite(&broken), Some("its PSNR is not finite"));
+        let broken =
+            ClipScore { feature_distance: Some(FeatureDistance(f64::INFINITY)), ..score(0.1) };
+        assert_eq!(not_finite(&broken), Some("its feature distance is not finite"));
+    }
 }

@@ -7,10 +7,11 @@
 
 mod accepting;
 mod lingering;
+mod opening;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -18,8 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::config::ConnectionConfig;
 use crate::credentials::Credentials;
 use accepting::Acceptor;
 use lingering::Lingering;
+use opening::Opening;
 
 /// A whole f32 clip of 256² is 4 MB and fits one stream's window: no round trip in between.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -93,9 +95,6 @@ struct Connection<S> {
     serving: Serving<S>,
     peer: Peer,
     stop: CancellationToken,
-    tasks: TaskTracker,
-    /// Its share of the bound on connections.
-    _place: OwnedSemaphorePermit,
 }
 
 impl Connections {
@@ -143,27 +142,27 @@ async fn until<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) 
 }
 
 impl<S: Answers> Connection<S> {
-    async fn run(self, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(error = %error, "no nodelay");
-        }
-        let silence = self.serving.config.first_word_timeout;
-        let stream = Lingering::new(stream, self.tasks.clone());
+    async fn run(self, stream: Lingering) {
         let Some(tls) = self.serving.credentials.tls() else {
-            let (stop, mut byte) = (self.stop.clone(), [0]);
             // A connection that says nothing costs a task and no more, and that not for ever.
-            let first_byte = timeout(silence, stream.peek(&mut byte));
-            match until(last_word_after(&stop), first_byte).await {
-                Some(Ok(Ok(1))) => self.serve(stream).await,
+            match until(self.too_late(), stream.peek(&mut [0])).await {
+                Some(Ok(1)) => self.serve(stream).await,
                 _ => debug!(connection = self.peer.connection, "connection said nothing"),
             }
             return;
         };
-        let handshake = timeout(silence, TlsAcceptor::from(tls).accept(stream));
-        match until(last_word_after(&self.stop.clone()), handshake).await {
-            Some(Ok(Ok(stream))) => self.serve(stream).await,
-            Some(Ok(Err(error))) => debug!(peer = %self.peer.address, error = %error, "no TLS"),
-            _ => debug!(connection = self.peer.connection, "TLS did not begin"),
+        match until(self.too_late(), TlsAcceptor::from(tls).accept(stream)).await {
+            Some(Ok(stream)) => self.serve(stream).await,
+            Some(Err(error)) => debug!(peer = %self.peer.address, error = %error, "no TLS"),
+            None => debug!(connection = self.peer.connection, "TLS did not begin"),
+        }
+    }
+
+    /// Resolves when the next word of a connection that is being opened would come too late.
+    fn too_late(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (stop, silence) = (self.stop.clone(), self.serving.config.first_word_timeout);
+        async move {
+            let _ = timeout(silence, last_word_after(&stop)).await;
         }
     }
 
@@ -177,6 +176,7 @@ impl<S: Answers> Connection<S> {
             .max_frame_size(MAX_FRAME_BYTES)
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
             .keep_alive_interval(KEEPALIVE);
+        let stream = Opening::new(stream, self.too_late());
         let peer = self.peer;
         let service = self.serving.service.map_request(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);

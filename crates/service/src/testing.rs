@@ -162,7 +162,7 @@ pub fn detector() -> Detector {
     let error = normal([-60.0, -40.0], 10.0);
     let sum = normal([0.0, 1.0], 1.0);
     let part = CalibratedPart { part: Part::PredictionError, weight: 1.0, normal: error };
-    Detector { parts: vec![part], keep: 0.5, instant: sum.clone(), smoothed: sum }
+    Detector { parts: vec![part], knee: 3.0, keep: 0.5, instant: sum.clone(), smoothed: sum }
 }
 
 /// What every [`FakeScorer`] says of a clip, in a batch or alone.

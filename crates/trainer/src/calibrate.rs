@@ -21,6 +21,9 @@ use crate::{output, progress};
 /// Clips that activations are measured on: the largest of more would hardly be larger.
 const RANGE_CLIPS: usize = 32;
 
+/// With fewer normal clips the rarest hundredth is three frames or less.
+const ENOUGH_CLIPS: usize = 300;
+
 /// The `calibrate` command: adds, or replaces, the calibration of a scene or that of all scenes,
 /// measured on normal video, and widens the activation ranges to it. Weights stay as they are; the
 /// checkpoint gets a new hash.
@@ -144,8 +147,26 @@ pub fn calibrate(
             by_scene.entry(scene).or_default().push(video);
         }
     }
+    if clips < ENOUGH_CLIPS {
+        tracing::warn!(
+            clips,
+            enough = ENOUGH_CLIPS,
+            "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
+        );
+    }
     let mut calibrations = vec![weighing.calibration(None, &all)?];
     for (scene, videos) in by_scene {
+        let clips: usize = videos.iter().map(|video| video.scores.len()).sum();
+        if clips < Recipe::MIN_CLIPS {
+            let needed = Recipe::MIN_CLIPS;
+            tracing::warn!(
+                scene,
+                clips,
+                needed,
+                "too little held-out video: the scene gets no calibration of its own"
+            );
+            continue;
+        }
         calibrations.push(weighing.calibration(Some(scene), &videos)?);
     }
     Ok(calibrations)

@@ -95,20 +95,6 @@ pub fn score_videos(
     Ok(scored)
 }
 
-/// [`score_videos`] of one.
-///
-/// # Errors
-/// As [`score_videos`].
-pub fn score_video(
-    scorer: &mut dyn Scorer,
-    video: &DecodedVideo,
-    shape: ClipShape,
-    options: &ScoringOptions<'_>,
-) -> Result<ScoredVideo, ScoringError> {
-    let mut scored = score_videos(scorer, std::slice::from_ref(video), shape, options)?;
-    Ok(scored.remove(0))
-}
-
 /// A clip on its way to the model.
 struct Prepared {
     origin: Origin,

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use protoguard_client::{Client, ClientOptions, RetryPolicy};
 use protoguard_service::testing::FakeFactory;
 use protoguard_service::{ConnectionConfig, ServeError, ServiceConfig};
 use serde_json::Value;
@@ -132,8 +133,14 @@ async fn a_client_outlives_its_connections() {
     let max_age = Some(Duration::from_millis(30));
     let connections = ConnectionConfig { max_age, ..ConnectionConfig::default() };
     let served = Served::start(steady(), ServiceConfig { connections, ..config() }).await;
-    let client = protoguard_client::Client::connect(&served.address, Default::default());
-    let client = client.await.unwrap();
+    // A connection is about as old as a call is long: a call may meet the end of several.
+    let retry = RetryPolicy {
+        max_attempts: 100,
+        max_backoff: Duration::from_millis(50),
+        ..RetryPolicy::default()
+    };
+    let options = ClientOptions { retry, ..ClientOptions::default() };
+    let client = Client::connect(&served.address, options).await.unwrap();
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let client = client.clone();

@@ -99,6 +99,7 @@ pub(crate) fn surprised() -> v1::Model {
     };
     let detector = v1::Detector {
         parts: vec![part(v1::Part::LargestError), part(v1::Part::Speed)],
+        knee: 2.0,
         keep: 0.5,
         instant: normal.clone(),
         smoothed: normal.clone(),

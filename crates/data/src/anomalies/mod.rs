@@ -32,7 +32,7 @@ use place::{Slot, slots};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InsertedKind {
-    /// Something of the video goes its way again, two to three times as fast.
+    /// Something of the video goes its way again, two to four times as fast.
     SpedUp,
     /// Something of another video or place, larger and turned left to right, moves through the
     /// picture on a way of its own.

@@ -16,7 +16,7 @@ const FADE: usize = 4;
 /// The fewest frames of a track that things are cut out along.
 const TRACK: usize = 20;
 
-/// A track once more, two to three times as fast, and on beyond its end.
+/// A track once more, two to four times as fast, and on beyond its end.
 pub(super) fn sped_up(source: &Source<'_>, slot: Slot, rng: &mut ChaCha8Rng) -> Option<Event> {
     let mut tracks = source.going(TRACK);
     while let Some(track) = draw(&mut tracks, rng) {

@@ -49,6 +49,11 @@ impl DecodedVideo {
         self.part.is_empty()
     }
 
+    /// Which frames of the whole video these are.
+    pub fn range(&self) -> Range<usize> {
+        self.part.clone()
+    }
+
     /// The file of a cache that has its frames.
     pub(super) fn cache_file(&self) -> Option<&Path> {
         match &self.frames {

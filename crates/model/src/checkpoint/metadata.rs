@@ -26,6 +26,20 @@ impl Preprocessing {
     }
 }
 
+/// Frames of a video that a training held out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// The video's name.
+    pub video: String,
+    /// Its scene, where it is known.
+    pub scene: Option<String>,
+    /// The first of the frames, counted from 0.
+    pub first_frame: usize,
+    /// How many they are.
+    pub frames: usize,
+}
+
 /// Where the weights come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +52,10 @@ pub struct TrainingRecord {
     pub epochs: u64,
     /// What it was trained on, for a person to read.
     pub data: String,
+    /// Normal video of the same data that weights were not fitted to; empty where it is not known,
+    /// as in files that were written before it was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_out: Vec<HeldOut>,
     /// Versions of the program and its libraries.
     pub versions: BTreeMap<String, String>,
     /// Figures of the run, such as the validation loss; finite.

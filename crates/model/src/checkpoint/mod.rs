@@ -33,7 +33,7 @@ pub use array::{Array, Dtype};
 pub use array_file::ArrayFile;
 pub use error::CheckpointError;
 pub use golden::Golden;
-pub use metadata::{GoldenScores, Preprocessing, SCALING, TrainingRecord};
+pub use metadata::{GoldenScores, HeldOut, Preprocessing, SCALING, TrainingRecord};
 
 use crate::config::ModelConfig;
 use crate::ranges::ActivationRanges;

@@ -115,14 +115,16 @@ pub struct ScoreClipResponse {
     /// -log10 of false_alarm_rate.
     #[prost(double, optional, tag = "16")]
     pub surprise_threshold: ::core::option::Option<f64>,
-    /// Weighted sum of the parts' surprises, from which surprise follows: what a caller that sees a
-    /// video's frames in order smooths, by the calibration's detector.
+    /// Weighted sum of the parts' surprises, each as far as the detector's knee lets it count, from
+    /// which surprise follows: what a caller that sees a video's frames in order smooths, by the
+    /// calibration's detector.
     #[prost(double, optional, tag = "17")]
     pub surprise_sum: ::core::option::Option<f64>,
     /// Why: the statistics that count.
     #[prost(message, repeated, tag = "18")]
     pub parts: ::prost::alloc::vec::Vec<PartSurprise>,
-    /// Where: the place that carries the anomaly. Absent without a target frame.
+    /// Where: the place in which the prediction fails most, held against what moves there. Absent
+    /// without a target frame.
     #[prost(message, optional, tag = "19")]
     pub region: ::core::option::Option<Region>,
 }
@@ -816,11 +818,13 @@ pub struct Calibration {
     pub feature_distance: ::core::option::Option<Bounds>,
     #[prost(message, repeated, tag = "7")]
     pub thresholds: ::prost::alloc::vec::Vec<Threshold>,
-    /// Makes surprises of statistics; absent in checkpoints of formats 1 and 2.
+    /// Makes surprises of statistics; absent where the scene was calibrated before format 3 of
+    /// checkpoints.
     #[prost(message, optional, tag = "8")]
     pub detector: ::core::option::Option<Detector>,
 }
-/// The served score: a sum of surprises, calibrated once more.
+/// The served score: a weighted sum of surprises, calibrated once more. A surprise s counts in full
+/// up to the knee, and knee + ln(1 + s - knee) beyond it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Detector {
     #[prost(message, repeated, tag = "1")]
@@ -834,6 +838,9 @@ pub struct Detector {
     /// Of the sum after smoothing.
     #[prost(message, optional, tag = "4")]
     pub smoothed: ::core::option::Option<Distribution>,
+    /// 0 or more.
+    #[prost(double, tag = "5")]
+    pub knee: f64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DetectorPart {
@@ -848,7 +855,7 @@ pub struct DetectorPart {
 /// The distribution of a score over held-out normal frames.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Distribution {
-    /// Values at evenly spaced quantiles from 0 to 1 - tail_share.
+    /// Values at evenly spaced quantiles from 0 to 1 - tail_share; the tail begins at the last.
     #[prost(double, repeated, tag = "1")]
     pub knots: ::prost::alloc::vec::Vec<f64>,
     /// Share of the values in the tail, which is a generalised Pareto distribution.

@@ -1,5 +1,6 @@
 //! Accepting, and closing the port without losing who is already there.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::lingering::Lingering;
 use super::{Answers, Connection, Serving, until};
 use crate::auth::Peer;
 
@@ -22,6 +24,8 @@ const BACKOFF: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_millis(50);
 /// The port closes after so long even if callers keep coming.
 const NEVER_QUIET: Duration = Duration::from_secs(1);
+/// As many connections as the kernel may hold for us, as tokio asks it to.
+const BACKLOG: usize = 1024;
 
 /// Takes connections from a listener and starts to serve them.
 pub(super) struct Acceptor<S> {
@@ -37,22 +41,35 @@ impl<S: Answers> Acceptor<S> {
     /// Accepts until it is time to stop and nobody is left who has connected. The port is closed
     /// when this returns.
     pub(super) async fn run(self, listener: TcpListener) {
-        while let Some((stream, peer)) = until(self.stop.cancelled(), next(&listener)).await {
-            self.open(stream, peer);
+        while let Some(accepted) = until(self.stop.cancelled(), listener.accept()).await {
+            pause(self.take(accepted)).await;
         }
         let mut never_quiet = std::pin::pin!(sleep(NEVER_QUIET));
-        while let Some(Ok((stream, peer))) =
-            until(never_quiet.as_mut(), timeout(QUIET, next(&listener))).await
+        while let Some(Ok(accepted)) =
+            until(never_quiet.as_mut(), timeout(QUIET, listener.accept())).await
         {
-            self.open(stream, peer);
+            pause(self.take(accepted)).await;
         }
         // The kernel resets connections that it has accepted and nobody has taken from it.
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, peer)) = listener.accept() {
-            let nonblocking = stream.set_nonblocking(true);
-            match nonblocking.and_then(|()| TcpStream::from_std(stream)) {
-                Ok(stream) => self.open(stream, peer),
-                Err(error) => debug!(peer = %peer, error = %error, "connection not taken"),
+        for _ in 0..BACKLOG {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                accepted => pause(self.take(accepted.and_then(asynchronous))).await,
+            }
+        }
+    }
+
+    /// Serves a connection that was accepted. Says how long to wait before the next.
+    fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<Duration> {
+        match accepted {
+            Ok((stream, peer)) => {
+                self.open(stream, peer);
+                None
+            }
+            Err(error) => {
+                warn!(error = %error, "connection not accepted");
+                Some(BACKOFF)
             }
         }
     }
@@ -71,23 +88,22 @@ impl<S: Answers> Acceptor<S> {
             serving: self.serving.clone(),
             peer: Peer { connection, address },
             stop: self.stop.clone(),
-            tasks: self.tasks.clone(),
-            _place: place,
         };
         let abort = self.abort.clone();
+        let stream = Lingering::new(stream, self.tasks.clone(), place);
         self.tasks.spawn(async move { abort.run_until_cancelled(open.run(stream)).await });
     }
 }
 
-/// The next connection.
-async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                warn!(error = %error, "connection not accepted");
-                sleep(BACKOFF).await;
-            }
-        }
+async fn pause(wait: Option<Duration>) {
+    if let Some(wait) = wait {
+        sleep(wait).await;
     }
+}
+
+fn asynchronous(
+    (stream, peer): (std::net::TcpStream, SocketAddr),
+) -> io::Result<(TcpStream, SocketAddr)> {
+    stream.set_nonblocking(true)?;
+    Ok((TcpStream::from_std(stream)?, peer))
 }

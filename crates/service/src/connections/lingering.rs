@@ -2,12 +2,17 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
-use super::LAST_WORD;
+use super::{CONNECTION_WINDOW, LAST_WORD};
+
+/// Bytes that are read for nobody: what flow control lets a caller have on its way, and its frames.
+const MOST_UNREAD: u64 = 2 * CONNECTION_WINDOW as u64;
 
 /// A socket that outlives its connection until the caller has closed its end, or for
 /// [`LAST_WORD`].
@@ -19,12 +24,17 @@ pub(super) struct Lingering {
     /// Absent once it is dropped.
     stream: Option<TcpStream>,
     tasks: TaskTracker,
+    /// Its share of the bound on connections.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Lingering {
-    /// What is left of the socket is among `tasks`.
-    pub(super) fn new(stream: TcpStream, tasks: TaskTracker) -> Self {
-        Self { stream: Some(stream), tasks }
+    /// What is left of the socket is among `tasks`, and keeps its place among connections.
+    pub(super) fn new(stream: TcpStream, tasks: TaskTracker, place: OwnedSemaphorePermit) -> Self {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = %error, "no nodelay");
+        }
+        Self { stream: Some(stream), tasks, place: Some(place) }
     }
 
     /// As [`TcpStream::peek`].
@@ -48,10 +58,13 @@ impl Drop for Lingering {
         else {
             return;
         };
+        let place = self.place.take();
         let linger = async move {
             let _ = stream.shutdown().await;
             // What still comes is for nobody.
-            let _ = timeout(LAST_WORD, copy(&mut stream, &mut sink())).await;
+            let mut rest = stream.take(MOST_UNREAD);
+            let _ = timeout(LAST_WORD, copy(&mut rest, &mut sink())).await;
+            drop(place);
         };
         self.tasks.spawn_on(linger, &runtime);
     }

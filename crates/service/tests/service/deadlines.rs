@@ -111,9 +111,10 @@ async fn callers_that_hang_up_at_any_moment_leave_nothing_behind() {
         call.abort();
         let _ = call.await;
     }
-    until(|| served.metric(r#"protoguard_in_flight_clips{model="hall"}"#) == 0.0).await;
-    assert_eq!(served.metric(r#"protoguard_queue_clips{model="hall"}"#), 0.0);
-    assert_eq!(served.metric(r#"protoguard_queue_bytes{model="hall"}"#), 0.0);
+    // A call that was given up may still be on its way, and comes and goes after the others.
+    let left = ["in_flight_clips", "queue_clips", "queue_bytes"]
+        .map(|gauge| format!(r#"protoguard_{gauge}{{model="hall"}}"#));
+    until(|| left.iter().all(|gauge| served.metric(gauge) == 0.0)).await;
     assert!(bounded(client.clone().score_clip(clip(1))).await.is_ok());
     served.stop().await;
 }

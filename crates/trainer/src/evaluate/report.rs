@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::live::{Beside, LiveReport};
 use super::normalised::{Normalised, Signal, calibration_of, normalise};
+use super::surprises::Surprises;
 use crate::scoring::ScoredVideo;
 
 /// Everything that was measured of one checkpoint on one labelled data set.
@@ -200,6 +201,17 @@ impl EvalReport {
             warnings.push(
                 "the checkpoint has no calibration: no causal score, no thresholds".to_owned(),
             );
+        }
+        let unserved = measured
+            .videos
+            .iter()
+            .filter(|video| Surprises::of(video, measured.calibrations).is_none());
+        let unserved: Vec<&str> = unserved.map(|video| video.name.as_str()).collect();
+        if !unserved.is_empty() {
+            warnings.push(format!(
+                "no served score and no alarm: the calibration for {} has no detector; protoguard-trainer calibrate makes one",
+                unserved.join(", ")
+            ));
         }
         let thresholds = measured.threshold_rates()?;
         let videos = measured.by_video();

@@ -1,7 +1,7 @@
 use protoguard_core::normalise::{FrameScore, Grouping};
 use protoguard_core::{
     Baselines, Calibration, Clip, ClipMaps, ClipScore, ClipShape, FeatureDistance, Frame, Mask,
-    Plane, PsnrDb, Recipe,
+    Part, Plane, PsnrDb, Recipe, Statistics,
 };
 use protoguard_model::checkpoint::TrainingRecord;
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use protoguard_core::ClipShape;
+use protoguard_core::{ClipShape, Recipe};
 use protoguard_data::{DatasetError, DecodedVideo, Half, split_held_out};
 
 use crate::source::Source;
@@ -12,13 +12,13 @@ pub struct TrainingData {
     pub name: String,
     /// Videos, or parts of videos, to learn from.
     pub training: Vec<DecodedVideo>,
-    /// The end of every training video, for calibration and the validation loss.
+    /// Whole videos, or the ends of videos where there are few, for calibration and the validation
+    /// loss.
     pub held_out: Vec<DecodedVideo>,
 }
 
 impl TrainingData {
-    /// Decodes and resizes every training frame under `root` in memory and holds out the end of
-    /// each video.
+    /// Decodes and resizes every training frame under `root` in memory and holds a share out.
     ///
     /// # Errors
     /// As [`TrainingData::load`], and when the folder is no data set.
@@ -26,7 +26,7 @@ impl TrainingData {
         Self::load(&Source::in_memory(root)?, shape, held_out)
     }
 
-    /// Every training frame of a data set, the end of each video held out.
+    /// Every training frame of a data set, a share of it held out; see [`split_held_out`].
     ///
     /// # Errors
     /// When the data set has no training half, or a frame cannot be decoded.
@@ -46,10 +46,11 @@ impl TrainingData {
             clips >= clips_a_step,
             "training videos give {clips} clips; at least training.batch_size times training.accumulate = {clips_a_step} are needed"
         );
+        let held_out: usize = self.held_out.iter().map(|video| video.clip_count(shape)).sum();
         anyhow::ensure!(
-            self.held_out.iter().any(|video| video.clip_count(shape) > 0),
-            "no training video is long enough to hold out its end for calibration; at least {} frames are needed",
-            2 * shape.frames()
+            held_out >= Recipe::MIN_CLIPS,
+            "held-out video gives {held_out} clips; at least {} are needed for a calibration: more or longer videos, or a larger training.held_out",
+            Recipe::MIN_CLIPS
         );
         Ok(())
     }

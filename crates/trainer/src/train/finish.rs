@@ -4,7 +4,7 @@ use anyhow::Context;
 use protoguard_core::Scorer;
 use protoguard_data::{DecodedVideo, RESIZER};
 use protoguard_model::checkpoint::{
-    Array, CheckpointContent, Golden, Preprocessing, TrainingRecord,
+    Array, CheckpointContent, Golden, HeldOut, Preprocessing, TrainingRecord,
 };
 use protoguard_model::{
     Checkpoint, DeviceSpec, InferenceGraph, Precision, TchScorer, record_golden, to_array,
@@ -107,10 +107,21 @@ impl Finished<'_> {
             seed: self.config.training.seed,
             epochs: last.epoch,
             data: format!("{} on {}", self.data.describe(self.config.model.shape), self.device),
+            held_out: self.data.held_out.iter().map(held_out).collect(),
             versions: BTreeMap::from(versions),
             metrics,
             memory_health: last.memory.clone(),
         })
+    }
+}
+
+fn held_out(video: &DecodedVideo) -> HeldOut {
+    let range = video.range();
+    HeldOut {
+        video: video.name.clone(),
+        scene: video.scene.clone(),
+        first_frame: range.start,
+        frames: range.len(),
     }
 }
 

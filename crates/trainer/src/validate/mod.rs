@@ -11,9 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use protoguard_core::ClipShape;
-use protoguard_data::{DecodedVideo, Half, split_held_out};
-use protoguard_model::checkpoint::TrainingRecord;
+use protoguard_data::{DecodedVideo, Half};
+use protoguard_model::checkpoint::{HeldOut, TrainingRecord};
 use protoguard_model::{Checkpoint, Precision, TchScorerFactory};
 
 pub use inserted::{InsertedSet, InsertedVideo};
@@ -39,7 +38,7 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let shape = content.model.shape;
     let source = Source::open(&args.data, &args.source)?;
     let videos = source.load(&source.videos(Half::Training)?, shape)?;
-    let normal = if args.all { videos } else { held_out(&videos, shape, &content.training)? };
+    let normal = if args.all { videos } else { held_out(&videos, &content.training)? };
     let set = InsertedSet::make(&normal, args.seed)?;
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
@@ -84,12 +83,19 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
 /// What the checkpoint's training held out of the same videos.
 fn held_out(
     videos: &[DecodedVideo],
-    shape: ClipShape,
     training: &TrainingRecord,
 ) -> anyhow::Result<Vec<DecodedVideo>> {
-    let share = training.config.pointer("/training/held_out").and_then(serde_json::Value::as_f64);
-    let share = share.context(
-        "the checkpoint does not say what share of its video was held out; pass --all to use all normal video",
-    )?;
-    Ok(split_held_out(videos, shape, share).held_out)
+    anyhow::ensure!(
+        !training.held_out.is_empty(),
+        "the checkpoint does not say which video its training held out; pass --all to use all of --data, of which weights must know nothing"
+    );
+    let part = |held_out: &HeldOut| {
+        let HeldOut { video: name, scene, first_frame, frames } = held_out;
+        let video = videos.iter().find(|video| video.name == *name && video.scene == *scene);
+        let range = *first_frame..first_frame.saturating_add(*frames);
+        video.filter(|video| range.end <= video.len()).map(|video| video.part(range.clone())).with_context(
+            || format!("--data has no frames {range:?} of video {name:?}, which the training held out; the folder that it was trained on is expected"),
+        )
+    };
+    training.held_out.iter().map(part).collect()
 }

@@ -19,7 +19,7 @@ pub struct ValidationReport {
     pub fpr: Option<f64>,
     /// The same of every score, by its name.
     pub scores: BTreeMap<&'static str, ScoreMetrics>,
-    /// Events of each kind that were put in, one a video.
+    /// Events of each kind that scored frames show, one a video.
     pub events: BTreeMap<InsertedKind, usize>,
     /// Frames with a score.
     pub frames: usize,
@@ -76,7 +76,9 @@ impl ValidationReport {
         }
         let served = scores.get(Score::Served.name());
         let mut events: BTreeMap<InsertedKind, usize> = BTreeMap::new();
-        set.videos.iter().for_each(|made| *events.entry(made.kind).or_default() += 1);
+        let shown = |labels: &[bool]| labels.contains(&true);
+        let scored = set.videos.iter().zip(measured.labels).filter(|(_, labels)| shown(labels));
+        scored.for_each(|(made, _)| *events.entry(made.kind).or_default() += 1);
         let labels = measured.labels.iter().flatten();
         Ok(Self {
             auc_global_served: served.map(|found| found.all.auc_global),

@@ -21,7 +21,10 @@ impl Display for ValidationTable<'_> {
         )?;
         self.block(f, "AUC, one scale for all", |found| format!("{:.4}", found.auc_global))?;
         self.block(f, "found above a surprise of 2", |found| format!("{:.3}", found.tpr))?;
-        writeln!(f, "false alarms: share of normal frames above it; frames after an event count")?;
+        writeln!(
+            f,
+            "false alarms: share of normal frames above it, among them those after an event, and those that the bound was calibrated on"
+        )?;
         let upper = |found: &ScoreMetrics| found.threshold_from == ThresholdOrigin::TestFrames;
         if report.scores.values().any(upper) {
             writeln!(

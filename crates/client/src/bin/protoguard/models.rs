@@ -83,6 +83,7 @@ mod tests {
         };
         let detector = Detector {
             parts: vec![part(v1::Part::RelativeError, 1.0), part(v1::Part::Speed, 0.5)],
+            knee: 2.0,
             keep: 0.7,
             ..Default::default()
         };

@@ -76,11 +76,6 @@ impl Score {
             Self::Motion => "no model: speed, smoothed",
         }
     }
-
-    /// Whether no network is needed for it.
-    pub fn is_baseline(self) -> bool {
-        matches!(self, Self::CopyFrame | Self::CopyFrameBox | Self::Extrapolation | Self::Motion)
-    }
 }
 
 impl Serialize for Score {

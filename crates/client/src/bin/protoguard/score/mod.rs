@@ -43,12 +43,21 @@ pub(crate) async fn run(arguments: ScoreArguments) -> anyhow::Result<ExitCode> {
     let card = card_from_wire(model.clone())?;
     let shape = card.shape;
     let scene = Some(arguments.scene.as_str()).filter(|scene| !scene.is_empty());
-    let detector = card.calibration(scene).and_then(|found| found.detector.as_ref());
+    let calibration = card.calibration(scene);
+    let detector = calibration.and_then(|found| found.detector.as_ref());
+    let has_detector =
+        |id: &str| model.calibrations.iter().any(|of| of.id == id && of.detector.is_some());
+    anyhow::ensure!(
+        detector.is_some() || !calibration.is_some_and(|found| has_detector(&found.id)),
+        "the model's detector has something that this client does not know; a client of the server's version is needed"
+    );
     sources.iter().try_for_each(|source| source.check_length(shape))?;
     let labels = read_labels(arguments.labels.as_deref(), &sources)?;
 
     // 2. Frames to scores.
-    let session = Session { client, sources, labels, shape, detector, arguments: &arguments };
+    let version = model.version.as_str();
+    let session =
+        Session { client, sources, labels, shape, version, detector, arguments: &arguments };
     let started = Instant::now();
     let scored = session.score(&mut output).await?;
     let summary = Summary::new(&model, &scored.records, &scored.frames, started.elapsed());
@@ -93,6 +102,8 @@ struct Session<'a> {
     sources: Arc<Vec<Source>>,
     labels: Option<Labels>,
     shape: ClipShape,
+    /// The model's version when the run began.
+    version: &'a str,
     /// Of the scene's calibration; none where the model has none.
     detector: Option<&'a Detector>,
     arguments: &'a ScoreArguments,
@@ -115,6 +126,13 @@ impl Session<'_> {
         let take = |scored: pipeline::Scored| {
             let video = self.sources[scored.video].name();
             let label = self.label(scored.video, scored.frame);
+            // Another version has other distributions: its sums mean something else.
+            let (asked, answered) = (&self.version, &scored.response.model_version);
+            anyhow::ensure!(
+                asked == answered,
+                "the server answered frame {} of video {video} with version {answered:?} of the model; it had {asked:?} when this began; run it again",
+                scored.frame
+            );
             let smoothed = smoothing.push(scored.video, scored.response.surprise_sum);
             let record = FrameRecord::new(video, label, &scored, smoothed)?;
             if self.arguments.format == Format::Jsonl {

@@ -39,7 +39,13 @@ mod tests {
         let normal =
             Normal { knots, tail_share: 0.1, scale: 1.0 / std::f64::consts::LN_10, shape: 0.0 };
         let part = CalibratedPart { part: Part::Speed, weight: 1.0, normal: normal.clone() };
-        Detector { parts: vec![part], keep: 0.5, instant: normal.clone(), smoothed: normal }
+        Detector {
+            parts: vec![part],
+            knee: 2.0,
+            keep: 0.5,
+            instant: normal.clone(),
+            smoothed: normal,
+        }
     }
 
     #[test]
