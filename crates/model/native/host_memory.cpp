@@ -16,7 +16,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <new>
@@ -69,6 +71,10 @@ public:
 
 private:
   void *take(size_t bytes) {
+    // No block is larger, and what follows cannot wrap.
+    if (bytes > static_cast<size_t>(std::numeric_limits<std::ptrdiff_t>::max())) {
+      throw std::bad_alloc();
+    }
     const size_t step = bytes < kHugePage ? kStep : kHugePage;
     const size_t size = (bytes + step - 1) / step * step;
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -109,10 +109,18 @@ PgFault pg_halve(const Tensor *x, Tensor **output) {
   });
 }
 
-// Lays the s8 weights of a 3x3 convolution out for u8 inputs of that size.
+// Lays the s8 weights of a 3x3 convolution, [outputs, inputs, 3, 3], out for u8 inputs of that size.
 PgFault pg_pack_quantized(const Tensor *weight, const Tensor *scales, const int64_t *input_size, Tensor **packed) {
   return guarded([&] {
     static const auto op = find<PackQuantized>("onednn::qconv_prepack", "");
+    TORCH_CHECK(weight->dim() == 4 && weight->size(2) == 3 && weight->size(3) == 3 && weight->numel() > 0,
+                "weights have the size ", weight->sizes(), "; [outputs, inputs, 3, 3] is expected");
+    protoguard::check_numbers(*weight, weight->numel(), at::kChar, "weights");
+    TORCH_CHECK(weight->is_contiguous(), "weights have the strides ", weight->strides(), "; dense ones are expected");
+    protoguard::check_numbers(*scales, weight->size(0), at::kFloat, "what a step is worth by output");
+    TORCH_CHECK(scales->is_contiguous(), "what a step is worth by output is not dense");
+    TORCH_CHECK(input_size[1] == weight->size(1), "inputs of ", input_size[1], " channels, weights of ",
+                weight->size(1));
     c10::List<int64_t> size;
     for (int i = 0; i < 4; ++i) {
       size.push_back(input_size[i]);
@@ -145,8 +153,20 @@ PgFault pg_quantized_convolution(const PgQuantizedConvolution *c, Tensor **outpu
   return guarded([&] {
     static const auto op = find<QuantizedConvolution>("onednn::qconv2d_pointwise", "");
     protoguard::check_picture(*c->input, at::kByte, "the input of a quantized convolution");
-    protoguard::check_numbers(*c->zero_points, c->scales->numel(), at::kInt, "a zero by output");
-    protoguard::check_numbers(*c->bias, c->scales->numel(), at::kFloat, "the bias");
+    // Packed weights are oneDNN's own, and tell their sizes all the same.
+    const Tensor &weight = *c->weight;
+    TORCH_CHECK(weight.is_mkldnn() && weight.scalar_type() == at::kChar && weight.dim() == 4,
+                "weights are packed s8 of four dimensions, not ", weight.layout(), " ", weight.scalar_type(), " of ",
+                weight.dim());
+    TORCH_CHECK(weight.size(1) == c->input->size(1), "weights of ", c->input->size(1), " inputs are expected, not of ",
+                weight.size(1));
+    const int64_t outputs = weight.size(0);
+    for (const Tensor *numbers : {c->scales, c->zero_points, c->bias}) {
+      TORCH_CHECK(numbers->is_contiguous(), "a number by output is not dense");
+    }
+    protoguard::check_numbers(*c->scales, outputs, at::kFloat, "what a step is worth by output");
+    protoguard::check_numbers(*c->zero_points, outputs, at::kInt, "a zero by output");
+    protoguard::check_numbers(*c->bias, outputs, at::kFloat, "the bias");
     const auto kind = c->narrow ? at::kByte : c->bf16 ? at::kBFloat16 : at::kFloat;
     *output = new Tensor(op.call(*c->input, 1.0, 0, *c->weight, *c->scales, *c->zero_points, *c->bias,
                                  ones(), ones(), ones(), 1, 1.0, 0, kind,

@@ -77,6 +77,11 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// Bounds that keep a corrupt checkpoint from asking for all memory.
     pub const MAX_BASE_WIDTH: usize = 512;
+    /// Numbers of one clip's activation at full side: 512 MiB in f32.
+    pub const MAX_ACTIVATION: usize = 1 << 27;
+    /// Similarities `K N` of one clip's queries and the items: 64 MiB in f32, and twice that as
+    /// indices.
+    pub const MAX_SIMILARITIES: usize = 1 << 24;
 
     /// `C`, channels of the bottleneck, of a query and of a memory item.
     pub fn channels(&self) -> usize {
@@ -93,16 +98,42 @@ impl ModelConfig {
         self.query_side().pow(2)
     }
 
-    /// Checks every field.
+    /// Checks every field, and what fields ask for together: a small file may ask for much.
     ///
     /// # Errors
-    /// Names the first field out of bounds, its value and what would be accepted.
+    /// Names the first field out of bounds, or the fields whose product is, the value and what
+    /// would be accepted.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let width = self.base_width;
         require((1..=Self::MAX_BASE_WIDTH).contains(&width), || {
             ("base_width", width.to_string(), "from 1 to 512")
         })?;
-        self.memory.as_ref().map_or(Ok(()), MemoryConfig::validate)
+        self.memory.as_ref().map_or(Ok(()), MemoryConfig::validate)?;
+        self.validate_products()
+    }
+
+    /// Every factor is within its own bounds, so that no product overflows.
+    fn validate_products(&self) -> Result<(), ConfigError> {
+        let (side, frames) = (self.shape.side(), self.shape.past_frames());
+        let at_full_side = [
+            ("base_width × shape.side²", self.base_width),
+            ("channels of shape.past_frames × shape.side²", CHANNELS * frames),
+            (
+                "maps of motion_target × shape.side²",
+                if self.motion_branch { self.motion_target.channels(frames) } else { 0 },
+            ),
+        ];
+        for (field, maps) in at_full_side {
+            let numbers = maps * side * side;
+            require(numbers <= Self::MAX_ACTIVATION, || {
+                (field, format!("{maps} × {side}² = {numbers}"), "at most 134217728")
+            })?;
+        }
+        let (queries, items) = (self.queries(), self.memory.as_ref().map_or(0, |it| it.items));
+        require(queries * items <= Self::MAX_SIMILARITIES, || {
+            let found = format!("({side} / 8)² × {items} = {}", queries * items);
+            ("(shape.side / 8)² × memory.items", found, "at most 16777216")
+        })
     }
 }
 
@@ -142,6 +173,58 @@ mod tests {
         assert_eq!(memory.validate().unwrap_err().field, "memory.update_rate");
         let config = ModelConfig { base_width: 0, ..ModelConfig::default() };
         assert_eq!(config.validate().unwrap_err().field, "base_width");
+    }
+
+    fn sized(base_width: usize, [frames, side, items]: [usize; 3]) -> ModelConfig {
+        ModelConfig {
+            shape: ClipShape::new(frames, side).unwrap(),
+            base_width,
+            memory: Some(MemoryConfig { items, ..MemoryConfig::default() }),
+            ..ModelConfig::default()
+        }
+    }
+
+    /// Each field is within its own bounds; the file of such a network may have 2 MB.
+    #[test]
+    fn fields_that_ask_for_too_much_together_are_refused() {
+        let refused = |config: ModelConfig| config.validate().unwrap_err().to_string();
+        assert_eq!(
+            refused(sized(1, [4, 2048, 65_536])),
+            "(shape.side / 8)² × memory.items is (2048 / 8)² × 65536 = 4294967296; it must be at \
+             most 16777216"
+        );
+        assert_eq!(
+            refused(sized(512, [4, 2048, 2])),
+            "base_width × shape.side² is 512 × 2048² = 2147483648; it must be at most 134217728"
+        );
+        assert_eq!(
+            refused(sized(1, [64, 2048, 2])),
+            "channels of shape.past_frames × shape.side² is 192 × 2048² = 805306368; it must be at \
+             most 134217728"
+        );
+        let motion_target = MotionTarget::BrighteningDarkening;
+        let doubled = ModelConfig { motion_target, ..sized(1, [8, 2048, 2]) };
+        assert_eq!(doubled.validate().unwrap_err().field, "maps of motion_target × shape.side²");
+        ModelConfig { motion_branch: false, ..doubled }.validate().unwrap();
+    }
+
+    #[test]
+    fn bounds_of_products_are_inclusive_and_far_from_what_is_used() {
+        // The largest of each, and one more.
+        sized(32, [4, 2048, 256]).validate().unwrap();
+        assert!(sized(32, [4, 2048, 257]).validate().is_err());
+        assert!(sized(33, [4, 2048, 256]).validate().is_err());
+        for (width, sizes) in [
+            (64, [4, 256, 100]),
+            (64, [4, 256, 16_384]),
+            (128, [4, 512, 2000]),
+            (128, [4, 1024, 1024]),
+            (512, [4, 512, 4096]),
+            (64, [64, 512, 100]),
+        ] {
+            sized(width, sizes).validate().unwrap();
+        }
+        ModelConfig { memory: None, ..sized(1, [4, 2048, 65_536]) }.validate().unwrap();
     }
 
     #[test]

@@ -194,3 +194,47 @@ impl LossTerms {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_are_the_terms_each_in_its_place() {
+        let term = |value: f64| Tensor::from(value as f32).set_requires_grad(true);
+        let terms = LossTerms {
+            total: term(1.5),
+            prediction: term(2.5),
+            gradient: Some(term(3.5)),
+            difference: None,
+            difference_zero: Some(term(4.5)),
+            discriminative: Some(term(5.5)),
+            commitment: Some(term(6.5)),
+        };
+        let expected = StepLosses {
+            total: 1.5,
+            prediction: 2.5,
+            gradient: Some(3.5),
+            difference: None,
+            difference_zero: Some(4.5),
+            discriminative: Some(5.5),
+            commitment: Some(6.5),
+        };
+        assert_eq!(terms.read().unwrap(), expected);
+        let fewer = LossTerms {
+            gradient: None,
+            difference: Some(term(7.5)),
+            difference_zero: None,
+            discriminative: None,
+            commitment: None,
+            ..terms
+        };
+        let expected = StepLosses {
+            total: 1.5,
+            prediction: 2.5,
+            difference: Some(7.5),
+            ..StepLosses::default()
+        };
+        assert_eq!(fewer.read().unwrap(), expected);
+    }
+}

@@ -67,6 +67,9 @@ pub(crate) const MEMORY_ITEMS: &str = "memory.items";
 /// Name of what raw queries are divided by.
 pub(crate) const MEMORY_SCALE: &str = "memory.scale";
 
+/// Ends the names of the variances that a BatchNorm divides by.
+pub(crate) const RUNNING_VARIANCE: &str = ".running_var";
+
 impl MemoryPlan {
     fn shapes(self) -> impl Iterator<Item = (String, Vec<usize>)> {
         let scale = self.scaled.then(|| (MEMORY_SCALE.to_owned(), vec![1]));

@@ -40,11 +40,11 @@ pub enum PrecisionError {
     NotOnGpu,
     /// bf16 where libtorch's convolutions do not take it.
     #[error(
-        "precision is bf16, which needs AVX-512; this processor has {processor}, and auto, f32 or \
-         int8 is expected on it"
+        "precision is bf16, for which libtorch needs AVX-512: {processor}; auto, f32 or int8 is \
+         expected here"
     )]
     NotOnProcessor {
-        /// What it has.
+        /// What it has, and what libtorch may use of that.
         processor: String,
     },
 }
@@ -54,22 +54,29 @@ impl Precision {
     pub const ACCEPTED: &'static str = "auto, f32, bf16 or int8 is expected";
 
     /// What `Auto` means on a device; the others are as they are.
-    pub fn on(self, device: Device) -> Self {
+    ///
+    /// # Errors
+    /// When the processor has to be tried and cannot be: for want of memory, for instance.
+    pub fn on(self, device: Device) -> Result<Self> {
         match self {
-            Self::Auto if gains_by_bf16(device) => Self::Bf16,
-            Self::Auto => Self::F32,
-            chosen => chosen,
+            Self::Auto if gains_by_bf16(device)? => Ok(Self::Bf16),
+            Self::Auto => Ok(Self::F32),
+            chosen => Ok(chosen),
         }
     }
 
     /// The same, where the device can compute it.
     ///
     /// # Errors
-    /// For int8 on a GPU, and for bf16 on a processor that cannot.
+    /// For int8 on a GPU, and for bf16 on a processor that cannot; when the environment limits the
+    /// processor to something that is no set of instructions; and as [`Precision::on`].
     pub fn settled_on(self, device: Device) -> Result<Self> {
-        match (self.on(device), device) {
+        if device == Device::Cpu {
+            processor::check()?;
+        }
+        match (self.on(device)?, device) {
             (Self::Bf16, Device::Cpu) if !native::takes_bf16()? => {
-                let processor = processor::described();
+                let processor = processor::without_bf16()?;
                 Err(PrecisionError::NotOnProcessor { processor }.into())
             }
             (Self::Int8, device) if device != Device::Cpu => Err(PrecisionError::NotOnGpu.into()),
@@ -84,19 +91,19 @@ impl Precision {
     }
 
     /// The kind of convolutions' tensors on a device, of those that int8 leaves out there.
-    pub(crate) fn kind(self, device: Device) -> Kind {
-        match self.on(device) {
+    pub(crate) fn kind(self, device: Device) -> Result<Kind> {
+        Ok(match self.on(device)? {
             Self::Bf16 => Kind::BFloat16,
-            Self::Int8 if gains_by_bf16(device) => Kind::BFloat16,
+            Self::Int8 if gains_by_bf16(device)? => Kind::BFloat16,
             _ => Kind::Float,
-        }
+        })
     }
 }
 
 /// Whether the device is faster in bf16. Every GPU that libtorch 2.11 runs on is; a processor is
 /// tried once.
-fn gains_by_bf16(device: Device) -> bool {
-    device != Device::Cpu || winograd::gains_by_bf16()
+fn gains_by_bf16(device: Device) -> Result<bool> {
+    Ok(device != Device::Cpu || winograd::gains_by_bf16()?)
 }
 
 impl FromStr for Precision {
@@ -139,9 +146,9 @@ mod tests {
 
     #[test]
     fn auto_is_settled_by_the_device() {
-        assert_ne!(Precision::Auto.on(Device::Cpu), Precision::Auto);
-        assert_eq!(Precision::Auto.on(Device::Cuda(0)), Precision::Bf16);
-        assert_eq!(Precision::F32.on(Device::Cuda(0)), Precision::F32);
+        assert_ne!(Precision::Auto.on(Device::Cpu).unwrap(), Precision::Auto);
+        assert_eq!(Precision::Auto.on(Device::Cuda(0)).unwrap(), Precision::Bf16);
+        assert_eq!(Precision::F32.on(Device::Cuda(0)).unwrap(), Precision::F32);
     }
 
     #[test]
@@ -158,8 +165,8 @@ mod tests {
         match Precision::Bf16.settled_on(Device::Cpu) {
             Ok(settled) => assert!(takes_bf16 && settled == Precision::Bf16),
             Err(error) => {
-                let (error, has) = (error.to_string(), processor::described());
-                let expected = format!("which needs AVX-512; this processor has {has}, and auto");
+                let (error, has) = (error.to_string(), processor::without_bf16().unwrap());
+                let expected = format!("for which libtorch needs AVX-512: {has}; auto, f32");
                 assert!(!takes_bf16 && error.contains(&expected), "{error}");
             }
         }

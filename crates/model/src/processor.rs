@@ -3,12 +3,17 @@
 
 use std::sync::OnceLock;
 
-/// Hides from our own code what a wider processor has, so that the way of a narrow one can be taken
-/// on it: `avx2` is the one value. `ONEDNN_MAX_CPU_ISA=AVX2` and `ATEN_CPU_CAPABILITY=avx2` do the
-/// same for libtorch.
-const MAX_ISA: &str = "PROTOGUARD_MAX_CPU_ISA";
+use crate::Result;
+use crate::config::ConfigError;
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Hides from our own code what a wider processor has, so that the way of a narrow one can be taken
+/// on it: `avx2` is the one value, in any case. `ONEDNN_MAX_CPU_ISA=AVX2`,
+/// `ATEN_CPU_CAPABILITY=avx2` and `MKL_ENABLE_INSTRUCTIONS=AVX2` do the same for libtorch.
+const MAX_ISA: &str = "PROTOGUARD_MAX_CPU_ISA";
+/// The same for oneDNN, which is asked for a word in an error alone.
+const ONEDNN_MAX_ISA: &str = "ONEDNN_MAX_CPU_ISA";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Processor {
     avx2: bool,
     avx512: bool,
@@ -16,35 +21,41 @@ struct Processor {
     vnni: bool,
 }
 
+/// Whether what is known of the processor can be had.
+///
+/// # Errors
+/// When the switch that limits it has a value that is none, as every function here.
+pub(crate) fn check() -> Result<()> {
+    found().map(drop)
+}
+
 /// Vectors of 16 numbers in f32.
-pub(crate) fn has_avx512() -> bool {
-    found().avx512
+pub(crate) fn has_avx512() -> Result<bool> {
+    Ok(found()?.avx512)
 }
 
 /// Products of bf16, summed in f32.
-pub(crate) fn has_bf16() -> bool {
-    found().bf16
+pub(crate) fn has_bf16() -> Result<bool> {
+    Ok(found()?.bf16)
 }
 
 /// Products of u8 and s8, summed in 32 bits, in vectors of 64.
-pub(crate) fn has_vnni() -> bool {
-    found().vnni
+pub(crate) fn has_vnni() -> Result<bool> {
+    Ok(found()?.vnni)
 }
 
-/// The instructions that decide something, as `AVX2, AVX-512`.
-pub(crate) fn described() -> String {
-    let Processor { avx2, avx512, bf16, vnni } = found();
-    let names = [(avx2, "AVX2"), (avx512, "AVX-512"), (vnni, "AVX512-VNNI"), (bf16, "AVX512-BF16")];
-    let has: Vec<&str> = names.into_iter().filter(|(has, _)| *has).map(|(_, name)| name).collect();
-    if has.is_empty() { "neither AVX2 nor AVX-512".to_owned() } else { has.join(", ") }
+/// What libtorch lacks for bf16, as `this processor has AVX2`.
+pub(crate) fn without_bf16() -> Result<String> {
+    Ok(found()?.without_bf16(std::env::var(ONEDNN_MAX_ISA).ok().as_deref()))
 }
 
-fn found() -> Processor {
-    static FOUND: OnceLock<Processor> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let limit = std::env::var(MAX_ISA).unwrap_or_default();
-        Processor::detect().limited(&limit).unwrap_or_else(|message| panic!("{message}"))
-    })
+fn found() -> Result<Processor> {
+    static FOUND: OnceLock<Result<Processor, ConfigError>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let limit = std::env::var_os(MAX_ISA).unwrap_or_default();
+        Processor::detect().limited(&limit.to_string_lossy())
+    });
+    Ok(found.clone()?)
 }
 
 impl Processor {
@@ -61,11 +72,37 @@ impl Processor {
     }
 
     /// Without what is wider than [`MAX_ISA`] says.
-    fn limited(self, limit: &str) -> Result<Self, String> {
+    fn limited(self, limit: &str) -> Result<Self, ConfigError> {
         match limit {
             "" => Ok(self),
-            "avx2" => Ok(Self { avx2: self.avx2, ..Self::default() }),
-            other => Err(format!("{MAX_ISA} is {other:?}; avx2 or nothing is expected")),
+            avx2 if avx2.eq_ignore_ascii_case("avx2") => {
+                Ok(Self { avx2: self.avx2, ..Self::default() })
+            }
+            other => Err(ConfigError {
+                field: MAX_ISA,
+                found: format!("{other:?}"),
+                accepted: "avx2, or not set",
+            }),
+        }
+    }
+
+    /// The instructions that decide something, as `AVX2, AVX-512`.
+    fn instructions(self) -> String {
+        let Self { avx2, avx512, bf16, vnni } = self;
+        let names =
+            [(avx2, "AVX2"), (avx512, "AVX-512"), (vnni, "AVX512-VNNI"), (bf16, "AVX512-BF16")];
+        let has: Vec<&str> =
+            names.into_iter().filter(|(has, _)| *has).map(|(_, name)| name).collect();
+        if has.is_empty() { "neither AVX2 nor AVX-512".to_owned() } else { has.join(", ") }
+    }
+
+    /// Where a processor has AVX-512, it is oneDNN that does without.
+    fn without_bf16(self, onednn: Option<&str>) -> String {
+        let has = format!("this processor has {}", self.instructions());
+        match onednn {
+            _ if !self.avx512 => has,
+            Some(limit) => format!("{has}, of which {ONEDNN_MAX_ISA}={limit} lets it use a part"),
+            None => format!("{has}, of which it does not use what it needs"),
         }
     }
 }
@@ -74,13 +111,32 @@ impl Processor {
 mod tests {
     use super::*;
 
+    const WIDE: Processor = Processor { avx2: true, avx512: true, bf16: true, vnni: true };
+    const NARROW: Processor = Processor { avx2: true, avx512: false, bf16: false, vnni: false };
+
     #[test]
     fn the_switch_hides_what_is_wider() {
-        let wide = Processor { avx2: true, avx512: true, bf16: true, vnni: true };
-        assert!(wide.limited("").unwrap().bf16);
-        let narrow = wide.limited("avx2").unwrap();
-        assert!(narrow.avx2 && !narrow.avx512 && !narrow.bf16 && !narrow.vnni);
-        let message = wide.limited("sse").unwrap_err();
-        assert_eq!(message, "PROTOGUARD_MAX_CPU_ISA is \"sse\"; avx2 or nothing is expected");
+        assert_eq!(WIDE.limited("").unwrap(), WIDE);
+        // oneDNN's spelling is in capitals.
+        for spelling in ["avx2", "AVX2", "Avx2"] {
+            assert_eq!(WIDE.limited(spelling).unwrap(), NARROW);
+        }
+        let message = WIDE.limited("sse").unwrap_err().to_string();
+        assert_eq!(message, "PROTOGUARD_MAX_CPU_ISA is \"sse\"; it must be avx2, or not set");
+    }
+
+    #[test]
+    fn what_is_missing_for_bf16_does_not_contradict_what_is_there() {
+        assert_eq!(NARROW.without_bf16(Some("AVX2")), "this processor has AVX2");
+        assert_eq!(
+            Processor::default().without_bf16(None),
+            "this processor has neither AVX2 nor AVX-512"
+        );
+        assert_eq!(
+            WIDE.without_bf16(Some("AVX2")),
+            "this processor has AVX2, AVX-512, AVX512-VNNI, AVX512-BF16, of which \
+             ONEDNN_MAX_CPU_ISA=AVX2 lets it use a part"
+        );
+        assert!(WIDE.without_bf16(None).ends_with(", of which it does not use what it needs"));
     }
 }

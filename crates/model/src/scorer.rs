@@ -119,9 +119,12 @@ fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer,
     Ok(scorer)
 }
 
-/// The precision that replicas will have: never `Auto`.
+/// The precision that replicas will have: `Auto` only where the processor could not be tried.
 fn settle(checkpoint: &Checkpoint, options: &ScorerOptions) -> Precision {
-    let precision = options.precision.on(options.device.torch());
+    let Ok(precision) = options.precision.on(options.device.torch()) else {
+        // Told when a replica is built, which asks the same.
+        return options.precision;
+    };
     if options.precision != Precision::Auto || precision == Precision::F32 {
         return precision;
     }

@@ -60,7 +60,7 @@ pub(crate) fn trained(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<
     if !apt || !fits(inputs, outputs) {
         return Ok(None);
     }
-    let factors = fastest_factors(input.kind());
+    let factors = fastest_factors(input.kind())?;
     factors.map(|factors| native::trained(input, weight, bias, factors)).transpose()
 }
 
@@ -68,8 +68,9 @@ pub(crate) fn trained(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<
 mod tests {
     use tch::Device;
 
+    use super::probe::multiplies_bf16;
     use super::*;
-    use crate::processor::{has_avx512, has_bf16};
+    use crate::processor::has_avx512;
 
     fn picture(size: [i64; 4]) -> Tensor {
         let [batch, channels, height, width] = size;
@@ -77,25 +78,45 @@ mod tests {
         Tensor::randn([batch, height, width, channels], options).permute([0, 3, 1, 2])
     }
 
-    #[test]
+    const F32: Kind = Kind::Float;
+    const BF16: Kind = Kind::BFloat16;
+
+    /// Whether the processor multiplies factors of a kind so; if not, the test is skipped.
     #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-    fn it_is_the_convolution_at_any_size() {
-        if !has_avx512() {
-            eprintln!("skipped: this processor has no AVX-512");
+    fn can_multiply(factors: Kind) -> bool {
+        let lacks = match factors {
+            _ if !has_avx512().unwrap() => "AVX-512",
+            BF16 if !multiplies_bf16().unwrap() => "bf16, or oneDNN may not use it",
+            _ => return true,
+        };
+        eprintln!("skipped: this processor has no {lacks}");
+        false
+    }
+
+    // Half a step of a bf16 is up to 1/256 of it.
+    #[test]
+    fn in_f32_it_is_the_convolution_at_any_size() {
+        assert_convolutions([F32, F32], 5e-6);
+    }
+
+    #[test]
+    fn in_bf16_with_wide_factors_it_is_the_convolution_at_any_size() {
+        assert_convolutions([BF16, F32], 4e-3);
+    }
+
+    #[test]
+    fn in_bf16_it_is_the_convolution_at_any_size() {
+        assert_convolutions([BF16, BF16], 4e-2);
+    }
+
+    fn assert_convolutions([kind, factors]: [Kind; 2], limit: f64) {
+        if !can_multiply(factors) {
             return;
         }
         tch::manual_seed(7);
-        let (f32, bf16) = (Kind::Float, Kind::BFloat16);
         let sizes = [(1, 16, 8, 4, 4), (2, 24, 48, 7, 10), (3, 40, 64, 3, 1), (1, 192, 80, 33, 32)];
-        // Half a step of a bf16 is up to 1/256 of it.
-        for (kind, factors, limit) in [(f32, f32, 5e-6), (bf16, f32, 4e-3), (bf16, bf16, 4e-2)] {
-            if factors == bf16 && !has_bf16() {
-                eprintln!("skipped: this processor has no bf16");
-                continue;
-            }
-            for size in sizes {
-                assert_convolution(size, [kind, factors], limit);
-            }
+        for size in sizes {
+            assert_convolution(size, [kind, factors], limit);
         }
     }
 
@@ -125,45 +146,50 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-    fn its_gradients_are_those_of_the_convolution() {
-        if !has_avx512() {
-            eprintln!("skipped: this processor has no AVX-512");
+    fn in_f32_its_gradients_are_those_of_the_convolution() {
+        assert_gradients([F32, F32], 1e-5);
+    }
+
+    #[test]
+    fn in_bf16_with_wide_factors_its_gradients_are_those_of_the_convolution() {
+        assert_gradients([BF16, F32], 2e-2);
+    }
+
+    #[test]
+    fn in_bf16_its_gradients_are_those_of_the_convolution() {
+        assert_gradients([BF16, BF16], 4e-2);
+    }
+
+    fn assert_gradients([kind, factors]: [Kind; 2], limit: f64) {
+        if !can_multiply(factors) {
             return;
         }
         tch::manual_seed(8);
-        let (f32, bf16) = (Kind::Float, Kind::BFloat16);
-        for (kind, factors, limit) in [(f32, f32, 1e-5), (bf16, f32, 2e-2), (bf16, bf16, 4e-2)] {
-            if factors == bf16 && !has_bf16() {
-                eprintln!("skipped: this processor has no bf16");
-                continue;
-            }
-            let options = (Kind::Double, Device::Cpu);
-            let rounded = |x: Tensor| x.to_kind(kind).to_kind(Kind::Double);
-            let weight = Tensor::randn([48, 24, 3, 3], options) * 0.1;
-            let bias = Tensor::randn([48], options);
-            let input = rounded(picture([2, 24, 9, 6]));
-            let gradient = rounded(picture([2, 48, 9, 6]));
-            let [expected, found] = [Kind::Double, kind].map(|kind| {
-                let master = if kind == Kind::Double { kind } else { Kind::Float };
-                let leaf = |x: &Tensor, kind| x.detach().to_kind(kind).set_requires_grad(true);
-                let (input, weight, bias) =
-                    (leaf(&input, kind), leaf(&weight, master), leaf(&bias, master));
-                let made = if kind == Kind::Double {
-                    input.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)
-                } else {
-                    native::trained(&input, &weight, &bias, factors).unwrap()
-                };
-                (&made * gradient.to_kind(kind)).sum(None::<Kind>).backward();
-                [made.detach(), input.grad(), weight.grad(), bias.grad()]
-            });
-            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                assert_eq!(found.kind(), if index < 2 { kind } else { Kind::Float });
-                let error = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
-                let largest = expected.abs().max().double_value(&[]);
-                let case = format!("{kind:?}, {factors:?}, {index}");
-                assert!(error < limit * largest, "{case}: {error} of {largest}");
-            }
+        let options = (Kind::Double, Device::Cpu);
+        let rounded = |x: Tensor| x.to_kind(kind).to_kind(Kind::Double);
+        let weight = Tensor::randn([48, 24, 3, 3], options) * 0.1;
+        let bias = Tensor::randn([48], options);
+        let input = rounded(picture([2, 24, 9, 6]));
+        let gradient = rounded(picture([2, 48, 9, 6]));
+        let [expected, found] = [Kind::Double, kind].map(|kind| {
+            let master = if kind == Kind::Double { kind } else { Kind::Float };
+            let leaf = |x: &Tensor, kind| x.detach().to_kind(kind).set_requires_grad(true);
+            let (input, weight, bias) =
+                (leaf(&input, kind), leaf(&weight, master), leaf(&bias, master));
+            let made = if kind == Kind::Double {
+                input.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)
+            } else {
+                native::trained(&input, &weight, &bias, factors).unwrap()
+            };
+            (&made * gradient.to_kind(kind)).sum(None::<Kind>).backward();
+            [made.detach(), input.grad(), weight.grad(), bias.grad()]
+        });
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(found.kind(), if index < 2 { kind } else { Kind::Float });
+            let error = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+            let largest = expected.abs().max().double_value(&[]);
+            let case = format!("{kind:?}, {factors:?}, {index}");
+            assert!(error < limit * largest, "{case}: {error} of {largest}");
         }
     }
 

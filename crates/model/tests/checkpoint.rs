@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
-use protoguard_model::{Batch, Checkpoint, CheckpointError, Network};
+use protoguard_model::{Batch, Checkpoint, CheckpointError, MemoryUpdate, Network};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;
@@ -155,6 +155,61 @@ fn nan_is_named_wherever_it_is() {
     });
     let name = "metrics.loss".to_owned();
     assert_eq!(error, CheckpointError::NotFinite { name, index: 0 });
+}
+
+/// Finite numbers that no training makes, and that would make NaN of every score.
+#[test]
+fn a_negative_variance_and_a_scale_of_zero_are_named() {
+    let with = |content: &mut CheckpointContent, name: &str, array: Array| {
+        drop(content.tensors.insert(name.to_owned(), array));
+    };
+    let array = |values: &[f32]| Array::from_f32(vec![values.len()], values).unwrap();
+    let (name, variances) = ("encoder.1.norm2.running_var", [1.0, 0.0, -0.5]);
+    let error = refused(|content| with(content, name, array(&variances)));
+    assert_eq!(
+        error.to_string(),
+        "checkpoint tensor encoder.1.norm2.running_var is -0.5 at element 2; a variance of at \
+         least 0 is expected"
+    );
+    let half = Array::new(Dtype::F16, vec![3], vec![0, 0x3c, 0, 0x80, 0, 0xbc]).unwrap();
+    let error = refused(|content| with(content, name, half));
+    assert!(matches!(error, CheckpointError::OutOfRange { index: 2, found: -1.0, .. }), "{error}");
+    // A mean may be below zero, and a variance zero.
+    let mut content = fixture::content();
+    with(&mut content, name, array(&[0.0, 0.0, 1.0]));
+    with(&mut content, "encoder.1.norm2.running_mean", array(&[-1.0, 0.0, 1.0]));
+    Checkpoint::new(content).unwrap();
+
+    for (scale, accepted) in [(0.25, true), (0.0, false), (-1.0, false)] {
+        let mut content = fixture::content();
+        let memory = content.model.memory.as_mut().unwrap();
+        (memory.update, memory.normalize_query) = (MemoryUpdate::Ema, false);
+        with(&mut content, "memory.scale", array(&[scale]));
+        let found = Checkpoint::new(content).map(drop).map_err(|error| error.to_string());
+        let expected = format!(
+            "checkpoint tensor memory.scale is {scale} at element 0; a number above 0 is expected"
+        );
+        assert_eq!(found, if accepted { Ok(()) } else { Err(expected) });
+    }
+}
+
+#[test]
+fn a_header_is_not_looked_at_beyond_its_bound() {
+    let (_folder, path, _) = written();
+    // A header of exactly so many bytes, and then one more: blanks after JSON are JSON.
+    let bytes = fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let with_header = |length: usize| {
+        let blanks = vec![b' '; length - header.len()];
+        [&(length as u64).to_le_bytes()[..], header, &blanks, data].concat()
+    };
+    fs::write(&path, with_header(4 << 20)).unwrap();
+    Checkpoint::read(&path).unwrap();
+    fs::write(&path, with_header((4 << 20) + 1)).unwrap();
+    let error = Checkpoint::read(&path).unwrap_err().to_string();
+    let expected = "its header has 4194305 bytes; at most 4194304 are expected";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]

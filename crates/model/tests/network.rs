@@ -245,35 +245,42 @@ fn training_statistics_are_followed() {
 }
 
 #[test]
+fn in_f32_frozen_statistics_stay_and_are_what_scoring_uses() {
+    assert_frozen_statistics(Precision::F32);
+}
+
+#[test]
+fn in_bf16_frozen_statistics_stay_and_are_what_scoring_uses() {
+    assert_frozen_statistics(Precision::Bf16);
+}
+
 #[allow(clippy::print_stdout, reason = "a skipped test says so")]
-fn frozen_statistics_stay_and_are_what_scoring_uses() {
-    for precision in [Precision::F32, Precision::Bf16] {
-        let mut network = fixture::network(&fixture::config());
-        let batch = Batch::from_clips(&fixture::clips(network.config().shape, 2), Device::Cpu);
-        let batch = batch.unwrap();
-        // Other statistics than those of a fresh network.
-        network.forward_training(&batch).unwrap();
-        let statistics = |network: &Network| {
-            let mut arrays = network.to_arrays().unwrap();
-            arrays.retain(|name, _| name.contains("running_"));
-            arrays
-        };
-        let before = statistics(&network);
-        if let Err(error) = network.set_training_precision(precision) {
-            println!("skipped: {error}");
-            continue;
-        }
-        network.freeze_norm(true);
-        let pass = network.forward_training(&batch).unwrap();
-        assert_eq!(statistics(&network), before);
-        let z = network.encode(&batch.input).unwrap().z;
-        let difference = (pass.z.to_kind(Kind::Float) - &z).abs().max().double_value(&[]);
-        let allowed = if precision == Precision::F32 { 1e-6 } else { 0.05 };
-        assert!(difference <= allowed * z.abs().max().double_value(&[]), "{difference}");
-        let terms = losses::compute(&LossConfig::default(), &batch, &pass).unwrap();
-        terms.total.backward();
-        assert!(gradient_magnitude(&network, "encoder.1.norm1") > 0.0);
+fn assert_frozen_statistics(precision: Precision) {
+    let mut network = fixture::network(&fixture::config());
+    let batch = Batch::from_clips(&fixture::clips(network.config().shape, 2), Device::Cpu);
+    let batch = batch.unwrap();
+    // Other statistics than those of a fresh network.
+    network.forward_training(&batch).unwrap();
+    let statistics = |network: &Network| {
+        let mut arrays = network.to_arrays().unwrap();
+        arrays.retain(|name, _| name.contains("running_"));
+        arrays
+    };
+    let before = statistics(&network);
+    if let Err(error) = network.set_training_precision(precision) {
+        println!("skipped: {error}");
+        return;
     }
+    network.freeze_norm(true);
+    let pass = network.forward_training(&batch).unwrap();
+    assert_eq!(statistics(&network), before);
+    let z = network.encode(&batch.input).unwrap().z;
+    let difference = (pass.z.to_kind(Kind::Float) - &z).abs().max().double_value(&[]);
+    let allowed = if precision == Precision::F32 { 1e-6 } else { 0.05 };
+    assert!(difference <= allowed * z.abs().max().double_value(&[]), "{difference}");
+    let terms = losses::compute(&LossConfig::default(), &batch, &pass).unwrap();
+    terms.total.backward();
+    assert!(gradient_magnitude(&network, "encoder.1.norm1") > 0.0);
 }
 
 #[test]

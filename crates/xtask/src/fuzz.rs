@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 
 use crate::setup;
+use crate::test::TestPrograms;
 use crate::workspace::Workspace;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -77,22 +78,34 @@ enum Run {
     /// A program of libFuzzer.
     Program(&'static str),
     /// A test that mutates for the time that a variable gives it.
-    Test { package: &'static str, arguments: &'static [&'static str] },
+    Test(MutatingTest),
+}
+
+/// Where such a test is.
+struct MutatingTest {
+    package: &'static str,
+    /// The kind of its program, as cargo's flag has it, and its name.
+    program: [&'static str; 2],
+    /// Of all the program's tests.
+    tests: &'static [&'static str],
 }
 
 impl Target {
     fn run(self) -> Run {
-        let test = |package| Run::Test { package, arguments: &["--test", "mutated"] };
+        let test = |package, name| {
+            Run::Test(MutatingTest { package, program: ["--test", name], tests: &[] })
+        };
         match self {
             Self::Request => Run::Program("request"),
             Self::Image => Run::Program("image"),
-            Self::Service => test("protoguard-service"),
-            Self::Checkpoint => test("protoguard-model"),
-            Self::TrainerConfig => test("protoguard-trainer"),
-            Self::ServerConfig => Run::Test {
+            Self::Service => test("protoguard-service", "mutated"),
+            Self::Checkpoint => test("protoguard-model", "mutated_checkpoints"),
+            Self::TrainerConfig => test("protoguard-trainer", "mutated"),
+            Self::ServerConfig => Run::Test(MutatingTest {
                 package: "protoguard-server",
-                arguments: &["--bin", "protoguard-server", "config::mutated"],
-            },
+                program: ["--bin", "protoguard-server"],
+                tests: &["config::mutated"],
+            }),
         }
     }
 
@@ -108,37 +121,46 @@ impl Target {
 pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
     let all = Target::value_variants();
     let targets = if args.targets.is_empty() { all } else { &args.targets };
-    if targets.iter().any(|target| matches!(target.run(), Run::Test { .. })) {
-        setup::run(workspace, None)?;
+    let (mut programs, mut tests) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target.run() {
+            Run::Program(program) => programs.push((target.name(), program)),
+            Run::Test(test) => tests.push((target.name(), test)),
+        }
     }
-    let is_program = |target: &Target| matches!(target.run(), Run::Program(_));
-    let guided =
-        if targets.iter().any(is_program) { Some(Guided::build(workspace)?) } else { None };
-    let commands: Result<VecDeque<(String, Command)>> = targets
-        .iter()
-        .map(|target| {
-            let command = match target.run() {
-                Run::Program(program) => {
-                    let guided = guided.as_ref().context("programs were built")?;
-                    guided.command(program, args)?
-                }
-                Run::Test { package, arguments } => mutated(workspace, package, arguments, args),
-            };
-            Ok((target.name(), command))
-        })
-        .collect();
+    let mut commands = VecDeque::new();
+    if !programs.is_empty() {
+        let guided = Guided::build(workspace)?;
+        for (name, program) in programs {
+            commands.push_back((name, guided.command(program, args)?));
+        }
+    }
+    if !tests.is_empty() {
+        commands.extend(mutating(workspace, &tests, args)?);
+    }
     eprintln!("\n== fuzzing {} readers for {} s each", targets.len(), args.seconds);
-    in_lanes(commands?)
+    in_lanes(commands)
 }
 
-/// A test that mutates for a time.
-fn mutated(workspace: &Workspace, package: &str, arguments: &[&str], args: &FuzzArgs) -> Command {
-    let mut cargo = workspace.cargo(&["test", "--quiet", "--package", package]);
-    cargo.args(arguments).env(SECONDS_VARIABLE, args.seconds.to_string());
-    if let Some(seed) = args.seed {
-        cargo.env(SEED_VARIABLE, seed.to_string());
+/// Builds tests, and has each mutate for a time.
+fn mutating(
+    workspace: &Workspace,
+    tests: &[(String, MutatingTest)],
+    args: &FuzzArgs,
+) -> Result<Vec<(String, Command)>> {
+    setup::run(workspace, None)?;
+    let flags: Vec<&str> = tests.iter().flat_map(|(_, test)| test.program).collect();
+    let programs = TestPrograms::build(workspace, &flags)?;
+    let mut all = Vec::new();
+    for (name, test) in tests {
+        for mut command in programs.commands(workspace, test.package, Some(test.program[1]))? {
+            command.arg("--quiet").args(test.tests);
+            command.env(SECONDS_VARIABLE, args.seconds.to_string());
+            command.envs(args.seed.map(|seed| (SEED_VARIABLE, seed.to_string())));
+            all.push((name.clone(), command));
+        }
     }
-    cargo
+    Ok(all)
 }
 
 /// Runs as many at a time as there are cores: each keeps one busy.

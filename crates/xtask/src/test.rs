@@ -1,5 +1,6 @@
 //! `cargo xtask test`: set-up, every test, and one line with the sum.
 
+mod built;
 mod sanitizers;
 mod totals;
 
@@ -7,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
+pub(crate) use built::TestPrograms;
 use totals::Totals;
 
 use crate::setup;
@@ -19,13 +21,16 @@ const CLIENTS: Tools =
 
 /// The crate whose arithmetic takes other ways on other processors.
 const NUMERIC: &str = "protoguard-model";
+/// The crate that trains by that arithmetic, and its library.
+const TRAINER: (&str, &str) = ("protoguard-trainer", "protoguard_trainer");
 
 /// What makes a wide processor one with AVX2 and neither AVX-512 nor VNNI: for our own code, for
-/// libtorch's and for oneDNN's in it.
-const NARROW: [(&str, &str); 3] = [
+/// libtorch's, and for oneDNN's and MKL's in it.
+const NARROW: [(&str, &str); 4] = [
     ("PROTOGUARD_MAX_CPU_ISA", "avx2"),
     ("ATEN_CPU_CAPABILITY", "avx2"),
     ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+    ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
 ];
 
 /// Flags of `test`.
@@ -46,7 +51,7 @@ pub(crate) struct TestArgs {
 /// Which tests, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// All, and the model's again as a narrow processor computes.
+    /// All, and the model's and the trainer's again as a narrow processor computes.
     Usual,
     /// The same, and the model's C++ under sanitizers.
     Everything,
@@ -83,10 +88,10 @@ pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCod
     }
     setup::run(workspace, None)?;
     if matches!(selection, Selection::Sanitized | Selection::Everything) {
-        match sanitizers::command(workspace, NUMERIC) {
-            Ok(mut sanitized) => {
+        match sanitizers::find() {
+            Ok(sanitizers) => {
                 eprintln!("\n== {NUMERIC} under AddressSanitizer and UBSan");
-                sum.add(&mut sanitized)?;
+                sum.add_programs(sanitizers.commands(workspace, NUMERIC)?)?;
             }
             Err(reason) => eprintln!("\nskipped: the sanitizers' run; {reason}"),
         }
@@ -99,29 +104,44 @@ pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCod
 
 fn add_all(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Result<()> {
     CLIENTS.install(workspace)?;
-    // Tests over real sockets start the real programs.
-    let status = workspace.cargo(&["build", "--workspace", "--bins"]).status()?;
-    ensure!(status.success(), "the programs do not build");
+    // Tests over real sockets start the real programs. Without the tests beside them they would be
+    // built of other features of what others wrote, and most of it once more.
+    let status = workspace.cargo(&["build", "--workspace", "--bins", "--tests"]).status()?;
+    ensure!(status.success(), "programs or tests do not build");
     if selection == Selection::Narrow {
         return sum.add(workspace.cargo(&["test", "--workspace"]).envs(NARROW));
     }
     sum.add(&mut workspace.cargo(&["test", "--workspace"]))?;
     if !is_wide() {
-        eprintln!("\n== this processor has no AVX-512: the narrow ways were the ones taken");
+        eprintln!(
+            "\n== this processor has nothing wider than AVX2: the narrow ways were the ones taken"
+        );
         return Ok(());
     }
-    eprintln!("\n== {NUMERIC} again, as a processor with AVX2 and nothing wider computes");
-    sum.add(workspace.cargo(&["test", "--package", NUMERIC]).envs(NARROW))
+    let (trainer, library) = TRAINER;
+    eprintln!(
+        "\n== {NUMERIC} and {trainer} again, as a processor with AVX2 and nothing wider computes"
+    );
+    let programs = TestPrograms::build(workspace, &[])?;
+    let mut commands = programs.commands(workspace, NUMERIC, None)?;
+    commands.extend(programs.commands(workspace, trainer, Some(library))?);
+    for command in &mut commands {
+        command.envs(NARROW);
+    }
+    sum.add_programs(commands)
 }
 
+/// Whether the processor has something that [`NARROW`] hides: vectors of AVX-512, or VNNI without
+/// them.
 fn is_wide() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512f");
+    return std::arch::is_x86_feature_detected!("avx512f")
+        || std::arch::is_x86_feature_detected!("avxvnni");
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
 
-/// The sum over calls of `cargo test`.
+/// The sum over test programs.
 #[derive(Debug, Default)]
 struct Sum {
     totals: Totals,
@@ -131,13 +151,28 @@ struct Sum {
 impl Sum {
     /// Runs all of a call's test programs, and passes cargo's output on as it comes.
     fn add(&mut self, cargo: &mut Command) -> Result<()> {
-        let cargo = cargo.args(["--no-fail-fast", "--", "--show-output"]).stdout(Stdio::piped());
-        let mut child = cargo.spawn().context("cargo cannot be started")?;
-        let output = child.stdout.take().context("cargo has no output")?;
+        self.run(cargo.args(["--no-fail-fast", "--"]))
+    }
+
+    /// The same of programs that were built before.
+    fn add_programs(&mut self, programs: Vec<Command>) -> Result<()> {
+        for mut program in programs {
+            eprintln!("     Running {}", program.get_program().display());
+            self.run(&mut program)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, command: &mut Command) -> Result<()> {
+        let mut child =
+            command.arg("--show-output").stdout(Stdio::piped()).spawn().with_context(|| {
+                format!("{} cannot be started", command.get_program().display())
+            })?;
+        let output = child.stdout.take().context("the tests have no output")?;
         let failed_before = self.totals.failed;
         let mut stdout = std::io::stdout().lock();
         for line in BufReader::new(output).split(b'\n') {
-            let line = line.context("cargo's output cannot be read")?;
+            let line = line.context("the tests' output cannot be read")?;
             let line = String::from_utf8_lossy(&line);
             if self.totals.read(&line) {
                 writeln!(stdout, "{line}")?;
@@ -146,7 +181,7 @@ impl Sum {
         let status = child.wait()?;
         if !status.success() && self.totals.failed == failed_before {
             eprintln!(
-                "error: cargo test ended with {status}; a crate did not build or a test was killed"
+                "error: tests ended with {status}; a crate did not build or a test was killed"
             );
         }
         self.failed |= !status.success() || self.totals.failed > failed_before;

@@ -77,6 +77,29 @@ impl Array {
         (self.dtype == Dtype::I64).then(|| self.bytes.as_chunks().0.iter().map(value).collect())
     }
 
+    /// Position and value of the first element of floating point that does not hold to `accepts`.
+    pub(super) fn first_refused(&self, accepts: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+        let first = |values: &mut dyn Iterator<Item = f64>| {
+            values.enumerate().find(|(_, value)| !accepts(*value))
+        };
+        let halves = || self.bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+        match self.dtype {
+            Dtype::U8 | Dtype::I64 => None,
+            Dtype::F16 => first(&mut halves().map(from_half)),
+            Dtype::Bf16 => {
+                first(&mut halves().map(|bits| f32::from_bits(u32::from(bits) << 16).into()))
+            }
+            Dtype::F32 => {
+                let chunks = self.bytes.as_chunks().0.iter();
+                first(&mut chunks.map(|bytes| f32::from_le_bytes(*bytes).into()))
+            }
+            Dtype::F64 => {
+                let chunks = self.bytes.as_chunks().0.iter();
+                first(&mut chunks.map(|bytes| f64::from_le_bytes(*bytes)))
+            }
+        }
+    }
+
     /// Position of the first NaN or infinity: an element whose exponent is all ones.
     pub fn first_not_finite(&self) -> Option<usize> {
         let half = |mask: u16| {
@@ -97,6 +120,18 @@ impl Array {
             }
         }
     }
+}
+
+/// The value of an IEEE half: 1 bit of sign, 5 of exponent, 10 of mantissa.
+fn from_half(bits: u16) -> f64 {
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        0 => mantissa * 2f64.powi(-24),
+        0x1f if mantissa == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + mantissa) * 2f64.powi(exponent - 25),
+    };
+    if bits >> 15 == 0 { magnitude } else { -magnitude }
 }
 
 impl fmt::Debug for Array {
@@ -166,6 +201,42 @@ mod tests {
         assert!(array.to_i64().is_none());
         assert!(Array::from_f32(vec![3], &values).is_none());
         assert!(Array::new(Dtype::F32, vec![usize::MAX, 2], vec![]).is_none());
+    }
+
+    #[test]
+    fn halves_have_the_values_of_their_bits() {
+        // The largest, the smallest normal one, the smallest of all, 1 + 1/1024 and two thirds.
+        for (bits, value) in [
+            (0x7bff, 65504.0),
+            (0x0400, 2f64.powi(-14)),
+            (0x8001, -(2f64.powi(-24))),
+            (0x3c01, 1.0 + 1.0 / 1024.0),
+            (0xb955, -0.66650390625),
+            (0xfc00, f64::NEG_INFINITY),
+        ] {
+            assert_eq!(from_half(bits), value, "{bits:#06x}");
+        }
+        assert!(from_half(0x7e00).is_nan() && from_half(0x8000) == 0.0);
+    }
+
+    #[test]
+    fn the_first_element_out_of_range_is_found_in_every_kind() {
+        let not_negative = |value: f64| value >= 0.0;
+        let found = |dtype, bytes: Vec<u8>| {
+            let count = bytes.len() / Dtype::bytes(dtype);
+            Array::new(dtype, vec![count], bytes).unwrap().first_refused(not_negative)
+        };
+        let of_halves =
+            |bits: [u16; 3]| bits.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>();
+        // -0.0 is no less than 0.
+        assert_eq!(found(Dtype::F16, of_halves([0x8000, 0x3c00, 0xc000])), Some((2, -2.0)));
+        assert_eq!(found(Dtype::Bf16, of_halves([0x8000, 0xbf80, 0xc000])), Some((1, -1.0)));
+        assert_eq!(found(Dtype::F16, of_halves([0x8000, 0x3c00, 0])), None);
+        let wide = [0.5f32, -0.25].iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(found(Dtype::F32, wide), Some((1, -0.25)));
+        let wider = [-3.0f64].iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(found(Dtype::F64, wider), Some((0, -3.0)));
+        assert_eq!(found(Dtype::U8, vec![255]), None);
     }
 
     #[test]

@@ -99,6 +99,18 @@ pub enum CheckpointError {
         /// Position of the first such element.
         index: usize,
     },
+    /// A number that no training makes.
+    #[error("checkpoint tensor {name} is {found} at element {index}; {accepted} is expected")]
+    OutOfRange {
+        /// The tensor.
+        name: String,
+        /// Position of the first such element.
+        index: usize,
+        /// Its value.
+        found: f64,
+        /// What is accepted.
+        accepted: &'static str,
+    },
     /// A detector that no calibration makes.
     #[error(
         "checkpoint calibration {calibration} has a detector out of bounds; what `calibrate` writes is expected"

@@ -17,8 +17,8 @@ use crate::ranges::ActivationRanges;
 
 /// Bytes before the header: its length.
 const PREFIX: u64 = 8;
-/// Longest header that is looked at; a checkpoint's is a few kilobytes.
-const MAX_HEADER: u64 = 100 << 20;
+/// Longest header that is looked at, in bytes; a checkpoint's has a few ten thousand.
+const MAX_HEADER: u64 = 4 << 20;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -83,7 +83,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     file.read_exact(&mut bytes).map_err(io_error)?;
     let header = bytes.iter().rev().fold(0u64, |length, &byte| length << 8 | u64::from(byte));
     if header > MAX_HEADER {
-        return Err(not_a_checkpoint(path, "its header is too long".to_owned()));
+        let reason = format!("its header has {header} bytes; at most {MAX_HEADER} are expected");
+        return Err(not_a_checkpoint(path, reason));
     }
     if found < PREFIX + header {
         return Err(truncated(PREFIX + header));

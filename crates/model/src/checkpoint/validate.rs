@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::array::{Array, Dtype};
 use super::metadata::SCALING;
 use super::{CheckpointContent, CheckpointError, RANGES_PREFIX};
-use crate::plan::NetworkPlan;
+use crate::plan::{MEMORY_SCALE, NetworkPlan, RUNNING_VARIANCE};
 
 /// Every check that content must pass, whether it was read or made.
 pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointError> {
@@ -68,7 +68,25 @@ fn check_array(name: &str, array: &Array) -> Result<(), CheckpointError> {
             expected: "F32 or F16",
         });
     }
-    check_finite(name, array)
+    check_finite(name, array)?;
+    check_range(name, array)
+}
+
+/// What is taken the square root of, and what queries are divided by.
+fn check_range(name: &str, array: &Array) -> Result<(), CheckpointError> {
+    let (accepted, refused) = if name.ends_with(RUNNING_VARIANCE) {
+        ("a variance of at least 0", array.first_refused(|value| value >= 0.0))
+    } else if name == MEMORY_SCALE {
+        ("a number above 0", array.first_refused(|value| value > 0.0))
+    } else {
+        return Ok(());
+    };
+    match refused {
+        Some((index, found)) => {
+            Err(CheckpointError::OutOfRange { name: name.to_owned(), index, found, accepted })
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_finite(name: &str, array: &Array) -> Result<(), CheckpointError> {

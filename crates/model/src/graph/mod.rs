@@ -34,7 +34,7 @@ use crate::ranges::{ActivationRanges, Watch};
 use crate::winograd;
 use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
-use quantized::{Edges, Layer};
+use quantized::{Edges, Layer, takes_up_bytes};
 
 /// A trained network, ready to score on one device, for one thread.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ struct Setting {
     /// Height and width of the bottleneck.
     query_side: i64,
     numbers: Numbers,
+    /// Whether up-convolutions may be of u8.
+    up_bytes: bool,
 }
 
 /// What computes convolutions.
@@ -116,16 +118,17 @@ impl InferenceGraph {
         precision: Precision,
         ranges: &ActivationRanges,
     ) -> Result<Self> {
-        let numbers = match precision.settled_on(network.device())? {
+        let precision = precision.settled_on(network.device())?;
+        let numbers = match precision {
             Precision::Int8 => Numbers::Quantized(ranges.clone()),
             _ => Numbers::Plain,
         };
-        tch::no_grad(|| Self::build(network, precision, Setting::new(network, precision, numbers)))
+        tch::no_grad(|| Self::build(network, precision, Setting::new(network, precision, numbers)?))
     }
 
     /// The graph in f32, which tells `watch` of every layer's output.
     pub(crate) fn watched(network: &Network, watch: Watch) -> Result<Self> {
-        let setting = Setting::new(network, Precision::F32, Numbers::Watched(watch));
+        let setting = Setting::new(network, Precision::F32, Numbers::Watched(watch))?;
         tch::no_grad(|| Self::build(network, Precision::F32, setting))
     }
 
@@ -148,7 +151,7 @@ impl InferenceGraph {
             prediction: decoder(&plan.prediction, Activation::Tanh)?,
             motion: motion.transpose()?,
             folds_memory: items.is_some(),
-            precision: precision.on(setting.device),
+            precision,
             config,
             setting,
             memory,
@@ -230,16 +233,17 @@ impl InferenceGraph {
 }
 
 impl Setting {
-    fn new(network: &Network, precision: Precision, numbers: Numbers) -> Self {
+    fn new(network: &Network, precision: Precision, numbers: Numbers) -> Result<Self> {
         let device = network.device();
         let backend = if device == Device::Cpu { Backend::OneDnn } else { Backend::Device };
         let query_side = network.config().query_side() as i64;
-        let kind = precision.kind(device);
+        let kind = precision.kind(device)?;
         let factors = match backend {
-            Backend::OneDnn => winograd::fastest_factors(kind),
+            Backend::OneDnn => winograd::fastest_factors(kind)?,
             Backend::Device => None,
         };
-        Self { device, backend, kind, factors, query_side, numbers }
+        let up_bytes = matches!(numbers, Numbers::Quantized(_)) && takes_up_bytes()?;
+        Ok(Self { device, backend, kind, factors, query_side, numbers, up_bytes })
     }
 }
 
@@ -290,7 +294,7 @@ mod tests {
     use crate::config::ModelConfig;
 
     fn setting(network: &Network, backend: Backend) -> Setting {
-        Setting { backend, ..Setting::new(network, Precision::F32, Numbers::Plain) }
+        Setting { backend, ..Setting::new(network, Precision::F32, Numbers::Plain).unwrap() }
     }
 
     /// Where a GPU is at hand `benches/gpu` compares it with the CPU; here its way through the

@@ -19,7 +19,7 @@ use crate::Result;
 use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
 use crate::ranges::ActivationRanges;
-pub(super) use up::UpLayer;
+pub(super) use up::{UpLayer, takes_up_bytes};
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {

@@ -55,6 +55,17 @@ fn mix_in(seed: i64, index: i64) -> u64 {
     z ^ (z >> 29)
 }
 
+/// A query of NaN is like no item: it counts as the last one's, until a loss or a score shows it.
+#[test]
+fn a_query_of_nan_has_an_item_that_there_is() {
+    let nan = f32::NAN;
+    let similarity = Tensor::from_slice2(&[[nan, nan, nan], [0.1, 0.5, 0.5], [nan, 0.2, 0.1]]);
+    let assignment = assign(&similarity).unwrap();
+    assert_eq!(Vec::<i64>::try_from(&assignment).unwrap(), [2, 1, 2]);
+    let counts = count(&assignment.unsqueeze(0), &similarity.unsqueeze(0)).unwrap();
+    assert_eq!(Vec::<f32>::try_from(counts.squeeze()).unwrap(), [0.0, 1.0, 2.0]);
+}
+
 #[test]
 fn items_follow_their_queries_mean() {
     let mut memory = memory(&codebook(2, EmaConfig { decay: 0.5, ..EmaConfig::default() }));

@@ -9,7 +9,7 @@ use super::fault::{RawFault, checked};
 use crate::Result;
 
 unsafe extern "C" {
-    fn pg_forget_gradients(parameters: *const *const C_tensor, count: usize) -> RawFault;
+    fn pg_forget_gradients(parameters: *const *mut C_tensor, count: usize) -> RawFault;
     fn pg_fused_adam(tensors: *const RawAdamTensors, constants: *const AdamConstants) -> RawFault;
 }
 
@@ -56,9 +56,10 @@ struct RawAdamTensors {
 ///
 /// # Errors
 /// When one takes no gradient.
-pub fn forget_gradients(parameters: &[&Tensor]) -> Result<()> {
-    let pointers: Vec<_> = parameters.iter().map(|parameter| parameter.as_ptr()).collect();
-    // SAFETY: the tensors outlive the call, and there are as many as it is told.
+pub fn forget_gradients(parameters: &mut [&mut Tensor]) -> Result<()> {
+    let pointers: Vec<_> = parameters.iter_mut().map(|parameter| parameter.as_mut_ptr()).collect();
+    // SAFETY: the tensors are borrowed for the call alone, and there are as many as it is told. It
+    // lets go of their gradients; who holds one as a tensor of its own keeps it alive.
     checked(unsafe { pg_forget_gradients(pointers.as_ptr(), pointers.len()) })
 }
 
@@ -137,6 +138,17 @@ mod tests {
         // The first step moves by the learning rate against the gradient's sign.
         assert!((parameter.double_value(&[0]) - 0.9).abs() < 1e-6);
         assert!((first.double_value(&[0]) - 0.05).abs() < 1e-7);
+    }
+
+    #[test]
+    fn a_gradient_that_somebody_holds_outlives_its_parameter_forgetting_it() {
+        let mut parameter = Tensor::from_slice(&[2.0f32]).set_requires_grad(true);
+        let mut other = Tensor::from_slice(&[3.0f32]).set_requires_grad(true);
+        (&parameter * &other).sum(tch::Kind::Float).backward();
+        let held = parameter.grad();
+        forget_gradients(&mut [&mut parameter, &mut other]).unwrap();
+        assert!(!parameter.grad().defined() && !other.grad().defined());
+        assert_eq!(held.double_value(&[0]), 3.0);
     }
 
     #[test]

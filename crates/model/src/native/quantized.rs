@@ -61,7 +61,8 @@ pub(crate) fn pack_quantized(
     scales: &Tensor,
     input_size: [i64; 4],
 ) -> Result<Tensor> {
-    // SAFETY: tensors outlive the call, and the size has the four numbers that are read.
+    // SAFETY: tensors outlive the call, which checks their kinds, sizes, layouts and devices, and the
+    // size has the four numbers that are read.
     made(|out| unsafe {
         pg_pack_quantized(weight.as_ptr(), scales.as_ptr(), input_size.as_ptr(), out)
     })
@@ -72,7 +73,7 @@ pub(crate) fn pack_quantized(
 pub(crate) struct QuantizedConvolution<'a> {
     /// `[B, inputs, h, w]` u8, channels last.
     pub(crate) input: &'a Tensor,
-    /// Packed, of at most [`weight_steps`].
+    /// [Packed](pack_quantized), of at most [`weight_steps`].
     pub(crate) weight: &'a Tensor,
     /// `[outputs]` f32: what a step of the weights times a step of the input is worth.
     pub(crate) scales: &'a Tensor,
@@ -125,7 +126,7 @@ impl QuantizedConvolution<'_> {
             narrow: self.narrow,
             bf16: self.kind == Kind::BFloat16,
         };
-        // SAFETY: every pointer is that of a tensor that outlives the call.
+        // SAFETY: tensors outlive the call, which checks their kinds, sizes, layouts and devices.
         made(|out| unsafe { pg_quantized_convolution(&raw, out) })
     }
 }
@@ -185,6 +186,8 @@ mod tests {
 
     use super::super::tests::{largest_difference, random};
     use super::*;
+    use crate::Fault;
+    use crate::error::ModelError;
 
     /// Numbers on a grid, so that steps lose nothing.
     fn bytes(size: &[i64]) -> Tensor {
@@ -277,5 +280,69 @@ mod tests {
         assert_eq!(found.kind(), Kind::Uint8);
         let expected = plain.relu() * (255.0 / largest);
         assert!(largest_difference(&found.to_kind(Kind::Float), &expected) <= 0.51);
+    }
+
+    fn refused(result: Result<Tensor>, expected: &str) {
+        match result.unwrap_err() {
+            ModelError::Native { fault: Fault::Refused, reason } => {
+                assert!(reason.contains(expected), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn weights_that_cannot_be_packed_are_refused() {
+        let of = |size: &[i64], kind| Tensor::ones(size, (kind, Device::Cpu));
+        let (weight, scales) = (of(&[6, 16, 3, 3], Kind::Int8), of(&[6], Kind::Float));
+        let pack = |weight: &Tensor, scales: &Tensor| pack_quantized(weight, scales, [2, 16, 9, 7]);
+        drop(pack(&weight, &scales).unwrap());
+        refused(pack(&weight.to_kind(Kind::Float), &scales), "weights is Float; Char");
+        refused(pack(&weight.flatten(2, 3), &scales), "[outputs, inputs, 3, 3] is expected");
+        refused(pack(&of(&[6, 16, 1, 1], Kind::Int8), &scales), "[outputs, inputs, 3, 3]");
+        refused(pack(&weight.transpose(2, 3), &scales), "dense ones are expected");
+        refused(pack(&weight, &of(&[5], Kind::Float)), "has 5 numbers; 6 are expected");
+        refused(pack(&weight, &of(&[6], Kind::Double)), "is Double; Float is expected");
+        refused(pack(&weight, &of(&[12], Kind::Float).slice(0, 0, 12, 2)), "is not dense");
+        refused(pack_quantized(&weight, &scales, [2, 8, 9, 7]), "weights of 16");
+    }
+
+    #[test]
+    fn what_does_not_go_with_packed_weights_is_refused() {
+        let of = |size: &[i64], kind| Tensor::ones(size, (kind, Device::Cpu));
+        let input = channels_last(&bytes(&[2, 16, 9, 7]));
+        let (plain, scales) = (of(&[6, 16, 3, 3], Kind::Int8), of(&[6], Kind::Float));
+        let packed = pack_quantized(&plain, &scales, [2, 16, 9, 7]).unwrap();
+        let (zero_points, bias) = (of(&[6], Kind::Int).zero_(), of(&[6], Kind::Float));
+        let right = || QuantizedConvolution {
+            input: &input,
+            weight: &packed,
+            scales: &scales,
+            zero_points: &zero_points,
+            bias: &bias,
+            relu: false,
+            narrow: false,
+            kind: Kind::Float,
+        };
+        assert_eq!(right().compute().unwrap().size(), [2, 6, 9, 7]);
+        let few = of(&[5], Kind::Float);
+        let missing = "has 5 numbers; 6 are expected";
+        refused(QuantizedConvolution { scales: &few, ..right() }.compute(), missing);
+        refused(QuantizedConvolution { bias: &few, ..right() }.compute(), missing);
+        // Fewer of each: they agree with each other, and not with the weights.
+        let zeros = of(&[5], Kind::Int).zero_();
+        let all = QuantizedConvolution { scales: &few, bias: &few, zero_points: &zeros, ..right() };
+        refused(all.compute(), missing);
+        let wide = of(&[6], Kind::Double);
+        let kind = "is Double; Float is expected";
+        refused(QuantizedConvolution { scales: &wide, ..right() }.compute(), kind);
+        refused(QuantizedConvolution { bias: &wide, ..right() }.compute(), kind);
+        refused(QuantizedConvolution { zero_points: &scales, ..right() }.compute(), "Int is");
+        let apart = of(&[12], Kind::Float).slice(0, 0, 12, 2);
+        refused(QuantizedConvolution { scales: &apart, ..right() }.compute(), "is not dense");
+        refused(QuantizedConvolution { weight: &plain, ..right() }.compute(), "packed s8");
+        let other = channels_last(&bytes(&[2, 8, 9, 7]));
+        let inputs = "weights of 8 inputs are expected, not of 16";
+        refused(QuantizedConvolution { input: &other, ..right() }.compute(), inputs);
     }
 }

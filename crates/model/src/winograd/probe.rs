@@ -7,16 +7,21 @@ use tch::{Device, Kind, Tensor};
 
 use super::WinogradWeights;
 use crate::Result;
+use crate::error::ModelError;
+use crate::native::fault::Fault;
 use crate::native::{self, Activation};
 use crate::processor::{has_avx512, has_bf16};
 
 /// How a convolution of a kind is computed: the kind of the factors of Winograd's products, or none
 /// where it is computed directly.
-pub(crate) fn fastest_factors(kind: Kind) -> Option<Kind> {
+///
+/// # Errors
+/// When the processor has to be tried and cannot be. The next call tries again.
+pub(crate) fn fastest_factors(kind: Kind) -> Result<Option<Kind>> {
     match kind {
-        _ if !has_avx512() => None,
-        Kind::BFloat16 => ways().bf16_factors,
-        _ => Some(Kind::Float),
+        _ if !has_avx512()? => Ok(None),
+        Kind::BFloat16 => Ok(ways()?.bf16_factors),
+        _ => Ok(Some(Kind::Float)),
     }
 }
 
@@ -26,8 +31,11 @@ pub(crate) fn fastest_factors(kind: Kind) -> Option<Kind> {
 ///
 /// AMX and Zen double the rate of f32; Intel's AVX512-BF16 alone (a virtual machine that hides AMX)
 /// halves it.
-pub(crate) fn gains_by_bf16() -> bool {
-    has_bf16() && ways().gains_by_bf16
+///
+/// # Errors
+/// As [`fastest_factors`].
+pub(crate) fn gains_by_bf16() -> Result<bool> {
+    Ok(has_bf16()? && ways()?.gains_by_bf16)
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,9 +44,17 @@ struct Ways {
     gains_by_bf16: bool,
 }
 
-fn ways() -> Ways {
+fn ways() -> Result<Ways> {
     static FOUND: OnceLock<Ways> = OnceLock::new();
-    *FOUND.get_or_init(|| tch::no_grad(|| Ways::find().unwrap_or_default()))
+    once(&FOUND, || tch::no_grad(Ways::find))
+}
+
+/// What was found before, or is now. A fault is not kept: memory may suffice the next time.
+fn once<T: Copy>(found: &OnceLock<T>, find: impl FnOnce() -> Result<T>) -> Result<T> {
+    match found.get() {
+        Some(known) => Ok(*known),
+        None => find().map(|new| *found.get_or_init(|| new)),
+    }
 }
 
 impl Ways {
@@ -47,12 +63,12 @@ impl Ways {
         if !native::takes_bf16()? {
             return Ok(Self::default());
         }
+        let in_f32 = Probe::new(Kind::Float, fastest_factors(Kind::Float)?)?;
         let mut of_bf16 = vec![None];
-        if has_avx512() {
+        if has_avx512()? {
             of_bf16.push(Some(Kind::Float));
-            of_bf16.extend(has_bf16().then_some(Some(Kind::BFloat16)));
+            of_bf16.extend(multiplies_bf16()?.then_some(Some(Kind::BFloat16)));
         }
-        let in_f32 = Probe::new(Kind::Float, fastest_factors(Kind::Float))?;
         let in_bf16 = of_bf16.iter().map(|factors| Probe::new(Kind::BFloat16, *factors));
         let probes: Vec<_> = std::iter::once(Ok(in_f32)).chain(in_bf16).collect::<Result<_>>()?;
         let times = best_times(&probes)?;
@@ -63,6 +79,21 @@ impl Ways {
             .min_by_key(|(_, time)| **time)
             .expect("it is tried directly");
         Ok(Self { bf16_factors: *factors, gains_by_bf16: *time * 5 < in_f32 * 4 })
+    }
+}
+
+/// Whether Winograd's products may have factors of bf16. The processor needs them, and oneDNN, which
+/// makes the products, must use them: it may be told not to.
+pub(super) fn multiplies_bf16() -> Result<bool> {
+    if !has_bf16()? {
+        return Ok(false);
+    }
+    // What the trial shares with products of f32 factors must not be taken for bf16's fault.
+    drop(Probe::new(Kind::BFloat16, Some(Kind::Float))?.forward()?);
+    match Probe::new(Kind::BFloat16, Some(Kind::BFloat16))?.forward() {
+        Ok(_) => Ok(true),
+        Err(ModelError::Native { fault: Fault::Refused, .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -118,5 +149,19 @@ impl Probe {
             }
             Weight::Winograd(weights) => weights.forward(&self.input, None, None, Activation::Relu),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_a_trial_is_told_and_tried_again() {
+        let found = OnceLock::new();
+        let fault = || ModelError::Native { fault: Fault::OutOfMemory, reason: String::new() };
+        assert_eq!(once::<i64>(&found, || Err(fault())), Err(fault()));
+        assert_eq!(once(&found, || Ok(3)), Ok(3));
+        assert_eq!(once(&found, || Err(fault())), Ok(3), "what is known is not tried again");
     }
 }

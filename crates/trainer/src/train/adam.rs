@@ -51,8 +51,8 @@ impl Adam {
     /// # Errors
     /// When libtorch refuses.
     pub fn forget_gradients(&mut self) -> Result<(), ModelError> {
-        let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
-        forget_gradients(&parameters)
+        let parameters = self.slots.iter_mut().map(|slot| &mut slot.parameter);
+        forget_gradients(&mut parameters.collect::<Vec<_>>())
     }
 
     /// Moves every parameter that has a gradient, with bias-corrected moments, in one pass over

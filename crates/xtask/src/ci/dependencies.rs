@@ -1,15 +1,16 @@
 //! The crates of others, held against `deny.toml` by cargo-deny: licences, sources, second
 //! versions, and known vulnerabilities.
 //!
-//! The program and the database of advisories come over the network. Where one cannot be had, what
-//! needs it is skipped with a word; it is no fault of the change that is checked.
+//! The program and the database of advisories come over the network. Where that does not answer, what
+//! needs it is skipped with a word; it is no fault of the change that is checked. A pin that names no
+//! package, or another one, is.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tools::Tools;
+use crate::tools::{Tools, Unreachable};
 use crate::workspace::Workspace;
 
 const DENY: Tools = Tools {
@@ -21,14 +22,15 @@ const DENY: Tools = Tools {
 /// Whether the policy allows what the lock file names, as far as that can be checked here.
 ///
 /// # Errors
-/// When the program is there and does not start.
+/// When the program is not what its file pins, or does not start.
 pub(super) fn are_allowed(workspace: &Workspace) -> Result<bool> {
     let folder = match DENY.install(workspace) {
         Ok(folder) => folder,
-        Err(error) => {
+        Err(error) if error.is::<Unreachable>() => {
             eprintln!("skipped: licences, sources, versions and advisories of crates: {error:#}");
             return Ok(true);
         }
+        Err(error) => return Err(error),
     };
     let program = folder.join("bin/cargo-deny");
     let mut allowed = passes(workspace, &program, &["check", "bans", "licenses", "sources"])?;

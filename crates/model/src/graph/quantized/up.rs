@@ -1,11 +1,15 @@
 //! Up-convolutions of u8, as products of bytes: oneDNN has them, but libtorch gives no way to them.
 
-use tch::Tensor;
+use std::sync::OnceLock;
+
+use tch::{Device, Kind, Tensor};
 
 use super::{Edges, Stepped};
 use crate::Result;
+use crate::error::ModelError;
 use crate::graph::convolution::{Convolution, Folded};
 use crate::graph::{Numbers, Setting};
+use crate::native::fault::Fault;
 use crate::native::{Activation, quantized};
 use crate::plan::LayerPlan;
 use crate::processor::has_vnni;
@@ -31,6 +35,66 @@ pub(in crate::graph) struct QuantizedUpConvolution {
     bias: Tensor,
 }
 
+/// Whether up-convolutions of bytes are exact here. The processor needs AVX512-VNNI, and oneDNN,
+/// which makes the products, must use it: it may be told not to, and a virtual machine may show VNNI
+/// and hide what else oneDNN asks for. So the largest products are tried, once a process.
+///
+/// # Errors
+/// When the trial fails for want of memory. The next call tries again.
+pub(in crate::graph) fn takes_up_bytes() -> Result<bool> {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    if !has_vnni()? {
+        return Ok(false);
+    }
+    if let Some(exact) = FOUND.get() {
+        return Ok(*exact);
+    }
+    let exact = tch::no_grad(largest_products_are_exact)?;
+    Ok(*FOUND.get_or_init(|| exact))
+}
+
+/// Inputs of 255 with weights of ±127, compared with the sums of the taps that reach each output.
+fn largest_products_are_exact() -> Result<bool> {
+    // Blocks of 64 and of 16 outputs, one that is none, and inputs that fill no register.
+    for (inputs, outputs) in [(128, 64), (36, 16), (4, 6)] {
+        for weight in [127, -127] {
+            match largest_product_is_exact([inputs, outputs], weight) {
+                Ok(true) => {}
+                Ok(false) | Err(ModelError::Native { fault: Fault::Refused, .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn largest_product_is_exact([inputs, outputs]: [i64; 2], weight: i64) -> Result<bool> {
+    const SIDE: i64 = 8;
+    /// Of an output on an odd row and an odd column.
+    const MOST_TAPS: i64 = 4;
+    let full = |size: &[i64], value: f64, kind| Tensor::f_full(size, value, (kind, Device::Cpu));
+    let input = full(&[1, inputs, SIDE, SIDE], 255.0, Kind::Uint8)?;
+    let weights = full(&[outputs, inputs, 3, 3], weight as f64, Kind::Int8)?;
+    // So that the largest sum is 240, each tap adds 60, and half a step is far from either. Sums
+    // below zero are lifted by as much.
+    let sum = (MOST_TAPS * inputs * 255 * 127) as f64;
+    let scales = full(&[outputs], 240.0 / sum, Kind::Float)?;
+    let lifted = if weight < 0 { 240.0 } else { 0.0 };
+    let bias = full(&[outputs], lifted, Kind::Float)?;
+    let input = crate::layer::channels_last(&input)?;
+    let found = QuantizedUpConvolution::laid_out(&weights, scales, bias)?.forward(&input, None)?;
+    // One pixel has a tap along a side where it is even or the last, and two where it is odd.
+    let taps = |at: i64| if at % 2 == 1 && at < 2 * SIDE - 1 { 2 } else { 1 };
+    let expected: Vec<u8> = (0..4 * SIDE * SIDE)
+        .map(|pixel| 60 * taps(pixel / (2 * SIDE)) * taps(pixel % (2 * SIDE)))
+        .map(|reached: i64| if weight < 0 { 240 - reached } else { reached } as u8)
+        .collect();
+    let expected = Tensor::f_from_slice(&expected)?.f_reshape([1, 1, 2 * SIDE, 2 * SIDE])?;
+    Ok(found.f_equal(&expected.f_expand_as(&found)?)?)
+}
+
 impl UpLayer {
     /// With inputs of `side` × `side` pixels.
     pub(in crate::graph) fn new(
@@ -49,9 +113,7 @@ impl UpLayer {
 
     /// Whether the layer can be computed in u8, so that what comes before it should make them.
     pub(in crate::graph) fn takes_bytes(plan: &LayerPlan, setting: &Setting) -> bool {
-        matches!(setting.numbers, Numbers::Quantized(_))
-            && plan.inputs.is_multiple_of(FOUR)
-            && has_vnni()
+        setting.up_bytes && plan.inputs.is_multiple_of(FOUR)
     }
 
     /// `[B, outputs, 2h, 2w]`; in u8 behind the channels of `skip`, where there is one.
@@ -91,8 +153,6 @@ impl QuantizedUpConvolution {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
 
     fn channels_last(x: &Tensor) -> Tensor {
@@ -101,9 +161,22 @@ mod tests {
 
     #[test]
     #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    fn what_is_tried_is_compared_to_the_number() {
+        if !takes_up_bytes().unwrap() {
+            eprintln!("skipped: products of bytes are not exact here");
+            return;
+        }
+        assert!(largest_product_is_exact([8, 16], 127).unwrap());
+        assert!(largest_product_is_exact([8, 16], -127).unwrap());
+        assert!(!largest_product_is_exact([8, 16], 125).unwrap(), "sums of other weights");
+        assert!(!largest_product_is_exact([8, 16], -64).unwrap());
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
     fn up_convolutions_of_bytes_are_up_convolutions() {
-        if !has_vnni() {
-            eprintln!("skipped: this processor has no AVX512-VNNI");
+        if !takes_up_bytes().unwrap() {
+            eprintln!("skipped: products of bytes are not exact here");
             return;
         }
         tch::manual_seed(11);
