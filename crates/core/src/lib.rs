@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: input and output, async, clocks, the environment and tensors.
 
+mod alarm;
 mod baseline;
 pub mod calibration;
 mod clip;
@@ -25,6 +26,7 @@ mod scorer;
 mod shape;
 mod surprise;
 
+pub use alarm::{Alarm, AlarmRule};
 pub use baseline::Baselines;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};

@@ -150,8 +150,12 @@ fn alarm_lines(f: &mut Formatter<'_>, alarm: &Alarm, live: &LiveReport) -> fmt::
     let events = &alarm.events;
     writeln!(
         f,
-        "\nalarm while the smoothed surprise is above {}: {} of {} events found, {} missed",
-        alarm.threshold,
+        "\nalarm from {} of {} frames with a smoothed surprise above {} to more than {} without\n\
+         {} of {} events found, {} missed",
+        alarm.rule.unusual,
+        alarm.rule.among,
+        alarm.rule.threshold,
+        alarm.rule.hold,
         events.found(),
         events.events.len(),
         events.missed()

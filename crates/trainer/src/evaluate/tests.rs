@@ -265,7 +265,7 @@ mod live {
         assert!(rates.found.true_positive_rate > 0.8, "{rates:?}");
         let alarm = live.alarm.unwrap();
         assert_eq!((alarm.events.found(), alarm.events.missed()), (2, 0));
-        assert_eq!((alarm.threshold, alarm.events.normal_frames), (2.0, 60));
+        assert_eq!((alarm.rule.threshold, alarm.events.normal_frames), (2.0, 60));
         assert!(
             alarm.events.events.iter().all(|event| (event.first_frame, event.frames) == (30, 10))
         );

@@ -6,7 +6,7 @@ use protoguard_core::Detector;
 use super::curves::{bands, path};
 use super::{Page, numbers};
 use crate::evaluate::live::{
-    FALSE_ALARM_RATE, LiveReport, RowRates, Score, ScoreRow, ThresholdOrigin,
+    Alarm, FALSE_ALARM_RATE, LiveReport, RowRates, Score, ScoreRow, ThresholdOrigin,
 };
 
 /// The surprise that every picture reaches up to at least, so that the threshold lies inside.
@@ -21,12 +21,13 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
         section {
             h2 { "The live alarm" }
             @match &live.alarm {
-                Some(_) => {
+                Some(Alarm { rule, .. }) => {
                     p.note {
                         "Every frame gets a surprise: how rare the like of it is on this camera’s own "
                         "normal video. 1 is one normal frame in ten, 2 one in a hundred, 3 one in a "
-                        "thousand. It is smoothed over the frames before it, and the alarm stands while "
-                        "it is above " (Detector::threshold(FALSE_ALARM_RATE)) ". Nothing of it needs "
+                        "thousand. It is smoothed over the frames before it. An alarm is raised when "
+                        (rule.unusual) " of " (rule.among) " frames are above " (rule.threshold)
+                        ", and ends when more than " (rule.hold) " in a row are not. Nothing of it needs "
                         "the future or a label: the camera’s stream would have been told the same."
                     }
                     (figures(live))
@@ -79,10 +80,10 @@ fn alarm_cards(live: &LiveReport) -> Vec<Card> {
     }
     if let Some(RowRates { found, .. }) = served.and_then(|row| row.rates) {
         let of = percent(found.true_positive_rate);
-        cards.push(card("abnormal frames under alarm", of, String::new()));
+        cards.push(card("abnormal frames above its threshold", of, String::new()));
         let promised = format!("set for {}", percent(FALSE_ALARM_RATE));
         let of = percent(found.false_positive_rate);
-        cards.push(card("normal frames under alarm", of, promised));
+        cards.push(card("normal frames above its threshold", of, promised));
     }
     if let Some(auc) = served.and_then(|row| row.auc_global) {
         let note = "one scale for all videos".to_owned();

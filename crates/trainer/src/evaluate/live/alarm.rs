@@ -1,5 +1,5 @@
-use protoguard_core::Detector;
 use protoguard_core::metrics::{AlarmedVideo, EventReport, EventRule, MetricError, event_report};
+use protoguard_core::{AlarmRule, Detector};
 use serde::Serialize;
 
 use super::FALSE_ALARM_RATE;
@@ -8,10 +8,10 @@ use crate::evaluate::report::Measured;
 /// What the served score's alarm did on the test videos.
 #[derive(Clone, Debug, Serialize)]
 pub struct Alarm {
-    /// The smoothed surprise above which it is raised.
-    pub threshold: f64,
+    /// When it is raised, on the smoothed surprise, and when it ends.
+    pub rule: AlarmRule,
     /// What counts as one event.
-    pub rule: EventRule,
+    pub event_rule: EventRule,
     /// Of the events found, how late, in frames.
     pub median_delay_frames: Option<f64>,
     /// Events and false alarms. Frames are counted from each video's first scored frame.
@@ -23,20 +23,21 @@ impl Alarm {
     /// The alarm of the measured videos; nothing where the checkpoint has no detector.
     pub(super) fn of(measured: &Measured<'_>) -> Result<Option<Self>, MetricError> {
         let Some(surprises) = measured.smoothed() else { return Ok(None) };
-        let threshold = Detector::threshold(FALSE_ALARM_RATE);
-        let alarms: Vec<Vec<bool>> = surprises
-            .iter()
-            .map(|video| video.iter().map(|&surprise| surprise > threshold).collect())
-            .collect();
+        let rule = AlarmRule::above(Detector::threshold(FALSE_ALARM_RATE));
+        let stands = |video: &Vec<f64>| {
+            let mut alarm = rule.start();
+            video.iter().map(|&surprise| alarm.push(surprise)).collect()
+        };
+        let alarms: Vec<Vec<bool>> = surprises.iter().map(stands).collect();
         let videos: Vec<AlarmedVideo<'_>> = measured
             .labels
             .iter()
             .zip(&alarms)
             .map(|(abnormal, alarm)| AlarmedVideo { abnormal, alarm })
             .collect();
-        let rule = EventRule::default();
-        let events = event_report(&videos, rule)?;
+        let event_rule = EventRule::default();
+        let events = event_report(&videos, event_rule)?;
         let median_delay_frames = events.median_delay_frames();
-        Ok(Some(Self { threshold, rule, median_delay_frames, events }))
+        Ok(Some(Self { rule, event_rule, median_delay_frames, events }))
     }
 }
