@@ -210,6 +210,11 @@ fn a_header_is_not_looked_at_beyond_its_bound() {
     let error = Checkpoint::read(&path).unwrap_err().to_string();
     let expected = "its header has 4194305 bytes; at most 4194304 are expected";
     assert!(error.ends_with(expected), "{error}");
+    // Nor is one written that could not be read.
+    let mut content = fixture::content();
+    content.training.data = "a".repeat(4 << 20);
+    let error = Checkpoint::new(content).unwrap().write(&path).unwrap_err().to_string();
+    assert!(error.ends_with("bytes; at most 4194304 are expected"), "{error}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::ranges::ActivationRanges;
 /// Bytes before the header: its length.
 const PREFIX: u64 = 8;
 /// Longest header that is looked at, in bytes; a checkpoint's has a few ten thousand.
-const MAX_HEADER: u64 = 4 << 20;
+pub(super) const MAX_HEADER: u64 = 4 << 20;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -64,6 +64,12 @@ fn not_a_checkpoint(path: &Path, reason: String) -> CheckpointError {
     CheckpointError::NotACheckpoint { path: path.to_owned(), reason }
 }
 
+/// What the first bytes of a file say of the length of its header.
+pub(super) fn header_length(bytes: &[u8]) -> u64 {
+    let prefix = bytes.iter().take(PREFIX as usize).rev();
+    prefix.fold(0, |length, &byte| length << 8 | u64::from(byte))
+}
+
 /// The file's bytes, after its length was checked against its header: a file of another kind, or
 /// one cut short, is refused before it is read whole.
 fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
@@ -81,7 +87,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     }
     let mut bytes = vec![0; PREFIX as usize];
     file.read_exact(&mut bytes).map_err(io_error)?;
-    let header = bytes.iter().rev().fold(0u64, |length, &byte| length << 8 | u64::from(byte));
+    let header = header_length(&bytes);
     if header > MAX_HEADER {
         let reason = format!("its header has {header} bytes; at most {MAX_HEADER} are expected");
         return Err(not_a_checkpoint(path, reason));

@@ -9,6 +9,7 @@ use safetensors::tensor::View;
 
 use super::CheckpointError;
 use super::array::Array;
+use super::read::{MAX_HEADER, header_length};
 
 struct ArrayView<'a>(&'a Array);
 
@@ -36,6 +37,12 @@ pub(super) fn write(
     let views = arrays.iter().map(|(name, array)| (name.as_str(), ArrayView(array)));
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| CheckpointError::Metadata { reason: error.to_string() })?;
+    // What is written can be read again.
+    let header = header_length(&bytes);
+    if header > MAX_HEADER {
+        let reason = format!("the header has {header} bytes; at most {MAX_HEADER} are expected");
+        return Err(CheckpointError::Metadata { reason });
+    }
     persist(&bytes, path).map_err(|error| CheckpointError::Io {
         path: path.to_owned(),
         action: "written",
