@@ -1,7 +1,6 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use protoguard_core::normalise::{FrameScore, GAMMA};
@@ -45,8 +44,8 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     videos.iter_mut().for_each(|video| video.scene = scene.cloned());
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
-    let weighing = weighing_of(checkpoint.content(), args.config.as_deref())?;
-    let found = calibrate(&mut scorer, &videos, shape, &weighing)?;
+    let options = options_of(checkpoint.content(), args)?;
+    let found = calibrate(&mut scorer, &videos, shape, &options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
@@ -69,7 +68,11 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
 
 /// What the checkpoint's first calibration was made with, and the defaults where it has none; the
 /// detector is the configuration's where there is one.
-fn weighing_of(content: &CheckpointContent, config: Option<&Path>) -> anyhow::Result<Weighing> {
+fn options_of(
+    content: &CheckpointContent,
+    args: &CalibrateArgs,
+) -> anyhow::Result<CalibrationOptions> {
+    let config = args.config.as_deref();
     let first = content.calibrations.first();
     let detector = match config {
         Some(_) => TrainerConfig::load(&Layers { file: config, ..Layers::default() })?.detector,
@@ -79,7 +82,7 @@ fn weighing_of(content: &CheckpointContent, config: Option<&Path>) -> anyhow::Re
             .unwrap_or_default(),
     };
     let gamma = first.map_or(GAMMA, |calibration| calibration.normaliser.gamma);
-    Ok(Weighing { gamma, detector })
+    Ok(CalibrationOptions { gamma, detector, batch_size: args.scorer.batch_size })
 }
 
 /// Why no calibration could be made.
@@ -115,13 +118,15 @@ pub fn activation_ranges(
     Ok(ActivationRanges::measure(network, &clips)?)
 }
 
-/// How a calibration weighs what it finds.
+/// How a calibration is made.
 #[derive(Clone, Debug)]
-pub struct Weighing {
+pub struct CalibrationOptions {
     /// Weight of the PSNR against the feature distance in the paper's regularity.
     pub gamma: f64,
     /// What the served score is made of.
     pub detector: Recipe,
+    /// Clips a forward pass.
+    pub batch_size: usize,
 }
 
 /// The calibration over all held-out video, and one for each scene where scenes are known.
@@ -132,13 +137,14 @@ pub fn calibrate(
     scorer: &mut dyn Scorer,
     held_out: &[DecodedVideo],
     shape: ClipShape,
-    weighing: &Weighing,
+    options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
     let clips: usize = held_out.iter().map(|video| video.clip_count(shape)).sum();
     let bar = progress::bar(clips as u64, "calibrating");
     let progress = |done: usize| bar.set_position(done as u64);
-    let options = ScoringOptions { batch_size: 8, keep_maps: false, progress: &progress };
-    let scored = score_videos(scorer, held_out, shape, &options)?;
+    let scoring =
+        ScoringOptions { batch_size: options.batch_size, keep_maps: false, progress: &progress };
+    let scored = score_videos(scorer, held_out, shape, &scoring)?;
     bar.finish_and_clear();
     let all: Vec<&ScoredVideo> = scored.iter().collect();
     let mut by_scene: BTreeMap<&str, Vec<&ScoredVideo>> = BTreeMap::new();
@@ -154,7 +160,7 @@ pub fn calibrate(
             "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
         );
     }
-    let mut calibrations = vec![weighing.calibration(None, &all)?];
+    let mut calibrations = vec![options.calibration(None, &all)?];
     for (scene, videos) in by_scene {
         let clips: usize = videos.iter().map(|video| video.scores.len()).sum();
         if clips < Recipe::MIN_CLIPS {
@@ -167,12 +173,12 @@ pub fn calibrate(
             );
             continue;
         }
-        calibrations.push(weighing.calibration(Some(scene), &videos)?);
+        calibrations.push(options.calibration(Some(scene), &videos)?);
     }
     Ok(calibrations)
 }
 
-impl Weighing {
+impl CalibrationOptions {
     fn calibration(
         &self,
         scene: Option<&str>,

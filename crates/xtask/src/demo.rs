@@ -83,6 +83,7 @@ impl SeedRun<'_> {
         eprintln!("\n== drawing scenes, seed {seed}");
         let mut synth = self.programs.trainer();
         synth.arg("synth").arg("--out").arg(at("data")).args(["--seed", &seed]);
+        synth.args(["--training-videos", "10"]);
         self.children.run(&mut synth)?;
 
         eprintln!("\n== training on the normal ones");

@@ -13,8 +13,11 @@ use protoguard_model::{
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;
 use super::step::{EpochRecord, Learner};
-use crate::calibrate::{Weighing, activation_ranges, calibrate};
+use crate::calibrate::{CalibrationOptions, activation_ranges, calibrate};
 use crate::config::TrainerConfig;
+
+/// Clips a forward pass of the calibration; scores do not depend on it.
+const CALIBRATION_BATCH: usize = 8;
 
 /// What is known of a run at its end.
 #[derive(Debug)]
@@ -45,9 +48,10 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
         &mut scorer as &mut dyn Scorer,
         &finished.data.held_out,
         finished.config.model.shape,
-        &Weighing {
+        &CalibrationOptions {
             gamma: finished.config.training.gamma,
             detector: finished.config.detector.clone(),
+            batch_size: CALIBRATION_BATCH,
         },
     )?;
     Ok(Checkpoint::new(CheckpointContent {
