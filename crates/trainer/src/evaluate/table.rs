@@ -163,7 +163,7 @@ fn alarm_lines(f: &mut Formatter<'_>, alarm: &Alarm, live: &LiveReport) -> fmt::
     let delay = alarm.median_delay_frames.map_or("-".to_owned(), |frames| format!("{frames}"));
     writeln!(
         f,
-        "median delay {delay} frames; {} false alarms on {} normal frames",
+        "median delay {delay} frames; false alarms: {} on {} normal frames",
         events.false_alarms.len(),
         events.normal_frames
     )?;
