@@ -5,9 +5,10 @@
 //! 2 is seen on one normal frame in a hundred, whatever the parts and the camera are, and a
 //! threshold is a share of false alarms.
 //!
-//! Two choices make that true of frames that the calibration has not seen. Sums are calibrated
+//! Three choices make that true of frames that the calibration has not seen. Sums are calibrated
 //! across videos: a video's sums are made with the distributions of the other videos, because no
-//! frame is unusual for a distribution that it is itself part of. And a part's surprise counts in
+//! frame is unusual for a distribution that it is itself part of. A part whose distribution does
+//! not carry over from video to video is trusted less. And a part's surprise counts in
 //! full up to a knee only; beyond it its logarithm counts: still in order, but so that one part of
 //! one frame, however strange, neither outvotes the others nor stays in the smoothed sum long after
 //! it has passed.
@@ -15,10 +16,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::maps::{Part, Statistics};
+use crate::normalise::quantile;
 use crate::surprise::{Normal, SurpriseError};
 
-/// Sums are calibrated across at least so many stretches of video.
-const MIN_STRETCHES: usize = 4;
+/// A single video is cut into so many parts, which are held against each other.
+const PIECES: usize = 4;
+/// The share of a part's normal frames that its trust is measured on: rare, and still many frames.
+const TWENTIETH: f64 = 0.05;
 /// Distributions are made at most so many times; of more stretches, several are judged at once.
 const MAX_FOLDS: usize = 8;
 
@@ -67,8 +71,12 @@ pub struct Detector {
 pub struct CalibratedPart {
     /// The statistic.
     pub part: Part,
-    /// The weight of its surprise.
+    /// The weight of its surprise, as in [`Recipe`].
     pub weight: f64,
+    /// How well its surprise carries over from video to video, in (0, 1]: the weight counts so
+    /// much. 1 where at most a twentieth of the normal frames are as unusual for the other videos
+    /// as a twentieth should be, and less in proportion to how unusual that twentieth is.
+    pub trust: f64,
     /// Its values on normal frames.
     pub normal: Normal,
 }
@@ -136,7 +144,7 @@ impl Default for Recipe {
 
 impl Recipe {
     /// Fewer normal clips than this make no detector.
-    pub const MIN_CLIPS: usize = MIN_STRETCHES;
+    pub const MIN_CLIPS: usize = 2 * PIECES;
 
     /// Checks every field.
     ///
@@ -180,14 +188,22 @@ impl Recipe {
         if clips < Self::MIN_CLIPS {
             return Err(DetectorError::TooFewClips { found: clips });
         }
-        let sums = self.sums_across(videos)?;
+        let across = self.surprises_across(videos)?;
+        let mut parts = self.parts_of(&videos.concat())?;
+        for (index, part) in parts.iter_mut().enumerate() {
+            part.trust = trust(across.iter().flatten().map(|of| of[index].surprise).collect());
+        }
+        let sums: Vec<Vec<f64>> = across
+            .iter()
+            .map(|video| video.iter().map(|of| sum(of, &parts, self.knee)).collect())
+            .collect();
         let smooth = |video: &Vec<f64>| {
             let mut smoothing = Smoothing::new(self.keep);
             video.iter().map(|&sum| smoothing.push(sum)).collect::<Vec<f64>>()
         };
         let smoothed: Vec<f64> = sums.iter().flat_map(smooth).collect();
         Ok(Detector {
-            parts: self.parts_of(&videos.concat())?,
+            parts,
             knee: self.knee,
             keep: self.keep,
             instant: fit("sum", &sums.concat())?,
@@ -195,10 +211,14 @@ impl Recipe {
         })
     }
 
-    /// Every video's sums, each made with the distributions of other stretches of video than its own.
-    fn sums_across(&self, videos: &[&[Statistics]]) -> Result<Vec<Vec<f64>>, DetectorError> {
+    /// What each part says of every clip, by video, each made with the distributions of other
+    /// stretches of video than its own.
+    fn surprises_across(
+        &self,
+        videos: &[&[Statistics]],
+    ) -> Result<Vec<Vec<Vec<PartSurprise>>>, DetectorError> {
         let stretches = stretches(videos);
-        let mut sums: Vec<Vec<f64>> = videos.iter().map(|_| Vec::new()).collect();
+        let mut across: Vec<Vec<Vec<PartSurprise>>> = videos.iter().map(|_| Vec::new()).collect();
         for fold in 0..stretches.len().min(MAX_FOLDS) {
             let is_judged = |index: usize| index % MAX_FOLDS == fold;
             let others = stretches.iter().enumerate().filter(|(index, _)| !is_judged(*index));
@@ -207,17 +227,17 @@ impl Recipe {
             let parts = self.parts_of(&others)?;
             let judged = stretches.iter().enumerate().filter(|(index, _)| is_judged(*index));
             for (_, stretch) in judged {
-                let sum_of = |clip| sum(&surprises(&parts, clip), &parts, self.knee);
-                sums[stretch.video].extend(stretch.clips.iter().map(sum_of));
+                let of = stretch.clips.iter().map(|clip| surprises(&parts, clip));
+                across[stretch.video].extend(of);
             }
         }
-        Ok(sums)
+        Ok(across)
     }
 
     fn parts_of(&self, clips: &[Statistics]) -> Result<Vec<CalibratedPart>, DetectorError> {
         let part = |&WeightedPart { part, weight }: &WeightedPart| {
             let values: Vec<f64> = clips.iter().map(|found| value(part, found)).collect();
-            Ok(CalibratedPart { part, weight, normal: fit(part.name(), &values)? })
+            Ok(CalibratedPart { part, weight, trust: 1.0, normal: fit(part.name(), &values)? })
         };
         self.parts.iter().map(part).collect()
     }
@@ -239,17 +259,25 @@ struct Stretch<'a> {
     clips: &'a [Statistics],
 }
 
-/// Whole videos, or parts of them where there are few: at least [`MIN_STRETCHES`] where there are
-/// so many clips.
+/// The videos, or parts of the one that there is: people who were just there are still there.
 fn stretches<'a>(videos: &[&'a [Statistics]]) -> Vec<Stretch<'a>> {
     let filled: Vec<(usize, &[Statistics])> =
         videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
-    let pieces = MIN_STRETCHES.div_ceil(filled.len().max(1));
+    let pieces = if filled.len() == 1 { PIECES } else { 1 };
     let cut = |&(video, clips): &(usize, &'a [Statistics])| {
         let length = clips.len().div_ceil(pieces);
         clips.chunks(length).map(move |clips| Stretch { video, clips })
     };
     filled.iter().flat_map(cut).collect()
+}
+
+/// [`CalibratedPart::trust`] of a part with these surprises across videos.
+fn trust(surprises: Vec<f64>) -> f64 {
+    let expected = Detector::threshold(TWENTIETH);
+    match quantile(&surprises, 1.0 - TWENTIETH) {
+        Some(found) if found > expected => expected / found,
+        _ => 1.0,
+    }
 }
 
 /// What each part says of a clip, in order.
@@ -265,7 +293,11 @@ fn sum(surprises: &[PartSurprise], parts: &[CalibratedPart], knee: f64) -> f64 {
     let tempered = |surprise: f64| {
         if surprise < knee { surprise } else { knee + (surprise - knee).ln_1p() }
     };
-    surprises.iter().zip(parts).map(|(of, part)| part.weight * tempered(of.surprise)).sum()
+    surprises
+        .iter()
+        .zip(parts)
+        .map(|(of, part)| part.weight * part.trust * tempered(of.surprise))
+        .sum()
 }
 
 impl Detector {
@@ -297,7 +329,9 @@ impl Detector {
     /// Whether every field is one that [`Recipe::calibrate`] may have made.
     pub fn is_valid(&self) -> bool {
         let normals = self.parts.iter().map(|part| &part.normal);
-        self.recipe().validate().is_ok()
+        let trusted = |part: &CalibratedPart| part.trust > 0.0 && part.trust <= 1.0;
+        self.parts.iter().all(trusted)
+            && self.recipe().validate().is_ok()
             && normals.chain([&self.instant, &self.smoothed]).all(Normal::is_valid)
     }
 }
@@ -397,7 +431,7 @@ mod tests {
         let in_sample: Vec<f64> = videos
             .iter()
             .flatten()
-            .map(|clip| sum(&surprises(&same, clip), &same, recipe.knee))
+            .map(|clip| sum(&surprises(&same, clip), &detector.parts, recipe.knee))
             .collect();
         let in_sample = Detector { instant: fit("sum", &in_sample).unwrap(), ..detector.clone() };
         let [across, within] = [&detector, &in_sample].map(|found| loudest(found).surprise);
@@ -407,14 +441,43 @@ mod tests {
     }
 
     #[test]
-    fn few_videos_are_cut_and_many_are_kept_whole() {
+    fn a_single_video_is_cut_and_several_are_kept_whole() {
         let clips = [statistics(1.0); 10];
         let lengths = |videos: &[&[Statistics]]| -> Vec<(usize, usize)> {
             stretches(videos).iter().map(|of| (of.video, of.clips.len())).collect()
         };
         assert_eq!(lengths(&[&clips]), [(0, 3), (0, 3), (0, 3), (0, 1)]);
-        assert_eq!(lengths(&[&clips[..4], &[], &clips[..3]]), [(0, 2), (0, 2), (2, 2), (2, 1)]);
+        assert_eq!(lengths(&[&clips[..4], &[], &clips[..3]]), [(0, 4), (2, 3)]);
+        assert_eq!(lengths(&[&[], &clips[..8]]), [(1, 2); 4]);
         assert_eq!(lengths(&[clips.as_slice(); 5]), [0, 1, 2, 3, 4].map(|video| (video, 10)));
+    }
+
+    /// Speed differs from video to video here, and errors do not.
+    #[test]
+    fn a_part_that_does_not_carry_over_is_trusted_less() {
+        let video = |pace: f32| -> Vec<Statistics> {
+            let of = |frame| {
+                let loud = loudness(frame);
+                Statistics::of(&ClipMaps {
+                    error: plane(8, |cell| if cell == 9 { 0.02 * loud } else { 0.001 }),
+                    moved: plane(8, |_| 0.02),
+                    speed: plane(4, |cell| if cell == 5 { pace * loud } else { 0.1 }),
+                    feature_distance: None,
+                })
+            };
+            (0..200).map(of).collect()
+        };
+        let videos = [1.0, 1.5, 2.0].map(video);
+        let detector = Recipe::default().calibrate(&videos.each_ref().map(Vec::as_slice)).unwrap();
+        let [error, relative, speed] = [0, 1, 2].map(|part| detector.parts[part].trust);
+        assert!(error > 0.9 && relative > 0.9 && speed < 0.3, "{error} {relative} {speed}");
+        assert_eq!(detector.recipe(), Recipe::default());
+        let clip = detector.judge(&videos[0][7]);
+        let counted = clip.parts.iter().zip(&detector.parts);
+        let counted = counted.map(|(of, part)| part.weight * part.trust * of.surprise);
+        assert!((clip.sum - counted.sum::<f64>()).abs() < 1e-12);
+        assert_eq!(trust(vec![1.0; 40]), 1.0);
+        assert_eq!(trust(vec![-2.0 * 0.05f64.log10(); 40]), 0.5);
     }
 
     /// Beyond the knee a part counts by its logarithm.
@@ -423,6 +486,7 @@ mod tests {
         let part = |weight| CalibratedPart {
             part: Part::Speed,
             weight,
+            trust: 1.0,
             normal: Normal::fit(&[0.0, 1.0]).unwrap(),
         };
         let says = |surprise| PartSurprise { part: Part::Speed, value: 0.0, surprise };
@@ -459,9 +523,17 @@ mod tests {
 
     #[test]
     fn what_gives_no_detector_is_named() {
-        let three = [1.0, 1.1, 1.2].map(statistics);
-        let few = Recipe::default().calibrate(&[&three[..1], &[], &three[1..]]).unwrap_err();
-        assert_eq!(few.to_string(), "3 normal clips; at least 4 are needed");
+        let seven = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6].map(statistics);
+        let few = Recipe::default().calibrate(&[&seven[..1], &[], &seven[1..]]).unwrap_err();
+        assert_eq!(few.to_string(), "7 normal clips; at least 8 are needed");
+        // A video of one clip says nothing of the others.
+        let eight = [&seven[..], &seven[..1]].concat();
+        let few = Recipe::default().calibrate(&[&eight[..1], &eight[1..]]).unwrap_err();
+        assert_eq!(
+            few.to_string(),
+            "largest_error: 1 normal frames have a score; at least 2 are needed"
+        );
+        Recipe::default().calibrate(&[&eight]).unwrap();
         let broken = Recipe { keep: 1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
         assert_eq!(broken, "detector.keep is 1; accepted: 0 or more, below 1");
         let parts = vec![WeightedPart { part: Part::Speed, weight: 0.0 }];

@@ -47,6 +47,7 @@ impl From<&Detector> for v1::Detector {
         let part = |of: &CalibratedPart| v1::DetectorPart {
             part: v1::Part::from(of.part).into(),
             weight: of.weight,
+            trust: of.trust,
             normal: Some((&of.normal).into()),
         };
         Self {
@@ -64,7 +65,8 @@ impl From<&Detector> for v1::Detector {
 pub(crate) fn detector_from_wire(detector: v1::Detector) -> Option<Detector> {
     let part = |of: v1::DetectorPart| {
         let part = part_from_wire(of.part())?;
-        Some(CalibratedPart { part, weight: of.weight, normal: of.normal?.into() })
+        let (weight, trust) = (of.weight, of.trust);
+        Some(CalibratedPart { part, weight, trust, normal: of.normal?.into() })
     };
     let detector = Detector {
         parts: detector.parts.into_iter().map(part).collect::<Option<_>>()?,
@@ -83,7 +85,7 @@ mod tests {
     fn detector() -> Detector {
         let values: Vec<f64> = (0..100).map(f64::from).collect();
         let normal = Normal::fit(&values).unwrap();
-        let part = |part| CalibratedPart { part, weight: 0.5, normal: normal.clone() };
+        let part = |part| CalibratedPart { part, weight: 0.5, trust: 0.25, normal: normal.clone() };
         Detector {
             parts: Part::ALL.map(part).into(),
             knee: 2.5,

@@ -161,7 +161,8 @@ pub fn detector() -> Detector {
     };
     let error = normal([-60.0, -40.0], 10.0);
     let sum = normal([0.0, 1.0], 1.0);
-    let part = CalibratedPart { part: Part::PredictionError, weight: 1.0, normal: error };
+    let part =
+        CalibratedPart { part: Part::PredictionError, weight: 1.0, trust: 1.0, normal: error };
     Detector { parts: vec![part], knee: 3.0, keep: 0.5, instant: sum.clone(), smoothed: sum }
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn surprised() -> v1::Model {
     let part = |part: v1::Part| v1::DetectorPart {
         part: part.into(),
         weight: 1.0,
+        trust: 1.0,
         normal: normal.clone(),
     };
     let detector = v1::Detector {

@@ -851,6 +851,10 @@ pub struct DetectorPart {
     pub weight: f64,
     #[prost(message, optional, tag = "3")]
     pub normal: ::core::option::Option<Distribution>,
+    /// How well its surprise carries over from video to video, in (0, 1\]: the weight is multiplied by
+    /// it.
+    #[prost(double, tag = "4")]
+    pub trust: f64,
 }
 /// The distribution of a score over held-out normal frames.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -57,7 +57,8 @@ fn describe_calibration(calibration: &Calibration) -> Vec<String> {
 fn describe_detector(detector: &Detector) -> String {
     let part = |of: &DetectorPart| {
         let name = part_from_wire(of.part()).map_or("an unknown part", Part::name);
-        if of.weight == 1.0 { name.to_owned() } else { format!("{} x {name}", of.weight) }
+        let counted = of.weight * of.trust;
+        if counted == 1.0 { name.to_owned() } else { format!("{counted:.2} x {name}") }
     };
     let parts: Vec<String> = detector.parts.iter().map(part).collect();
     format!(
@@ -79,6 +80,7 @@ mod tests {
         let part = |part: v1::Part, weight| DetectorPart {
             part: part.into(),
             weight,
+            trust: 1.0,
             ..Default::default()
         };
         let detector = Detector {
@@ -111,7 +113,7 @@ mod tests {
                 "clips: 4 past frames of 64x64 pixels",
                 "network: width 16, 100 memory items, without motion branch, f32 on cpu",
                 "calibration default: 120 frames, thresholds 0.125 at 1 %",
-                "  alarm: sum of the surprises of relative_error + 0.5 x speed, of which 70 % is kept \
+                "  alarm: sum of the surprises of relative_error + 0.50 x speed, of which 70 % is kept \
                  from frame to frame",
                 "loss: 0.5000",
             ]
