@@ -144,7 +144,7 @@ impl Default for Recipe {
 
 impl Recipe {
     /// Fewer normal clips than this make no detector.
-    pub const MIN_CLIPS: usize = 2 * PIECES;
+    pub const MIN_CLIPS: usize = PIECES;
 
     /// Checks every field.
     ///
@@ -259,11 +259,14 @@ struct Stretch<'a> {
     clips: &'a [Statistics],
 }
 
-/// The videos, or parts of the one that there is: people who were just there are still there.
+/// The videos, or parts of them where all but one together make no distribution. Parts are the
+/// second choice: people who were just there are still there.
 fn stretches<'a>(videos: &[&'a [Statistics]]) -> Vec<Stretch<'a>> {
     let filled: Vec<(usize, &[Statistics])> =
         videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
-    let pieces = if filled.len() == 1 { PIECES } else { 1 };
+    let clips = || filled.iter().map(|(_, clips)| clips.len());
+    let beside_the_longest = clips().sum::<usize>() - clips().max().unwrap_or_default();
+    let pieces = if beside_the_longest < Normal::MIN_VALUES { PIECES } else { 1 };
     let cut = |&(video, clips): &(usize, &'a [Statistics])| {
         let length = clips.len().div_ceil(pieces);
         clips.chunks(length).map(move |clips| Stretch { video, clips })
@@ -523,17 +526,13 @@ mod tests {
 
     #[test]
     fn what_gives_no_detector_is_named() {
-        let seven = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6].map(statistics);
-        let few = Recipe::default().calibrate(&[&seven[..1], &[], &seven[1..]]).unwrap_err();
-        assert_eq!(few.to_string(), "7 normal clips; at least 8 are needed");
-        // A video of one clip says nothing of the others.
-        let eight = [&seven[..], &seven[..1]].concat();
-        let few = Recipe::default().calibrate(&[&eight[..1], &eight[1..]]).unwrap_err();
-        assert_eq!(
-            few.to_string(),
-            "largest_error: 1 normal frames have a score; at least 2 are needed"
-        );
-        Recipe::default().calibrate(&[&eight]).unwrap();
+        let four = [1.0, 1.1, 1.2, 1.3].map(statistics);
+        let few = Recipe::default().calibrate(&[&four[..1], &[], &four[2..]]).unwrap_err();
+        assert_eq!(few.to_string(), "3 normal clips; at least 4 are needed");
+        // A video of one clip is no measure of another, and a part of the other is.
+        for videos in [[&four[..], &[]], [&four[..1], &four[1..]], [&four[..2], &four[2..]]] {
+            Recipe::default().calibrate(&videos).unwrap();
+        }
         let broken = Recipe { keep: 1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
         assert_eq!(broken, "detector.keep is 1; accepted: 0 or more, below 1");
         let parts = vec![WeightedPart { part: Part::Speed, weight: 0.0 }];
