@@ -1,0 +1,188 @@
+//! From normal video to a detector.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, sum, surprises, value,
+};
+use crate::maps::{Part, Statistics};
+use crate::normalise::quantile;
+use crate::surprise::Normal;
+
+/// A single video is cut into so many parts, which are held against each other.
+const PIECES: usize = 4;
+/// The share of a part's normal frames that its trust is measured on: rare, and still many frames.
+const TWENTIETH: f64 = 0.05;
+/// Distributions are made at most so many times; of more stretches, several are judged at once.
+const MAX_FOLDS: usize = 8;
+
+/// What a detector is made of, before it has seen a camera.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The parts that count, and their weights in the sum.
+    pub parts: Vec<WeightedPart>,
+    /// A part's surprise counts in full up to this, `s ↦ knee + ln(1 + s − knee)` beyond it; 0 or
+    /// more.
+    pub knee: f64,
+    /// Share of the sum's last smoothed value that is kept at every frame, in [0, 1).
+    pub keep: f64,
+}
+
+/// A part and how much it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedPart {
+    /// The statistic.
+    pub part: Part,
+    /// The weight of its surprise, above 0.
+    pub weight: f64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        let of = |(part, weight)| WeightedPart { part, weight };
+        // Speed finds bicycles among walkers, and little where normal things differ in speed.
+        let parts = [(Part::LargestError, 1.0), (Part::RelativeError, 1.0), (Part::Speed, 0.75)];
+        Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6 }
+    }
+}
+
+impl Recipe {
+    /// Fewer normal clips than this make no detector.
+    pub const MIN_CLIPS: usize = PIECES;
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range.
+    pub fn validate(&self) -> Result<(), DetectorError> {
+        let error =
+            |field, found: String, accepted| Err(DetectorError::Recipe { field, found, accepted });
+        if self.parts.is_empty() {
+            return error("parts", "empty".to_owned(), "at least one part is needed");
+        }
+        if let Some(wrong) = self.parts.iter().find(|p| !(p.weight > 0.0 && p.weight.is_finite())) {
+            return error("parts.weight", wrong.weight.to_string(), "accepted: above 0, finite");
+        }
+        let mut named: Vec<Part> = self.parts.iter().map(|part| part.part).collect();
+        named.sort_unstable();
+        if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
+            return error(
+                "parts",
+                format!("{} twice", twice[0].name()),
+                "accepted: each part once",
+            );
+        }
+        if !(self.knee >= 0.0 && self.knee.is_finite()) {
+            return error("knee", self.knee.to_string(), "accepted: 0 or more, finite");
+        }
+        if !(0.0..1.0).contains(&self.keep) {
+            return error("keep", self.keep.to_string(), "accepted: 0 or more, below 1");
+        }
+        Ok(())
+    }
+
+    /// Calibrates on normal videos, each the statistics of its clips in order.
+    ///
+    /// # Errors
+    /// When the recipe is out of range, there are fewer clips than [`Recipe::MIN_CLIPS`], or a
+    /// statistic is not finite.
+    pub fn calibrate(&self, videos: &[&[Statistics]]) -> Result<Detector, DetectorError> {
+        self.validate()?;
+        let clips = videos.iter().map(|video| video.len()).sum();
+        if clips < Self::MIN_CLIPS {
+            return Err(DetectorError::TooFewClips { found: clips });
+        }
+        let across = self.surprises_across(videos)?;
+        let mut parts = self.parts_of(&videos.concat())?;
+        for (index, part) in parts.iter_mut().enumerate() {
+            part.trust = trust(across.iter().flatten().map(|of| of[index].surprise).collect());
+        }
+        let sums: Vec<Vec<f64>> = across
+            .iter()
+            .map(|video| video.iter().map(|of| sum(of, &parts, self.knee)).collect())
+            .collect();
+        let smooth = |video: &Vec<f64>| {
+            let mut smoothing = Smoothing::new(self.keep);
+            video.iter().map(|&sum| smoothing.push(sum)).collect::<Vec<f64>>()
+        };
+        let smoothed: Vec<f64> = sums.iter().flat_map(smooth).collect();
+        Ok(Detector {
+            parts,
+            knee: self.knee,
+            keep: self.keep,
+            instant: fit("sum", &sums.concat())?,
+            smoothed: fit("smoothed sum", &smoothed)?,
+        })
+    }
+
+    /// What each part says of every clip, by video, each made with the distributions of other
+    /// stretches of video than its own.
+    fn surprises_across(
+        &self,
+        videos: &[&[Statistics]],
+    ) -> Result<Vec<Vec<Vec<PartSurprise>>>, DetectorError> {
+        let stretches = stretches(videos);
+        let mut across: Vec<Vec<Vec<PartSurprise>>> = videos.iter().map(|_| Vec::new()).collect();
+        for fold in 0..stretches.len().min(MAX_FOLDS) {
+            let is_judged = |index: usize| index % MAX_FOLDS == fold;
+            let others = stretches.iter().enumerate().filter(|(index, _)| !is_judged(*index));
+            let others: Vec<Statistics> =
+                others.flat_map(|(_, stretch)| stretch.clips).copied().collect();
+            let parts = self.parts_of(&others)?;
+            let judged = stretches.iter().enumerate().filter(|(index, _)| is_judged(*index));
+            for (_, stretch) in judged {
+                let of = stretch.clips.iter().map(|clip| surprises(&parts, clip));
+                across[stretch.video].extend(of);
+            }
+        }
+        Ok(across)
+    }
+
+    pub(super) fn parts_of(
+        &self,
+        clips: &[Statistics],
+    ) -> Result<Vec<CalibratedPart>, DetectorError> {
+        let part = |&WeightedPart { part, weight }: &WeightedPart| {
+            let values: Vec<f64> = clips.iter().map(|found| value(part, found)).collect();
+            Ok(CalibratedPart { part, weight, trust: 1.0, normal: fit(part.name(), &values)? })
+        };
+        self.parts.iter().map(part).collect()
+    }
+}
+
+pub(super) fn fit(of: &'static str, values: &[f64]) -> Result<Normal, DetectorError> {
+    Normal::fit(values).map_err(|source| DetectorError::Distribution { of, source })
+}
+
+/// Consecutive clips of one video.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch<'a> {
+    pub(super) video: usize,
+    pub(super) clips: &'a [Statistics],
+}
+
+/// The videos, or parts of them where all but one together make no distribution. Parts are the
+/// second choice: people who were just there are still there.
+pub(super) fn stretches<'a>(videos: &[&'a [Statistics]]) -> Vec<Stretch<'a>> {
+    let filled: Vec<(usize, &[Statistics])> =
+        videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
+    let clips = || filled.iter().map(|(_, clips)| clips.len());
+    let beside_the_longest = clips().sum::<usize>() - clips().max().unwrap_or_default();
+    let pieces = if beside_the_longest < Normal::MIN_VALUES { PIECES } else { 1 };
+    let cut = |&(video, clips): &(usize, &'a [Statistics])| {
+        let length = clips.len().div_ceil(pieces);
+        clips.chunks(length).map(move |clips| Stretch { video, clips })
+    };
+    filled.iter().flat_map(cut).collect()
+}
+
+/// [`CalibratedPart::trust`] of a part with these surprises across videos.
+pub(super) fn trust(surprises: Vec<f64>) -> f64 {
+    let expected = Detector::threshold(TWENTIETH);
+    match quantile(&surprises, 1.0 - TWENTIETH) {
+        Some(found) if found > expected => expected / found,
+        _ => 1.0,
+    }
+}

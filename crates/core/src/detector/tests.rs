@@ -1,0 +1,169 @@
+use super::calibrate::{fit, stretches, trust};
+use super::*;
+use crate::{ClipMaps, Plane};
+
+fn plane(side: usize, value: impl Fn(usize) -> f32) -> Plane {
+    let values = (0..side * side).map(value).collect();
+    Plane { height: side, width: side, channels: 1, values }
+}
+
+/// Of a frame whose errors and speeds are in proportion to `loud`.
+fn statistics(loud: f32) -> Statistics {
+    Statistics::of(&ClipMaps {
+        error: plane(8, |cell| if cell == 9 { 0.02 * loud } else { 0.001 }),
+        moved: plane(8, |_| 0.02),
+        speed: plane(4, |cell| if cell == 5 { loud } else { 0.1 }),
+        feature_distance: None,
+    })
+}
+
+fn loudness(frame: usize) -> f32 {
+    1.0 + 0.3 * ((frame * 7919 % 101) as f32 / 101.0)
+}
+
+fn detector() -> Detector {
+    let recipe = Recipe::default();
+    let video = |from: usize| {
+        (from..from + 200).map(|frame| statistics(loudness(frame))).collect::<Vec<_>>()
+    };
+    recipe.calibrate(&[&video(0), &video(1000), &video(2000)]).unwrap()
+}
+
+#[test]
+fn a_share_of_normal_frames_lies_above_its_threshold() {
+    let detector = detector();
+    for rate in [0.05, 0.01] {
+        let above = |frame: &usize| {
+            detector.judge(&statistics(loudness(*frame))).surprise > Detector::threshold(rate)
+        };
+        let found = (0..1000).filter(above).count() as f64 / 1000.0;
+        assert!((found - rate).abs() <= 0.02, "{found} of normal frames at {rate}");
+    }
+}
+
+/// Four videos, of which the last is by far the loudest: held against a distribution that it is
+/// part of nothing in it is rare, held against the others all of it is.
+#[test]
+fn sums_are_calibrated_across_videos() {
+    let video = |light: f32| -> Vec<Statistics> {
+        (0..100).map(|frame| statistics(light + 0.1 * loudness(frame))).collect()
+    };
+    let videos = [1.0, 1.0, 1.0, 2.0].map(video);
+    let recipe = Recipe::default();
+    let detector = recipe.calibrate(&videos.each_ref().map(Vec::as_slice)).unwrap();
+    let loudest = |detector: &Detector| detector.judge(&videos[3][50]);
+    let same = recipe.parts_of(&videos.concat()).unwrap();
+    let in_sample: Vec<f64> = videos
+        .iter()
+        .flatten()
+        .map(|clip| sum(&surprises(&same, clip), &detector.parts, recipe.knee))
+        .collect();
+    let in_sample = Detector { instant: fit("sum", &in_sample).unwrap(), ..detector.clone() };
+    let [across, within] = [&detector, &in_sample].map(|found| loudest(found).surprise);
+    assert!(across < within, "{across} {within}");
+    // A quarter of the normal frames were so unusual for the other three videos.
+    assert!((across - 4f64.log10()).abs() < 0.2, "{across}");
+}
+
+#[test]
+fn a_single_video_is_cut_and_several_are_kept_whole() {
+    let clips = [statistics(1.0); 10];
+    let lengths = |videos: &[&[Statistics]]| -> Vec<(usize, usize)> {
+        stretches(videos).iter().map(|of| (of.video, of.clips.len())).collect()
+    };
+    assert_eq!(lengths(&[&clips]), [(0, 3), (0, 3), (0, 3), (0, 1)]);
+    assert_eq!(lengths(&[&clips[..4], &[], &clips[..3]]), [(0, 4), (2, 3)]);
+    assert_eq!(lengths(&[&[], &clips[..8]]), [(1, 2); 4]);
+    assert_eq!(lengths(&[clips.as_slice(); 5]), [0, 1, 2, 3, 4].map(|video| (video, 10)));
+}
+
+/// Speed differs from video to video here, and errors do not.
+#[test]
+fn a_part_that_does_not_carry_over_is_trusted_less() {
+    let video = |pace: f32| -> Vec<Statistics> {
+        let of = |frame| {
+            let loud = loudness(frame);
+            Statistics::of(&ClipMaps {
+                error: plane(8, |cell| if cell == 9 { 0.02 * loud } else { 0.001 }),
+                moved: plane(8, |_| 0.02),
+                speed: plane(4, |cell| if cell == 5 { pace * loud } else { 0.1 }),
+                feature_distance: None,
+            })
+        };
+        (0..200).map(of).collect()
+    };
+    let videos = [1.0, 1.5, 2.0].map(video);
+    let detector = Recipe::default().calibrate(&videos.each_ref().map(Vec::as_slice)).unwrap();
+    let [error, relative, speed] = [0, 1, 2].map(|part| detector.parts[part].trust);
+    assert!(error > 0.9 && relative > 0.9 && speed < 0.3, "{error} {relative} {speed}");
+    assert_eq!(detector.recipe(), Recipe::default());
+    let clip = detector.judge(&videos[0][7]);
+    let counted = clip.parts.iter().zip(&detector.parts);
+    let counted = counted.map(|(of, part)| part.weight * part.trust * of.surprise);
+    assert!((clip.sum - counted.sum::<f64>()).abs() < 1e-12);
+    assert_eq!(trust(vec![1.0; 40]), 1.0);
+    assert_eq!(trust(vec![-2.0 * 0.05f64.log10(); 40]), 0.5);
+}
+
+/// Beyond the knee a part counts by its logarithm.
+#[test]
+fn a_part_counts_in_full_up_to_the_knee() {
+    let part = |weight| CalibratedPart {
+        part: Part::Speed,
+        weight,
+        trust: 1.0,
+        normal: Normal::fit(&[0.0, 1.0]).unwrap(),
+    };
+    let says = |surprise| PartSurprise { part: Part::Speed, value: 0.0, surprise };
+    let of = |surprise| sum(&[says(1.0), says(surprise)], &[part(1.0), part(0.5)], 2.0);
+    assert_eq!([of(1.0), of(2.0)], [1.5, 2.0]);
+    let e = std::f64::consts::E;
+    assert!((of(1.0 + e) - (1.0 + 0.5 * 3.0)).abs() < 1e-12, "{}", of(1.0 + e));
+}
+
+#[test]
+fn what_is_far_outside_goes_on_rising_and_says_why() {
+    let detector = detector();
+    let [odd, odder] = [2.0, 4.0].map(|loud| detector.judge(&statistics(loud)));
+    assert!(odd.surprise > 3.0 && odder.surprise > odd.surprise + 1.0);
+    assert!(odder.parts.iter().all(|part| part.surprise > 2.0), "{:?}", odder.parts);
+    assert_eq!(odder.parts[2].part, Part::Speed);
+    assert!((odder.parts[2].value - 4.0).abs() < 1e-6);
+}
+
+#[test]
+fn smoothing_takes_time_and_knows_its_own_distribution() {
+    let detector = detector();
+    let mut smoother = detector.smoother();
+    let mut push = |loud| smoother.push(detector.judge(&statistics(loud)).sum);
+    for frame in 0..50 {
+        push(loudness(frame));
+    }
+    let rising: Vec<f64> = (0..12).map(|_| push(3.0)).collect();
+    assert!(rising.is_sorted_by(|a, b| a < b), "{rising:?}");
+    let falling: Vec<f64> = (0..40).map(|frame| push(loudness(frame))).collect();
+    assert!(falling[0] > falling[10], "what has passed fades: {falling:?}");
+    assert!(falling[39] < Detector::threshold(0.01), "{falling:?}");
+}
+
+#[test]
+fn what_gives_no_detector_is_named() {
+    let four = [1.0, 1.1, 1.2, 1.3].map(statistics);
+    let few = Recipe::default().calibrate(&[&four[..1], &[], &four[2..]]).unwrap_err();
+    assert_eq!(few.to_string(), "3 normal clips; at least 4 are needed");
+    // A video of one clip is no measure of another, and a part of the other is.
+    for videos in [[&four[..], &[]], [&four[..1], &four[1..]], [&four[..2], &four[2..]]] {
+        Recipe::default().calibrate(&videos).unwrap();
+    }
+    let broken = Recipe { keep: 1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
+    assert_eq!(broken, "detector.keep is 1; accepted: 0 or more, below 1");
+    let parts = vec![WeightedPart { part: Part::Speed, weight: 0.0 }];
+    let broken = Recipe { parts, ..Recipe::default() }.validate().unwrap_err().to_string();
+    assert_eq!(broken, "detector.parts.weight is 0; accepted: above 0, finite");
+    let parts = [Part::Speed, Part::LargestError, Part::Speed];
+    let parts = parts.map(|part| WeightedPart { part, weight: 1.0 }).into();
+    let broken = Recipe { parts, ..Recipe::default() }.validate().unwrap_err().to_string();
+    assert_eq!(broken, "detector.parts is speed twice; accepted: each part once");
+    let broken = Recipe { knee: -1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
+    assert_eq!(broken, "detector.knee is -1; accepted: 0 or more, finite");
+}
