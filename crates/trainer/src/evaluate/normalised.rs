@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::normalise::{FrameScore, GAMMA, Grouping, Normaliser};
-use protoguard_core::{AnomalyScore, Baselines, Calibration};
+use protoguard_core::{AnomalyScore, Baselines, Calibration, Detector};
 use serde::Serialize;
 
 use crate::scoring::ScoredVideo;
@@ -139,6 +139,14 @@ pub(super) fn calibration_of<'a>(
 ) -> Option<&'a Calibration> {
     let own = calibrations.iter().find(|c| c.scene.is_some() && c.scene.as_deref() == scene);
     own.or_else(|| calibrations.iter().find(|c| c.scene.is_none()))
+}
+
+/// What judges a video's frames; nothing where the calibration of its scene has none.
+pub(super) fn detector_of<'a>(
+    calibrations: &'a [Calibration],
+    video: &ScoredVideo,
+) -> Option<&'a Detector> {
+    calibration_of(calibrations, video.scene.as_deref())?.detector.as_ref()
 }
 
 #[cfg(test)]

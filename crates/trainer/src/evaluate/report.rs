@@ -9,8 +9,7 @@ use protoguard_core::normalise::Grouping;
 use serde::Serialize;
 
 use super::live::{Beside, LiveReport};
-use super::normalised::{Normalised, Signal, calibration_of, normalise};
-use super::surprises::Surprises;
+use super::normalised::{Normalised, Signal, calibration_of, detector_of, normalise};
 use crate::scoring::ScoredVideo;
 
 /// Everything that was measured of one checkpoint on one labelled data set.
@@ -202,10 +201,8 @@ impl EvalReport {
                 "the checkpoint has no calibration: no causal score, no thresholds".to_owned(),
             );
         }
-        let unserved = measured
-            .videos
-            .iter()
-            .filter(|video| Surprises::of(video, measured.calibrations).is_none());
+        let is_served = |video: &ScoredVideo| detector_of(measured.calibrations, video).is_some();
+        let unserved = measured.videos.iter().filter(|video| !is_served(video));
         let unserved: Vec<&str> = unserved.map(|video| video.name.as_str()).collect();
         if !unserved.is_empty() {
             warnings.push(format!(

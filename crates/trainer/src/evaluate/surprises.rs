@@ -2,7 +2,7 @@
 
 use protoguard_core::{Calibration, Detector};
 
-use super::normalised::calibration_of;
+use super::normalised::detector_of;
 use super::report::Measured;
 use crate::scoring::ScoredVideo;
 
@@ -27,8 +27,7 @@ impl Measured<'_> {
 impl Surprises {
     /// By the calibration of the video's scene; nothing where that has no detector.
     pub fn of(video: &ScoredVideo, calibrations: &[Calibration]) -> Option<Self> {
-        let calibration = calibration_of(calibrations, video.scene.as_deref())?;
-        Some(Self::by(calibration.detector.as_ref()?, video))
+        Some(Self::by(detector_of(calibrations, video)?, video))
     }
 
     fn by(detector: &Detector, video: &ScoredVideo) -> Self {

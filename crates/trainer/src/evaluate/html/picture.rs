@@ -12,7 +12,7 @@ use protoguard_data::picture::{
 
 use crate::evaluate::close_up::CloseUp;
 use crate::evaluate::live::Score;
-use crate::evaluate::normalised::calibration_of;
+use crate::evaluate::normalised::detector_of;
 use crate::evaluate::report::Measured;
 
 const QUALITY: u8 = 85;
@@ -52,8 +52,7 @@ pub(super) fn panel(close_up: &CloseUp, measured: &Measured<'_>) -> Markup {
 fn said(close_up: &CloseUp, measured: &Measured<'_>) -> String {
     let frame = close_up.frame;
     let video = &measured.videos[frame.video];
-    let calibration = calibration_of(measured.calibrations, video.scene.as_deref());
-    let Some(detector) = calibration.and_then(|found| found.detector.as_ref()) else {
+    let Some(detector) = detector_of(measured.calibrations, video) else {
         return format!(" · score {:.3}", frame.anomaly);
     };
     let judged = detector.judge(&video.statistics[frame.position]);

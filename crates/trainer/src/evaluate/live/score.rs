@@ -3,7 +3,7 @@ use protoguard_core::{Calibration, Detector, Part, PsnrDb, Recipe, Smoothing};
 use serde::{Serialize, Serializer};
 
 use super::FALSE_ALARM_RATE;
-use crate::evaluate::normalised::{Signal, calibration_of};
+use crate::evaluate::normalised::{Signal, detector_of};
 use crate::evaluate::report::Measured;
 use crate::evaluate::surprises::Surprises;
 use crate::scoring::ScoredVideo;
@@ -110,7 +110,8 @@ impl Candidate {
             .iter()
             .map(|video| values(score, video, measured.calibrations))
             .collect::<Option<_>>()?;
-        let threshold = |video: &ScoredVideo| threshold(score, detector_of(measured, video)?);
+        let threshold =
+            |video: &ScoredVideo| threshold(score, detector_of(measured.calibrations, video)?);
         let thresholds = measured.videos.iter().map(threshold).collect();
         let by_video = frames.iter().map(|video| scaled(video)).collect();
         Some(Self { score, by_video, global: Some(frames), thresholds })
@@ -126,10 +127,6 @@ impl Candidate {
         let global = calibrated.map(|found| found.videos);
         Some(Self { score: Score::Paper, by_video, global, thresholds })
     }
-}
-
-fn detector_of<'a>(measured: &Measured<'a>, video: &ScoredVideo) -> Option<&'a Detector> {
-    calibration_of(measured.calibrations, video.scene.as_deref())?.detector.as_ref()
 }
 
 fn threshold(score: Score, detector: &Detector) -> Option<f64> {
@@ -178,9 +175,7 @@ fn unusual(psnr: impl Iterator<Item = Option<PsnrDb>>) -> Option<Vec<f64>> {
 }
 
 fn keep(video: &ScoredVideo, calibrations: &[Calibration]) -> f64 {
-    let calibration = calibration_of(calibrations, video.scene.as_deref());
-    let detector = calibration.and_then(|calibration| calibration.detector.as_ref());
-    detector.map_or(Recipe::default().keep, |detector| detector.keep)
+    detector_of(calibrations, video).map_or(Recipe::default().keep, |detector| detector.keep)
 }
 
 /// By the extremes of the video; a video that is all the same is all normal.
