@@ -12,7 +12,7 @@ use protoguard_model::{DeviceSpec, Precision};
 use crate::source::SourceArgs;
 
 pub use scoring::{CalibrateArgs, EvaluateArgs, ScorerArgs, ValidateArgs};
-pub use training::{ConfigArgs, ShortFlags, TrainArgs};
+pub use training::{ConfigArgs, LayerArgs, ShortFlags, TrainArgs};
 
 /// Learns what normal looks like from folders of video, and measures how well it did.
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Override, Preset};
+use crate::config::{Layers, Override, Preset};
 use crate::source::SourceArgs;
 
 /// Flags of `train`.
@@ -20,15 +20,9 @@ pub struct TrainArgs {
     /// Replace the checkpoint if it exists
     #[arg(long)]
     pub overwrite: bool,
-    /// A configuration that comes with the program; --config and all else weigh more
-    #[arg(long, value_enum)]
-    pub preset: Option<Preset>,
-    /// TOML file with the tables model, loss, training and detector
-    #[arg(long)]
-    pub config: Option<PathBuf>,
-    /// Set any key, such as --set loss.within=mean (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub layers: LayerArgs,
     /// Go on with an unfinished run, from the state beside --out
     #[arg(long)]
     pub resume: bool,
@@ -44,14 +38,19 @@ pub struct TrainArgs {
     /// Folder of libtorch_cuda.so, for cuda devices
     #[arg(long, env = "PROTOGUARD_LIBTORCH")]
     pub libtorch: Option<PathBuf>,
-    /// Short names of the keys that are set most.
-    #[command(flatten)]
-    pub short: ShortFlags,
 }
 
 /// Flags of `config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub layers: LayerArgs,
+}
+
+/// Flags that say where the configuration comes from.
+#[derive(Debug, Default, Args)]
+pub struct LayerArgs {
     /// A configuration that comes with the program; --config and all else weigh more
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
@@ -64,6 +63,18 @@ pub struct ConfigArgs {
     /// Short names of the keys that are set most.
     #[command(flatten)]
     pub short: ShortFlags,
+}
+
+impl LayerArgs {
+    /// Everything that lies over the defaults, but for the environment.
+    pub fn layers(&self) -> Layers<'_> {
+        Layers {
+            preset: self.preset,
+            file: self.config.as_deref(),
+            set: &self.set,
+            flags: self.short.overrides(),
+        }
+    }
 }
 
 /// Flags that stand for keys of the configuration.

@@ -82,13 +82,7 @@ impl Effective {
 /// # Errors
 /// When the configuration is not valid.
 pub fn run(args: &crate::cli::ConfigArgs) -> anyhow::Result<()> {
-    let layers = Layers {
-        preset: args.preset,
-        file: args.config.as_deref(),
-        set: &args.set,
-        flags: args.short.overrides(),
-    };
-    let effective = Effective::load(&layers)?;
+    let effective = Effective::load(&args.layers.layers())?;
     #[allow(clippy::print_stdout, reason = "what the caller asked for")]
     {
         print!("{}", effective.to_toml());

@@ -16,7 +16,7 @@ use super::set_threads;
 use super::state::{DataRecord, Position, TrainingState, check_config};
 use super::step::Learner;
 use crate::cli::TrainArgs;
-use crate::config::{Effective, Layers, TrainerConfig};
+use crate::config::{Effective, TrainerConfig};
 use crate::log::{self, Board, JsonLines, Record, RunLog, RunRecord};
 use crate::output;
 use crate::source::{Source, SourceArgs};
@@ -51,13 +51,7 @@ pub struct Request {
 /// finite, the process is told to stop, or the checkpoint cannot be written. Nothing half-written
 /// is left.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    let layers = Layers {
-        preset: args.preset,
-        file: args.config.as_deref(),
-        set: &args.set,
-        flags: args.short.overrides(),
-    };
-    let config = Effective::load(&layers)?.config;
+    let config = Effective::load(&args.layers.layers())?.config;
     if args.print_config {
         return print_config(&config);
     }
