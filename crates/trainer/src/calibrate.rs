@@ -140,12 +140,12 @@ pub fn calibrate(
     options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
     let clips: usize = held_out.iter().map(|video| video.clip_count(shape)).sum();
-    let bar = progress::bar(clips as u64, "calibrating");
-    let progress = |done: usize| bar.set_position(done as u64);
-    let scoring =
-        ScoringOptions { batch_size: options.batch_size, keep_maps: false, progress: &progress };
+    let scoring = ScoringOptions {
+        batch_size: options.batch_size,
+        keep_maps: false,
+        bar: progress::bar(0, "calibrating"),
+    };
     let scored = score_videos(scorer, held_out, shape, &scoring)?;
-    bar.finish_and_clear();
     let all: Vec<&ScoredVideo> = scored.iter().collect();
     let mut by_scene: BTreeMap<&str, Vec<&ScoredVideo>> = BTreeMap::new();
     for video in &scored {

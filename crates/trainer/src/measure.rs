@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use indicatif::ProgressBar;
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
 use protoguard_data::synth::{SynthConfig, write_dataset};
 use protoguard_data::{CacheChoice, ClipLoader, Half, LoaderConfig};
@@ -165,7 +166,8 @@ fn evaluate_vs_bare(
         }
         bare += started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let options = ScoringOptions { batch_size: BATCH, keep_maps: false, progress: &|_| {} };
+        let options =
+            ScoringOptions { batch_size: BATCH, keep_maps: false, bar: ProgressBar::hidden() };
         score_videos(&mut scorer, &videos, shape, &options)?;
         evaluate += started.elapsed().as_secs_f64();
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 /// A path that cannot be written, found before any work is done.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -44,8 +46,12 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), OutputError> {
 /// Writes a whole file or nothing.
 ///
 /// # Errors
-/// The system's, such as a full disk; the file that was there before then still is.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The system's, such as a full disk, with the path; the file that was there before then still is.
+pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    persist(path, bytes).with_context(|| format!("writing {path:?}"))
+}
+
+fn persist(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

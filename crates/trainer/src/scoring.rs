@@ -1,5 +1,6 @@
 //! Runs a model over whole videos, by the same port and the same clips as the server.
 
+use indicatif::ProgressBar;
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
     Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Region, Scorer, ScorerError,
@@ -53,13 +54,13 @@ pub enum ScoringError {
 }
 
 /// How videos are scored.
-pub struct ScoringOptions<'a> {
+pub struct ScoringOptions {
     /// Clips a forward pass.
     pub batch_size: usize,
     /// Whether maps are kept, a few kilobytes a frame.
     pub keep_maps: bool,
-    /// Told how many clips are done.
-    pub progress: &'a dyn Fn(usize),
+    /// Shows how many clips are done; it is cleared at the end.
+    pub bar: ProgressBar,
 }
 
 /// Batches that are read and prepared while one is computed.
@@ -74,12 +75,12 @@ pub fn score_videos(
     scorer: &mut dyn Scorer,
     videos: &[DecodedVideo],
     shape: ClipShape,
-    options: &ScoringOptions<'_>,
+    options: &ScoringOptions,
 ) -> Result<Vec<ScoredVideo>, ScoringError> {
     let mut scored: Vec<ScoredVideo> =
         videos.iter().map(|video| ScoredVideo::new(video, shape)).collect();
+    options.bar.set_length(videos.iter().map(|video| video.clip_count(shape) as u64).sum());
     let config = OrderedConfig { shape, batch_size: options.batch_size, prefetch: PREFETCH };
-    let mut done = 0;
     for batch in OrderedBatches::new(videos.to_vec(), config, Prepared::new) {
         let (origins, inputs): (Vec<Origin>, Vec<ScorerInput>) =
             batch?.into_iter().map(|prepared| (prepared.origin, prepared.input)).unzip();
@@ -89,9 +90,9 @@ pub fn score_videos(
         for (origin, score) in origins.iter().zip(&scores) {
             scored[origin.video].push(origin, score, options.keep_maps)?;
         }
-        done += scores.len();
-        (options.progress)(done);
+        options.bar.inc(scores.len() as u64);
     }
+    options.bar.finish_and_clear();
     Ok(scored)
 }
 

@@ -158,7 +158,6 @@ impl Cell {
         let result = self.read(&checkpoint, &serde_json::from_slice(&bytes)?)?;
         let done = folder.join("done.json");
         output::write(&done, &serde_json::to_vec_pretty(&result)?)
-            .with_context(|| format!("writing {done:?}"))
     }
 
     /// As the command line would.

@@ -95,7 +95,7 @@ fn write_table(cells: &[Cell], place: &Place) -> anyhow::Result<()> {
     ];
     for (name, bytes) in files {
         let path = place.out.join(name);
-        output::write(&path, &bytes).with_context(|| format!("writing {path:?}"))?;
+        output::write(&path, &bytes)?;
     }
     Ok(())
 }

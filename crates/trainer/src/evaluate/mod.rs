@@ -14,13 +14,9 @@ mod test_data;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
-use protoguard_core::{ClipShape, Scorer};
-use protoguard_data::DecodedVideo;
 use protoguard_model::{Checkpoint, TchScorerFactory};
 
 pub use chosen::{Chosen, ChosenFrame};
@@ -42,7 +38,7 @@ pub use table::Table;
 use test_data::{TestData, TruthPaths};
 
 use crate::cli::EvaluateArgs;
-use crate::scoring::{ScoredVideo, ScoringOptions, score_videos};
+use crate::scoring::{ScoringOptions, score_videos};
 use crate::source::Source;
 use crate::{output, progress};
 
@@ -70,9 +66,12 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let mut observed = MemoryObserver::new(scorer);
     let started = Instant::now();
-    let options =
-        Scoring { shape, batch_size: args.scorer.batch_size, keep_maps: test.has_masks() };
-    let videos = options.score(&mut observed, &test.videos)?;
+    let options = ScoringOptions {
+        batch_size: args.scorer.batch_size,
+        keep_maps: test.has_masks(),
+        bar: progress::bar(0, "scoring"),
+    };
+    let videos = score_videos(&mut observed, &test.videos, shape, &options)?;
     let scoring_seconds = started.elapsed().as_secs_f64();
     let labels = test.scored_labels(shape);
     let beside = Beside {
@@ -98,17 +97,17 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 
     // 3. What was asked for.
     if let Some(path) = &args.out {
-        write(path, &serde_json::to_vec_pretty(&report)?)?;
+        output::write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
     if let Some(path) = &args.frames_out {
-        write(path, frame_lines(&measured)?.as_bytes())?;
+        output::write(path, frame_lines(&measured)?.as_bytes())?;
     }
     if let Some(path) = &args.report {
         let chosen = Chosen::of(&measured);
         let close_ups = CloseUps::take(&mut observed, &test.videos, shape, &chosen)?;
         let training = &content.training;
         let page = Page { report: &report, measured: &measured, training, close_ups: &close_ups };
-        write(path, page.render().as_bytes())?;
+        output::write(path, page.render().as_bytes())?;
     }
     #[allow(clippy::print_stdout, reason = "the table and the line are what the command is for")]
     {
@@ -116,32 +115,4 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&SummaryLine::new(&report, &content.training))?);
     }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    output::write(path, bytes).with_context(|| format!("writing {path:?}"))
-}
-
-/// How test videos are scored.
-struct Scoring {
-    shape: ClipShape,
-    batch_size: usize,
-    keep_maps: bool,
-}
-
-impl Scoring {
-    fn score(
-        &self,
-        scorer: &mut dyn Scorer,
-        videos: &[DecodedVideo],
-    ) -> anyhow::Result<Vec<ScoredVideo>> {
-        let clips: usize = videos.iter().map(|video| video.clip_count(self.shape)).sum();
-        let bar = progress::bar(clips as u64, "scoring");
-        let progress = |done: usize| bar.set_position(done as u64);
-        let Self { batch_size, keep_maps, .. } = *self;
-        let options = ScoringOptions { batch_size, keep_maps, progress: &progress };
-        let scored = score_videos(scorer, videos, self.shape, &options)?;
-        bar.finish_and_clear();
-        Ok(scored)
-    }
 }

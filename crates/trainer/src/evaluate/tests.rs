@@ -6,6 +6,7 @@ use protoguard_core::{
 use protoguard_model::checkpoint::TrainingRecord;
 
 use super::*;
+use crate::scoring::ScoredVideo;
 
 /// Two videos of 40 frames; the model sees the abnormal ones, the baseline guesses.
 fn videos() -> (Vec<ScoredVideo>, Vec<Vec<bool>>) {

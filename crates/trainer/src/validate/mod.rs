@@ -7,7 +7,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -43,16 +42,12 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let inserted: Vec<DecodedVideo> = set.videos.iter().map(|made| made.video.clone()).collect();
-    let clips: usize = inserted.iter().map(|video| video.clip_count(shape)).sum();
-    let bar = progress::bar(clips as u64, "scoring");
-    let progress = |done: usize| bar.set_position(done as u64);
-    let scoring = ScoringOptions {
+    let options = ScoringOptions {
         batch_size: args.scorer.batch_size,
         keep_maps: false,
-        progress: &progress,
+        bar: progress::bar(0, "scoring"),
     };
-    let scored = score_videos(&mut scorer, &inserted, shape, &scoring)?;
-    bar.finish_and_clear();
+    let scored = score_videos(&mut scorer, &inserted, shape, &options)?;
     let measured = Measured {
         videos: &scored,
         labels: &set.scored_labels(shape),
@@ -63,14 +58,11 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     report.data = source.name();
     report.model = checkpoint.version().to_owned();
     report.seed = args.seed;
-    let write = |path: &Path, bytes: &[u8]| {
-        output::write(path, bytes).with_context(|| format!("writing {path:?}"))
-    };
     if let Some(path) = &args.out {
-        write(path, &serde_json::to_vec_pretty(&report)?)?;
+        output::write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
     if let Some(path) = &args.frames_out {
-        write(path, frame_lines(&measured)?.as_bytes())?;
+        output::write(path, frame_lines(&measured)?.as_bytes())?;
     }
     #[allow(clippy::print_stdout, reason = "the table and the line are what the command is for")]
     {
