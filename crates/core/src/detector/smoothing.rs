@@ -11,7 +11,7 @@ pub struct Smoother<'a> {
 }
 
 impl Smoother<'_> {
-    /// Takes the [`ClipSurprise::sum`] of the next frame and gives the smoothed surprise.
+    /// Takes the [`ClipSurprise::sum`](super::ClipSurprise::sum) of the next frame and gives the smoothed surprise.
     pub fn push(&mut self, sum: f64) -> f64 {
         self.normal.surprise(self.smoothing.push(sum))
     }
