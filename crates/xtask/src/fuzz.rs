@@ -153,11 +153,12 @@ fn mutating(
     let programs = TestPrograms::build(workspace, &flags)?;
     let mut all = Vec::new();
     for (name, test) in tests {
-        for mut command in programs.commands(workspace, test.package, Some(test.program[1]))? {
+        for mut call in programs.calls_of(workspace, test.package, Some(test.program[1]))? {
+            let command = &mut call.command;
             command.arg("--quiet").args(test.tests);
             command.env(SECONDS_VARIABLE, args.seconds.to_string());
             command.envs(args.seed.map(|seed| (SEED_VARIABLE, seed.to_string())));
-            all.push((name.clone(), command));
+            all.push((name.clone(), call.command));
         }
     }
     Ok(all)

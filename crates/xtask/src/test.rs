@@ -5,10 +5,10 @@ mod sanitizers;
 mod totals;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
-pub(crate) use built::TestPrograms;
+pub(crate) use built::{Call, TestPrograms};
 use totals::Totals;
 
 use crate::setup;
@@ -73,17 +73,18 @@ impl TestArgs {
 
 /// Runs tests.
 ///
-/// The last line on standard output is the sum over all test programs. The exit code is a failure
-/// when one test failed, or a crate did not build.
+/// The last line on standard output is the sum over all test programs, after the names of what
+/// failed. The exit code is a failure when one test failed, or a program of tests broke.
 ///
 /// # Errors
-/// When the set-up fails or cargo cannot be started.
+/// When the set-up fails, a crate does not build, or cargo cannot be started.
 pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCode> {
     let mut sum = Sum::default();
     if selection == Selection::Light {
         let names = workspace.light_crates()?;
-        let packages = names.iter().flat_map(|name| ["--package", name.as_str()]);
-        sum.add(workspace.cargo(&["test"]).args(packages))?;
+        let mut cargo = workspace.cargo(&["test", "--no-fail-fast"]);
+        cargo.args(names.iter().flat_map(|name| ["--package", name.as_str()])).arg("--");
+        sum.run(Call { name: "the crates without libtorch".to_owned(), command: cargo })?;
         return sum.end();
     }
     setup::run(workspace, None)?;
@@ -91,27 +92,32 @@ pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCod
         match sanitizers::find() {
             Ok(sanitizers) => {
                 eprintln!("\n== {NUMERIC} under AddressSanitizer and UBSan");
-                sum.add_programs(sanitizers.commands(workspace, NUMERIC)?)?;
+                sum.run_all(sanitizers.calls(workspace, NUMERIC)?)?;
             }
             Err(reason) => eprintln!("\nskipped: the sanitizers' run; {reason}"),
         }
     }
     if selection != Selection::Sanitized {
-        add_all(workspace, selection, &mut sum)?;
+        run_usual(workspace, selection, &mut sum)?;
     }
     sum.end()
 }
 
-fn add_all(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Result<()> {
+fn run_usual(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Result<()> {
     CLIENTS.install(workspace)?;
     // Tests over real sockets start the real programs. Without the tests beside them they would be
     // built of other features of what others wrote, and most of it once more.
     let status = workspace.cargo(&["build", "--workspace", "--bins", "--tests"]).status()?;
     ensure!(status.success(), "programs or tests do not build");
+    let programs = TestPrograms::build(workspace, &[])?;
+    let mut calls = programs.calls(workspace);
+    let mut examples = workspace.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+    examples.arg("--");
+    calls.push(Call { name: "examples in the documentation".to_owned(), command: examples });
     if selection == Selection::Narrow {
-        return sum.add(workspace.cargo(&["test", "--workspace"]).envs(NARROW));
+        return sum.run_all(narrowed(calls));
     }
-    sum.add(&mut workspace.cargo(&["test", "--workspace"]))?;
+    sum.run_all(calls)?;
     if !is_wide() {
         eprintln!(
             "\n== this processor has nothing wider than AVX2: the narrow ways were the ones taken"
@@ -122,13 +128,18 @@ fn add_all(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Result
     eprintln!(
         "\n== {NUMERIC} and {trainer} again, as a processor with AVX2 and nothing wider computes"
     );
-    let programs = TestPrograms::build(workspace, &[])?;
-    let mut commands = programs.commands(workspace, NUMERIC, None)?;
-    commands.extend(programs.commands(workspace, trainer, Some(library))?);
-    for command in &mut commands {
-        command.envs(NARROW);
+    let mut calls = programs.calls_of(workspace, NUMERIC, None)?;
+    calls.extend(programs.calls_of(workspace, trainer, Some(library))?);
+    sum.run_all(narrowed(calls))
+}
+
+/// The same as [`NARROW`] lets them compute.
+fn narrowed(mut calls: Vec<Call>) -> Vec<Call> {
+    for call in &mut calls {
+        call.command.envs(NARROW);
+        call.name.push_str(" (narrow)");
     }
-    sum.add_programs(commands)
+    calls
 }
 
 /// Whether the processor has something that [`NARROW`] hides: vectors of AVX-512, or VNNI without
@@ -143,54 +154,42 @@ fn is_wide() -> bool {
 
 /// The sum over test programs.
 #[derive(Debug, Default)]
-struct Sum {
-    totals: Totals,
-    failed: bool,
-}
+struct Sum(Totals);
 
 impl Sum {
-    /// Runs all of a call's test programs, and passes cargo's output on as it comes.
-    fn add(&mut self, cargo: &mut Command) -> Result<()> {
-        self.run(cargo.args(["--no-fail-fast", "--"]))
+    fn run_all(&mut self, calls: Vec<Call>) -> Result<()> {
+        calls.into_iter().try_for_each(|call| self.run(call))
     }
 
-    /// The same of programs that were built before.
-    fn add_programs(&mut self, programs: Vec<Command>) -> Result<()> {
-        for mut program in programs {
-            eprintln!("     Running {}", program.get_program().display());
-            self.run(&mut program)?;
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, command: &mut Command) -> Result<()> {
+    /// Runs tests and passes on what they print, as it comes.
+    fn run(&mut self, Call { name, mut command }: Call) -> Result<()> {
+        eprintln!("     Running {name}");
         let mut child =
             command.arg("--show-output").stdout(Stdio::piped()).spawn().with_context(|| {
                 format!("{} cannot be started", command.get_program().display())
             })?;
         let output = child.stdout.take().context("the tests have no output")?;
-        let failed_before = self.totals.failed;
+        let failed_before = self.0.failed();
         let mut stdout = std::io::stdout().lock();
         for line in BufReader::new(output).split(b'\n') {
             let line = line.context("the tests' output cannot be read")?;
             let line = String::from_utf8_lossy(&line);
-            if self.totals.read(&line) {
+            if self.0.read(&line) {
                 writeln!(stdout, "{line}")?;
             }
         }
         let status = child.wait()?;
-        if !status.success() && self.totals.failed == failed_before {
-            eprintln!(
-                "error: tests ended with {status}; a crate did not build or a test was killed"
-            );
+        if !status.success() && self.0.failed() == failed_before {
+            let said = format!("{name} ended with {status} and named no test");
+            eprintln!("error: {said}");
+            self.0.add_broken(said);
         }
-        self.failed |= !status.success() || self.totals.failed > failed_before;
         Ok(())
     }
 
     /// Prints the sum.
     fn end(self) -> Result<ExitCode> {
-        writeln!(std::io::stdout(), "{}", self.totals)?;
-        Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        writeln!(std::io::stdout(), "{}", self.0)?;
+        Ok(if self.0.failed() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

@@ -17,6 +17,13 @@ use crate::workspace::Workspace;
 #[derive(Debug)]
 pub(crate) struct TestPrograms(Vec<Program>);
 
+/// How tests are started, and what to call them where they fail.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) command: Command,
+}
+
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Program {
@@ -65,23 +72,28 @@ impl TestPrograms {
         Ok(Self(programs))
     }
 
+    /// Calls of all of them.
+    pub(crate) fn calls(&self, workspace: &Workspace) -> Vec<Call> {
+        self.0.iter().map(|program| program.call(workspace)).collect()
+    }
+
     /// Calls of a package's programs, or of one of them.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn commands(
+    pub(crate) fn calls_of(
         &self,
         workspace: &Workspace,
         package: &str,
         target: Option<&str>,
-    ) -> Result<Vec<Command>> {
+    ) -> Result<Vec<Call>> {
         let folder = workspace.root().join("crates").join(package.trim_start_matches(PREFIX));
         let is_wanted = |program: &&Program| {
             program.folder == folder && target.is_none_or(|target| program.target == target)
         };
         let found: Vec<&Program> = self.0.iter().filter(is_wanted).collect();
         ensure!(!found.is_empty(), "{package} has no test program {}", target.unwrap_or("at all"));
-        Ok(found.into_iter().map(|program| program.command(workspace)).collect())
+        Ok(found.into_iter().map(|program| program.call(workspace)).collect())
     }
 }
 
@@ -102,11 +114,12 @@ impl Program {
     }
 
     /// As cargo would start it.
-    fn command(&self, workspace: &Workspace) -> Command {
+    fn call(&self, workspace: &Workspace) -> Call {
         let mut command = Command::new(&self.executable);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         workspace.find_libtorch(&mut command);
-        command
+        let package = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        Call { name: format!("{package}/{}", self.target), command }
     }
 }
 
@@ -143,7 +156,7 @@ mod tests {
             TestPrograms(OUTPUT.iter().filter_map(|line| Program::of_line(line)).collect());
         let workspace = Workspace::locate().unwrap();
         let error =
-            programs.commands(&workspace, "protoguard-model", None).unwrap_err().to_string();
+            programs.calls_of(&workspace, "protoguard-model", None).unwrap_err().to_string();
         assert_eq!(error, "protoguard-model has no test program at all");
     }
 }

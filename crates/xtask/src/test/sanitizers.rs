@@ -3,28 +3,52 @@
 //! Rust's own code is as it always is, and libtorch's too: what is watched is the C++ of ours, and
 //! every block of memory. AddressSanitizer must be the first library that a program loads.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::TestPrograms;
+use super::{Call, TestPrograms};
 use crate::workspace::Workspace;
 
 /// A finding ends the program. libtorch frees nothing of what it registers at its start.
 const OPTIONS: [(&str, &str); 2] =
     [("ASAN_OPTIONS", "detect_leaks=0"), ("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")];
 
+/// Bits of an address that the kernel may draw before AddressSanitizer of GCC 12 finds its own
+/// places taken, in a quarter of the starts at 32.
+const MOST_RANDOM_BITS: u32 = 28;
+
 /// The compiler's libraries.
 #[derive(Debug)]
 pub(super) struct Sanitizers {
     asan: PathBuf,
+    /// Whether the kernel can be kept from drawing a program's addresses.
+    fixed_addresses: bool,
 }
 
-/// Those of the compiler, or why there are none.
+/// Those of the compiler, or why they are not used.
 pub(super) fn find() -> Result<Sanitizers, String> {
     library("libubsan.so")?;
-    Ok(Sanitizers { asan: library("libasan.so")? })
+    let asan = library("libasan.so")?;
+    let fixed_addresses = at_fixed_addresses("true").output().is_ok_and(|it| it.status.success());
+    let bits = std::fs::read_to_string("/proc/sys/vm/mmap_rnd_bits").unwrap_or_default();
+    let bits = bits.trim().parse().unwrap_or(0);
+    if !fixed_addresses && bits > MOST_RANDOM_BITS {
+        return Err(format!(
+            "AddressSanitizer takes at most {MOST_RANDOM_BITS} random bits in an address: \
+             vm.mmap_rnd_bits is {bits} and setarch -R may not turn that off"
+        ));
+    }
+    Ok(Sanitizers { asan, fixed_addresses })
+}
+
+/// A call of `program` whose addresses are the same every time.
+fn at_fixed_addresses(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setarch");
+    command.arg("-R").arg(program);
+    command
 }
 
 impl Sanitizers {
@@ -33,17 +57,36 @@ impl Sanitizers {
     /// Of other packages the libraries' tests come along, which are built like those that follow;
     /// their programs would lie where others look for usable ones, so that only tests of names that
     /// no such package has are asked for.
-    pub(super) fn commands(&self, workspace: &Workspace, package: &str) -> Result<Vec<Command>> {
+    pub(super) fn calls(&self, workspace: &Workspace, package: &str) -> Result<Vec<Call>> {
         let feature = format!("{package}/sanitize");
         let names = names_of_tests(workspace, package)?;
         let mut flags = vec!["--features", &feature, "--lib"];
         flags.extend(names.iter().flat_map(|name| ["--test", name.as_str()]));
         let programs = TestPrograms::build(workspace, &flags)?;
-        let mut commands = programs.commands(workspace, package, None)?;
-        for command in &mut commands {
-            command.env("LD_PRELOAD", &self.asan).envs(OPTIONS);
+        let calls = programs.calls_of(workspace, package, None)?;
+        Ok(calls.into_iter().map(|call| self.sanitized(call)).collect())
+    }
+
+    fn sanitized(&self, call: Call) -> Call {
+        let mut command = call.command;
+        if self.fixed_addresses {
+            command = self.at_fixed_addresses(&command);
+        } else {
+            command.env("LD_PRELOAD", &self.asan);
         }
-        Ok(commands)
+        command.envs(OPTIONS);
+        Call { name: format!("{} (sanitized)", call.name), command }
+    }
+
+    /// The same call; AddressSanitizer is loaded once the addresses are fixed and not before.
+    fn at_fixed_addresses(&self, call: &Command) -> Command {
+        let mut preload = OsString::from("LD_PRELOAD=");
+        preload.push(&self.asan);
+        let mut command = at_fixed_addresses("env");
+        command.arg(preload).arg(call.get_program()).args(call.get_args());
+        command.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(call.get_current_dir().unwrap_or(Path::new(".")));
+        command
     }
 }
 

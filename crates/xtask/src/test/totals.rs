@@ -8,14 +8,15 @@
 use std::fmt;
 
 /// Tests by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     passed: usize,
-    /// Tests that failed.
-    pub(super) failed: usize,
+    failed: usize,
     ignored: usize,
     /// Passed, by returning early and saying so.
     skipped: usize,
+    /// What failed, by name.
+    failures: Vec<String>,
     place: Place,
 }
 
@@ -29,6 +30,18 @@ enum Place {
 }
 
 impl Totals {
+    /// How many tests failed so far.
+    pub(super) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Counts a program that ended without a word of why: killed, or not built.
+    pub(super) fn add_broken(&mut self, what: String) {
+        self.place = Place::Outside;
+        self.failed += 1;
+        self.failures.push(what);
+    }
+
     /// Takes the next line; whether it is for the reader.
     pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some(counts) = line.strip_prefix("test result: ") {
@@ -41,7 +54,11 @@ impl Totals {
                 self.place = Place::Successes { counted: false };
                 false
             }
-            (Place::Outside, _) => true,
+            (Place::Outside, _) => {
+                let test = line.strip_prefix("test ").and_then(|it| it.strip_suffix(" ... FAILED"));
+                self.failures.extend(test.map(str::to_owned));
+                true
+            }
             (Place::Successes { .. }, "failures:") => {
                 self.place = Place::Outside;
                 true
@@ -76,8 +93,12 @@ impl Totals {
     }
 }
 
+/// What failed, a line each, and the sum.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for failure in &self.failures {
+            writeln!(f, "failed: {failure}")?;
+        }
         let passed = self.passed.saturating_sub(self.skipped);
         let skipped = self.skipped + self.ignored;
         write!(f, "{passed} passed, {} failed, {skipped} skipped", self.failed)
@@ -128,9 +149,24 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         let mut totals = Totals::default();
         let shown: Vec<&str> = OUTPUT.lines().filter(|line| totals.read(line)).collect();
         // a passed by skipping.
-        assert_eq!(totals.to_string(), "2 passed, 1 failed, 2 skipped");
+        assert_eq!(totals.to_string(), "failed: c\n2 passed, 1 failed, 2 skipped");
         assert!(shown.contains(&"skipped: the data is not here"));
         assert!(shown.contains(&"assertion failed"));
         assert!(!shown.contains(&"chatter") && !shown.contains(&"all fine"));
+    }
+
+    #[test]
+    fn a_program_that_was_killed_is_named_and_counted() {
+        let mut totals = Totals::default();
+        for line in ["running 2 tests", "test a ... ok"] {
+            totals.read(line);
+        }
+        totals.add_broken("model/golden: signal: 11 (SIGSEGV)".to_owned());
+        for line in OUTPUT.lines() {
+            totals.read(line);
+        }
+        let expected =
+            "failed: model/golden: signal: 11 (SIGSEGV)\nfailed: c\n2 passed, 2 failed, 2 skipped";
+        assert_eq!(totals.to_string(), expected);
     }
 }
