@@ -21,7 +21,7 @@ pub use dataset::{
     VideoSource, testing_videos, training_videos, videos_under,
 };
 pub use decode::{DecodeError, DecodeLimits, ImageFormat, decode};
-pub use loader::{ClipLoader, EpochBatches, LoaderConfig, Position};
+pub use loader::{ClipBatch, ClipLoader, EpochBatches, LoaderConfig, Position};
 pub use ordered::{OrderedBatches, OrderedConfig, PlacedClip, clips_in_order};
 pub use resize::{RESIZER, resize};
 pub use store::{

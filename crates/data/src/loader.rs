@@ -1,13 +1,14 @@
 //! Batches of clips, shuffled for training.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use protoguard_core::{Clip, ClipShape};
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 
 use crate::{DatasetError, DecodedVideo};
 
@@ -22,6 +23,34 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Batches made ahead of the one in use.
     pub prefetch: usize,
+    /// Whether every clip comes with one that is sped up.
+    pub sped_up: bool,
+}
+
+/// Clips for a forward pass of training.
+#[derive(Clone, Debug, Default)]
+pub struct ClipBatch {
+    /// What to learn.
+    pub clips: Vec<Clip>,
+    /// For each of them, where asked for, one of the same video that ends where it does and in
+    /// which everything moves two to four times as fast; see [`DecodedVideo::sped_up_clip`].
+    pub sped_up: Vec<Clip>,
+}
+
+impl From<Vec<Clip>> for ClipBatch {
+    fn from(clips: Vec<Clip>) -> Self {
+        Self { clips, sped_up: Vec::new() }
+    }
+}
+
+/// How many times as fast sped-up clips are, drawn evenly.
+const SPEEDS: RangeInclusive<usize> = 2..=4;
+
+/// A clip, and how many times as fast its companion is.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    at: Position,
+    stride: usize,
 }
 
 /// Where a clip begins.
@@ -74,9 +103,11 @@ impl ClipLoader {
         let mut order = self.positions.clone();
         order.shuffle(&mut rng);
         order.truncate(self.batches_per_epoch() * self.config.batch_size);
+        let strides = order.iter().map(|_| rng.random_range(SPEEDS)).collect();
         EpochBatches {
             videos: Arc::clone(&self.videos),
             order,
+            strides,
             config: self.config,
             next: 0,
             worker: None,
@@ -90,6 +121,7 @@ impl ClipLoader {
 pub struct EpochBatches {
     videos: Arc<[DecodedVideo]>,
     order: Vec<Position>,
+    strides: Vec<usize>,
     config: LoaderConfig,
     next: usize,
     worker: Option<Worker>,
@@ -97,7 +129,7 @@ pub struct EpochBatches {
 
 #[derive(Debug)]
 struct Worker {
-    batches: Receiver<Result<Vec<Clip>, DatasetError>>,
+    batches: Receiver<Result<ClipBatch, DatasetError>>,
     thread: JoinHandle<()>,
 }
 
@@ -129,9 +161,11 @@ impl EpochBatches {
     fn start(&self) -> Worker {
         let (sender, batches) = sync_channel(self.config.prefetch.max(1));
         let videos = Arc::clone(&self.videos);
-        let order = self.order[self.next * self.config.batch_size..].to_vec();
+        let drawn = self.order.iter().zip(&self.strides);
+        let drawn = drawn.skip(self.next * self.config.batch_size);
+        let drawn: Vec<Drawn> = drawn.map(|(&at, &stride)| Drawn { at, stride }).collect();
         let config = self.config;
-        let thread = std::thread::spawn(move || produce(&videos, &order, config, &sender));
+        let thread = std::thread::spawn(move || produce(&videos, &drawn, config, &sender));
         Worker { batches, thread }
     }
 
@@ -147,13 +181,12 @@ impl EpochBatches {
 
 fn produce(
     videos: &[DecodedVideo],
-    order: &[Position],
+    drawn: &[Drawn],
     config: LoaderConfig,
-    sender: &SyncSender<Result<Vec<Clip>, DatasetError>>,
+    sender: &SyncSender<Result<ClipBatch, DatasetError>>,
 ) {
-    for positions in order.chunks_exact(config.batch_size) {
-        let clip = |at: &Position| videos[at.video].clip_at(config.shape, at.start).transpose();
-        let batch: Result<Vec<Clip>, DatasetError> = positions.iter().filter_map(clip).collect();
+    for drawn in drawn.chunks_exact(config.batch_size) {
+        let batch = batch(videos, drawn, config);
         let failed = batch.is_err();
         if sender.send(batch).is_err() || failed {
             return;
@@ -161,8 +194,23 @@ fn produce(
     }
 }
 
+fn batch(
+    videos: &[DecodedVideo],
+    drawn: &[Drawn],
+    LoaderConfig { shape, sped_up, .. }: LoaderConfig,
+) -> Result<ClipBatch, DatasetError> {
+    let mut batch = ClipBatch::default();
+    for &Drawn { at: Position { video, start }, stride } in drawn {
+        batch.clips.extend(videos[video].clip_at(shape, start)?);
+        if sped_up {
+            batch.sped_up.extend(videos[video].sped_up_clip(shape, start, stride)?);
+        }
+    }
+    Ok(batch)
+}
+
 impl Iterator for EpochBatches {
-    type Item = Result<Vec<Clip>, DatasetError>;
+    type Item = Result<ClipBatch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.total() {

@@ -4,13 +4,13 @@
 
 use protoguard_core::{Clip, ClipShape, Frame};
 use protoguard_data::{
-    ClipLoader, DatasetError, DecodedVideo, LoaderConfig, OrderedBatches, OrderedConfig,
+    ClipBatch, ClipLoader, DatasetError, DecodedVideo, LoaderConfig, OrderedBatches, OrderedConfig,
     clips_in_order,
 };
 
 fn config() -> LoaderConfig {
     let shape = ClipShape::new(4, 16).unwrap();
-    LoaderConfig { shape, batch_size: 4, seed: 7, prefetch: 2 }
+    LoaderConfig { shape, batch_size: 4, seed: 7, prefetch: 2, sped_up: false }
 }
 
 /// Videos whose frames carry numbers that occur once.
@@ -22,9 +22,14 @@ fn videos() -> Vec<DecodedVideo> {
     vec![video(0..30), video(100..103), video(130..155)]
 }
 
-fn targets(batches: impl IntoIterator<Item = Result<Vec<Clip>, DatasetError>>) -> Vec<Vec<u8>> {
+fn targets(batches: impl IntoIterator<Item = Result<ClipBatch, DatasetError>>) -> Vec<Vec<u8>> {
     let target = |clip: &Clip| clip.target().unwrap().pixels()[0];
-    batches.into_iter().map(|batch| batch.unwrap().iter().map(target).collect()).collect()
+    batches.into_iter().map(|batch| batch.unwrap().clips.iter().map(target).collect()).collect()
+}
+
+/// The numbers of a clip's frames.
+fn numbers(clip: &Clip) -> Vec<u8> {
+    clip.frames().iter().map(|frame| frame.pixels()[0]).collect()
 }
 
 #[test]
@@ -73,6 +78,54 @@ fn a_resumed_epoch_goes_on_where_it_stopped() {
     begun.next();
     assert_eq!(targets(begun.skip_batches(2)), whole[3..]);
     assert_eq!(loader.epoch(3).skip_batches(99).count(), 0);
+}
+
+#[test]
+fn every_clip_has_a_companion_that_is_two_to_four_times_as_fast() {
+    let config = LoaderConfig { sped_up: true, ..config() };
+    let loader = ClipLoader::new(videos(), config);
+    let batches: Vec<ClipBatch> = loader.epoch(3).map(Result::unwrap).collect();
+    assert_eq!(
+        targets(loader.epoch(3)),
+        targets(ClipLoader::new(videos(), self::config()).epoch(3)),
+        "companions change no order"
+    );
+    let mut strides = Vec::new();
+    for batch in &batches {
+        assert_eq!(batch.sped_up.len(), 4);
+        for (clip, sped_up) in batch.clips.iter().zip(&batch.sped_up) {
+            let (clip, sped_up) = (numbers(clip), numbers(sped_up));
+            let stride = sped_up[1] - sped_up[0];
+            assert!(sped_up.windows(2).all(|pair| pair[1] - pair[0] == stride), "{sped_up:?}");
+            // The oldest frames of both videos are 0 and 130.
+            let earliest = if clip[0] < 100 { 4 * stride } else { 130 + 4 * stride };
+            assert_eq!(sped_up[4], clip[4].max(earliest));
+            strides.push(stride);
+        }
+    }
+    for stride in 2..=4 {
+        let share = strides.iter().filter(|&&s| s == stride).count() as f64 / strides.len() as f64;
+        assert!((0.15..0.55).contains(&share), "{share} of clips are {stride} times as fast");
+    }
+    let resumed: Vec<ClipBatch> = loader.epoch(3).skip_batches(5).map(Result::unwrap).collect();
+    let companions = |batches: &[ClipBatch]| -> Vec<Vec<u8>> {
+        batches.iter().flat_map(|batch| &batch.sped_up).map(numbers).collect()
+    };
+    assert_eq!(companions(&resumed), companions(&batches[5..]));
+}
+
+#[test]
+fn a_short_video_speeds_up_as_far_as_it_reaches() {
+    let video = |frames: usize| videos()[0].part(0..frames);
+    let sped_up = |frames: usize, start: usize, stride: usize| {
+        video(frames).sped_up_clip(config().shape, start, stride).unwrap().map(|it| numbers(&it))
+    };
+    assert_eq!(sped_up(30, 20, 3), Some(vec![12, 15, 18, 21, 24]));
+    assert_eq!(sped_up(30, 2, 3), Some(vec![0, 3, 6, 9, 12]));
+    assert_eq!(sped_up(12, 7, 4), Some(vec![3, 5, 7, 9, 11]));
+    assert_eq!(sped_up(8, 3, 4), Some(vec![3, 4, 5, 6, 7]), "no stride of two fits");
+    assert_eq!(sped_up(5, 0, 4), Some(vec![0, 1, 2, 3, 4]));
+    assert_eq!(sped_up(4, 0, 4), None);
 }
 
 #[test]

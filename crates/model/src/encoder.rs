@@ -37,6 +37,22 @@ impl Encoder {
         let z = deepest.forward(&halve(&skip3)?, mode)?;
         Ok(Encoding { z, skips: [skip1, skip2, skip3] })
     }
+
+    /// The same of two batches whose statistics are taken together: all of the first, and of the
+    /// second its bottleneck.
+    pub(crate) fn forward_beside(
+        &self,
+        first: &Tensor,
+        second: &Tensor,
+        mode: Mode,
+    ) -> Result<(Encoding, Tensor)> {
+        let Encoding { z, skips } = self.forward(&Tensor::f_cat(&[first, second], 0)?, mode)?;
+        let (clips, others) = (first.size()[0], second.size()[0]);
+        let of_first = |x: &Tensor| x.f_narrow(0, 0, clips);
+        let [skip1, skip2, skip3] = &skips;
+        let skips = [of_first(skip1)?, of_first(skip2)?, of_first(skip3)?];
+        Ok((Encoding { z: of_first(&z)?, skips }, z.f_narrow(0, clips, others)?))
+    }
 }
 
 fn halve(x: &Tensor) -> Result<Tensor> {

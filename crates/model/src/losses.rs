@@ -1,6 +1,8 @@
 //! The objective (Eq. 6, 7, 17, 18): every term by clip, then averaged, so that none scales with
 //! the batch.
 
+mod separation;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -12,6 +14,7 @@ use crate::memory::MemoryPass;
 use crate::motion::MotionMaps;
 use crate::network::TrainingPass;
 use crate::scatter::{self, Scatter};
+use separation::Watched;
 
 /// The losses of a batch, attached to the graph; every tensor is a scalar.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct LossTerms {
     /// Mean squared distance of queries to their nearest items, unweighted; absent without a
     /// memory of running means or with weight 0.
     pub commitment: Option<Tensor>,
+    /// What sped-up clips lack of their margin, unweighted; absent without them.
+    pub separation: Option<Tensor>,
 }
 
 /// The losses of one step as numbers.
@@ -51,6 +56,9 @@ pub struct StepLosses {
     /// Mean squared distance of queries to their nearest items, unweighted; absent without a
     /// memory of running means or with weight 0.
     pub commitment: Option<f64>,
+    /// What sped-up clips lack of their margin, unweighted; absent without them.
+    #[serde(default)]
+    pub separation: Option<f64>,
 }
 
 /// `L = w_pred L_pred + w_diff L_diff + w_dis L_dis` (Eq. 18), and the gradient and commitment
@@ -59,6 +67,18 @@ pub struct StepLosses {
 /// # Errors
 /// When a clip of the batch has no target, or libtorch refuses.
 pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Result<LossTerms> {
+    compute_beside(config, (batch, None), pass)
+}
+
+/// [`compute`] with the separation loss of the sped-up clips that the pass saw beside the batch.
+///
+/// # Errors
+/// As [`compute`].
+pub fn compute_beside(
+    config: &LossConfig,
+    (batch, sped_up): (&Batch, Option<&Batch>),
+    pass: &TrainingPass,
+) -> Result<LossTerms> {
     let target = batch.required_target()?;
     let prediction = reconstruct(config.reconstruction, target, &pass.prediction)?;
     let gradient = (config.gradient_weight > 0.0)
@@ -79,6 +99,14 @@ pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Resul
         .filter(|memory| memory.follows_queries())
         .map(commitment)
         .transpose()?;
+    let separation = match (&pass.memory, &pass.sped_up, sped_up) {
+        (Some(memory), Some(fast_memory), Some(fast)) => {
+            let normal = Watched { batch, memory };
+            let sped_up = Watched { batch: fast, memory: fast_memory };
+            Some(separation::loss(config.separation_margin, &normal, &sped_up)?)
+        }
+        _ => None,
+    };
     let (difference, difference_zero) =
         motion.map_or((None, None), |motion| (Some(motion.loss), Some(motion.of_zeros)));
     let mut total = prediction.f_mul_scalar(config.prediction_weight)?;
@@ -87,6 +115,7 @@ pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Resul
         (&difference, config.difference_weight),
         (&discriminative, config.discriminative_weight),
         (&commitment, config.commitment_weight),
+        (&separation, config.separation_weight),
     ] {
         if let Some(term) = term {
             total = total.f_add(&term.f_mul_scalar(weight)?)?;
@@ -100,6 +129,7 @@ pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Resul
         difference_zero,
         discriminative,
         commitment,
+        separation,
     })
 }
 
@@ -177,6 +207,7 @@ impl LossTerms {
             self.difference_zero.as_ref(),
             self.discriminative.as_ref(),
             self.commitment.as_ref(),
+            self.separation.as_ref(),
         ];
         let terms: Vec<Tensor> =
             present.iter().flatten().map(|term| term.f_detach()).collect::<Result<_, _>>()?;
@@ -191,6 +222,7 @@ impl LossTerms {
             difference_zero: self.difference_zero.as_ref().map(|_| next()),
             discriminative: self.discriminative.as_ref().map(|_| next()),
             commitment: self.commitment.as_ref().map(|_| next()),
+            separation: self.separation.as_ref().map(|_| next()),
         })
     }
 }
@@ -210,6 +242,7 @@ mod tests {
             difference_zero: Some(term(4.5)),
             discriminative: Some(term(5.5)),
             commitment: Some(term(6.5)),
+            separation: Some(term(8.5)),
         };
         let expected = StepLosses {
             total: 1.5,
@@ -219,6 +252,7 @@ mod tests {
             difference_zero: Some(4.5),
             discriminative: Some(5.5),
             commitment: Some(6.5),
+            separation: Some(8.5),
         };
         assert_eq!(terms.read().unwrap(), expected);
         let fewer = LossTerms {
@@ -227,6 +261,7 @@ mod tests {
             difference_zero: None,
             discriminative: None,
             commitment: None,
+            separation: None,
             ..terms
         };
         let expected = StepLosses {

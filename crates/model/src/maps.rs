@@ -69,7 +69,7 @@ fn newest_frames(batch: &Batch, shrink: i64) -> Result<Vec<Tensor>> {
     frames.iter().map(|frame| mean_by_square(frame, shrink)).collect()
 }
 
-fn mean_by_square(map: &Tensor, side: i64) -> Result<Tensor> {
+pub(crate) fn mean_by_square(map: &Tensor, side: i64) -> Result<Tensor> {
     if side == 1 {
         return Ok(map.shallow_clone());
     }

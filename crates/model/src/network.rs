@@ -51,6 +51,9 @@ pub struct TrainingPass {
     pub z: Tensor,
     /// What happened in the memory; absent without one.
     pub memory: Option<MemoryPass>,
+    /// What the memory has for the batch's sped-up companions; absent without them, and while the
+    /// decoders go by the memory.
+    pub sped_up: Option<MemoryPass>,
 }
 
 /// What scoring needs of a forward pass, without a graph.
@@ -205,9 +208,29 @@ impl Network {
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
+        self.forward_training_beside(batch, None)
+    }
+
+    /// [`Network::forward_training`] with `sped_up` clips beside, which only the encoder and the
+    /// memory as it is see: nothing is predicted of them and no item follows them.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn forward_training_beside(
+        &self,
+        batch: &Batch,
+        sped_up: Option<&Batch>,
+    ) -> Result<TrainingPass> {
         let input = self.training_input(&batch.input)?;
         let mode = if self.frozen_norm { Mode::Inference } else { Mode::Training };
-        let Encoding { z, skips } = self.encoder.forward(&input, mode)?;
+        let (Encoding { z, skips }, z_of_sped_up) = match sped_up {
+            None => (self.encoder.forward(&input, mode)?, None),
+            Some(sped_up) => {
+                let sped_up = self.training_input(&sped_up.input)?;
+                let (encoding, z) = self.encoder.forward_beside(&input, &sped_up, mode)?;
+                (encoding, Some(z))
+            }
+        };
         let memory = match &self.memory {
             Some(memory) => memory.train(&z)?,
             None => None,
@@ -218,7 +241,12 @@ impl Network {
         };
         let prediction = self.prediction.predict(&z_hat, &skips, mode)?;
         let motion = self.motion.as_ref().map(|it| self.generate(it, &z_hat, mode)).transpose()?;
-        Ok(TrainingPass { prediction, motion, z, memory })
+        let started = self.memory.as_ref().filter(|memory| memory.has_started());
+        let sped_up = match (started, z_of_sped_up) {
+            (Some(memory), Some(z)) => Some(memory.read(&z)?),
+            _ => None,
+        };
+        Ok(TrainingPass { prediction, motion, z, memory, sped_up })
     }
 
     fn generate(&self, motion: &Decoder, z_hat: &Tensor, mode: Mode) -> Result<MotionMaps> {

@@ -58,6 +58,7 @@ pub(crate) fn squared_distances(pass: &MemoryPass) -> Result<Tensor> {
     Ok(norm.f_square()?.f_add_scalar(1.0)?.f_sub(&product)?)
 }
 
-fn sum_last(x: &Tensor) -> Result<Tensor> {
+/// Sums of the last dimension.
+pub(crate) fn sum_last(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_sum_dim_intlist([-1i64].as_slice(), false, None)?)
 }

@@ -224,6 +224,11 @@ impl TrainerConfig {
         ModelConfig { memory, ..self.model.clone() }
     }
 
+    /// Whether sped-up clips are learnt from: there is a memory that they can be far from.
+    pub(crate) fn separates(&self) -> bool {
+        self.loss.separation_weight > 0.0 && self.network().memory.is_some()
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         self.network().validate()?;
         self.loss.validate()?;

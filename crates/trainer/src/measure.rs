@@ -13,7 +13,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
 use protoguard_data::synth::{SynthConfig, write_dataset};
-use protoguard_data::{CacheChoice, ClipLoader, Half, LoaderConfig};
+use protoguard_data::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
 use protoguard_model::checkpoint::{Array, Dtype};
 use protoguard_model::{
     HealthMeter, InferenceGraph, LossConfig, ModelConfig, Network, Precision, StepLosses,
@@ -65,8 +65,13 @@ pub fn run(args: &StepArgs) -> anyhow::Result<()> {
     // The first pass fills the frame cache; what is measured is a warm one.
     source.load(&source.videos(Half::Training)?, shape)?;
     let videos = source.load(&source.videos(Half::Training)?, shape)?;
-    let config =
-        LoaderConfig { shape, batch_size: args.batch_size, seed: SEED as u64, prefetch: 4 };
+    let config = LoaderConfig {
+        shape,
+        batch_size: args.batch_size,
+        seed: SEED as u64,
+        prefetch: 4,
+        sped_up: false,
+    };
     let loader = ClipLoader::new(videos, config);
 
     tch::manual_seed(SEED);
@@ -74,7 +79,7 @@ pub fn run(args: &StepArgs) -> anyhow::Result<()> {
     network.set_training_precision(args.precision)?;
     let first = loader.epoch(0).next().context("too few drawn clips for a batch")??;
     if let Some(path) = &args.case {
-        write_case(path, &network, &first)?;
+        write_case(path, &network, &first.clips)?;
     }
     let mut learner = Learner::new(network, LossConfig::default());
     let mut measured = steps(args, &mut learner, (&loader, first))?;
@@ -108,7 +113,7 @@ fn draw(folder: &Path) -> anyhow::Result<Source> {
 fn steps(
     args: &StepArgs,
     learner: &mut Learner,
-    (loader, first): (&ClipLoader, Vec<Clip>),
+    (loader, first): (&ClipLoader, ClipBatch),
 ) -> anyhow::Result<Measured> {
     let mut health = HealthMeter::new();
     let checked = std::slice::from_ref(&first);

@@ -105,6 +105,30 @@ impl DecodedVideo {
         Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())
     }
 
+    /// A clip of the same shape that ends with frame `start + t`, as [`DecodedVideo::clip_at`]'s
+    /// does, or a little later where the video has too little before it: its frames are `stride`
+    /// apart, so that everything in it moves so many times as fast. The stride is smaller where the
+    /// video is too short for it.
+    ///
+    /// # Errors
+    /// When the frame cache cannot be read.
+    pub fn sped_up_clip(
+        &self,
+        shape: ClipShape,
+        start: usize,
+        stride: usize,
+    ) -> Result<Option<Clip>, DatasetError> {
+        let past = shape.past_frames();
+        let Some(last) = self.len().checked_sub(1).filter(|&last| last >= past) else {
+            return Ok(None);
+        };
+        let stride = stride.min(last / past).max(1);
+        let end = (start + past).max(stride * past).min(last);
+        let indices = (0..=past).rev().map(|back| end - back * stride);
+        let frames = indices.filter_map(|index| self.frame(index).transpose());
+        Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())
+    }
+
     /// All clips in temporal order, at stride 1. Every frame is read once.
     ///
     /// An error of the frame cache is the last item.

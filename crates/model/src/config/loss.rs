@@ -22,6 +22,11 @@ pub struct LossConfig {
     /// Weight of the mean squared distance of queries to their nearest items, in a memory of
     /// running means alone; 0 turns it off.
     pub commitment_weight: f64,
+    /// Weight of the separation loss, which draws the queries of sped-up clips away from the items;
+    /// 0 turns it off, as the paper does without it.
+    pub separation_weight: f64,
+    /// By how much the squared distance to the items of what moves should grow when it is sped up.
+    pub separation_margin: f64,
 }
 
 /// The distance of a generated picture to the true one, by clip.
@@ -55,6 +60,8 @@ impl Default for LossConfig {
             difference_weight: 0.1,
             discriminative_weight: 1.0,
             commitment_weight: 0.25,
+            separation_weight: 0.0,
+            separation_margin: 1.0,
         }
     }
 }
@@ -71,6 +78,8 @@ impl LossConfig {
             ("loss.difference_weight", self.difference_weight),
             ("loss.discriminative_weight", self.discriminative_weight),
             ("loss.commitment_weight", self.commitment_weight),
+            ("loss.separation_weight", self.separation_weight),
+            ("loss.separation_margin", self.separation_margin),
         ];
         weights.into_iter().try_for_each(|(field, weight)| {
             require(weight.is_finite() && weight >= 0.0, || {

@@ -152,6 +152,7 @@ fn scalars(record: &Record<'_>) -> Vec<Scalar> {
             step.losses.gradient.and_then(|loss| scalar("loss/gradient", loss)),
             step.losses.discriminative.and_then(|loss| scalar("loss/discriminative", loss)),
             step.losses.commitment.and_then(|loss| scalar("loss/commitment", loss)),
+            step.losses.separation.and_then(|loss| scalar("loss/separation", loss)),
             scalar("learning_rate", step.learning_rate),
             scalar("speed/step_seconds", step.seconds),
             scalar("speed/waiting_seconds", step.waiting_seconds),

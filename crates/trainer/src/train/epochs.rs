@@ -78,6 +78,7 @@ impl<'a> Epochs<'a> {
             batch_size: training.batch_size,
             seed: training.seed,
             prefetch: PREFETCH.max(2 * training.accumulate),
+            sped_up: config.separates(),
         };
         let loader = ClipLoader::new(data.training.clone(), loader_config);
         let steps = steps_per_epoch(&loader, training.accumulate);
@@ -329,6 +330,7 @@ fn log(record: &EpochRecord, epochs: u64) {
         difference_zero = losses.difference_zero.map(|loss| format!("{loss:.4}")),
         discriminative = losses.discriminative.map(|loss| format!("{loss:.4}")),
         commitment = losses.commitment.map(|loss| format!("{loss:.4}")),
+        separation = losses.separation.map(|loss| format!("{loss:.4}")),
         held_out_psnr_db = format!("{:.2}", record.held_out_psnr_db),
         motion_loss_vs_zero = record.motion_loss_vs_zero.map(|ratio| format!("{ratio:.3}")),
         items_in_use = record.memory.as_ref().map(|memory| memory.items_in_use),

@@ -93,6 +93,7 @@ impl Finished<'_> {
             ("training_difference_zero_loss", losses.difference_zero),
             ("training_discriminative_loss", losses.discriminative),
             ("training_commitment_loss", losses.commitment),
+            ("training_separation_loss", losses.separation),
             ("motion_loss_vs_zero", last.motion_loss_vs_zero),
         ];
         let mut metrics = BTreeMap::from([

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::{Clip, PsnrDb};
+use protoguard_data::ClipBatch;
 use protoguard_model::checkpoint::Array;
 use protoguard_model::{
     Batch, CheckpointError, HealthMeter, LossConfig, MemoryHealth, ModelError, NamedTensor,
@@ -84,16 +85,16 @@ impl Learner {
     /// When libtorch refuses or a loss is not finite; no weight has moved then.
     pub fn step(
         &mut self,
-        batches: &[Vec<Clip>],
+        batches: &[ClipBatch],
         learning_rate: f64,
         health: &mut HealthMeter,
     ) -> Result<StepLosses, StepError> {
         self.adam.forget_gradients()?;
         let mut losses = LossMeter::default();
         let mut last = None;
-        for (index, clips) in batches.iter().enumerate() {
+        for (index, batch) in batches.iter().enumerate() {
             let pass = self
-                .accumulate(clips, batches.len(), &mut losses)
+                .accumulate(batch, batches.len(), &mut losses)
                 .map_err(|failure| failure.in_batch(index))?;
             if let Some(memory) = &pass.memory {
                 health.observe(memory)?;
@@ -114,15 +115,19 @@ impl Learner {
     /// Adds a batch's share of the gradient.
     fn accumulate(
         &self,
-        clips: &[Clip],
+        clips: &ClipBatch,
         of: usize,
         losses: &mut LossMeter,
     ) -> Result<TrainingPass, StepError> {
-        let batch = Batch::from_clips(clips, self.network.device())?;
-        let pass = self.network.forward_training(&batch)?;
+        let device = self.network.device();
+        let batch = Batch::from_clips(&clips.clips, device)?;
+        let sped_up = (!clips.sped_up.is_empty())
+            .then(|| Batch::from_clips(&clips.sped_up, device))
+            .transpose()?;
+        let pass = self.network.forward_training_beside(&batch, sped_up.as_ref())?;
         let weight = if self.learns_motion { self.loss.difference_weight } else { 0.0 };
         let loss = LossConfig { difference_weight: weight, ..self.loss.clone() };
-        let terms = losses::compute(&loss, &batch, &pass)?;
+        let terms = losses::compute_beside(&loss, (&batch, sped_up.as_ref()), &pass)?;
         let share = if of == 1 { terms.total.shallow_clone() } else { &terms.total / of as f64 };
         share.f_backward().map_err(ModelError::from)?;
         // Reading waits for a GPU, which by now has the backward pass to do as well.
@@ -267,6 +272,7 @@ impl LossMeter {
             difference_zero: plus(self.sum.difference_zero, losses.difference_zero),
             discriminative: plus(self.sum.discriminative, losses.discriminative),
             commitment: plus(self.sum.commitment, losses.commitment),
+            separation: plus(self.sum.separation, losses.separation),
         };
         self.steps += 1;
     }
@@ -287,6 +293,7 @@ impl LossMeter {
             difference_zero: self.sum.difference_zero.map(|sum| sum / steps),
             discriminative: self.sum.discriminative.map(|sum| sum / steps),
             commitment: self.sum.commitment.map(|sum| sum / steps),
+            separation: self.sum.separation.map(|sum| sum / steps),
         };
         MeanLosses { losses, steps: self.steps }
     }

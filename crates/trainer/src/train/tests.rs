@@ -1,6 +1,7 @@
 //! A whole run on drawn scenes, small enough for every test run.
 
 use protoguard_core::ClipShape;
+use protoguard_data::ClipBatch;
 use protoguard_data::synth::{SynthConfig, write_dataset};
 use protoguard_model::{Checkpoint, DeviceSpec, EmaConfig, MemoryUpdate, MotionTarget, Network};
 
@@ -119,6 +120,7 @@ fn a_memory_of_running_means_goes_on_as_it_was() {
     memory.update = MemoryUpdate::Ema;
     memory.normalize_query = false;
     memory.ema = EmaConfig { decay: 0.8, warmup: 2, restart: 0.9 };
+    config.loss.separation_weight = 0.5;
     stop_again_and_again(config);
 }
 
@@ -188,7 +190,7 @@ struct FirstStep {
 }
 
 impl FirstStep {
-    fn on(config: &TrainerConfig, batches: &[Vec<protoguard_core::Clip>]) -> Self {
+    fn on(config: &TrainerConfig, batches: &[ClipBatch]) -> Self {
         let mut learner = Bench::learner(config);
         let mut health = protoguard_model::HealthMeter::new();
         let loss = learner.step(batches, 1e-3, &mut health).unwrap().total;
@@ -215,9 +217,9 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
     // Items that are parameters are the same for both batches; others follow the first.
     config.model.memory.as_mut().unwrap().gradient = protoguard_model::MemoryGradient::Param;
     let bench = Bench::new(&config, &folder);
-    let clips = |frames: std::ops::Range<usize>| -> Vec<_> {
+    let clips = |frames: std::ops::Range<usize>| -> ClipBatch {
         let clip = |at| bench.data.training[0].clip_at(config.model.shape, at).unwrap();
-        frames.map(|at| clip(at).unwrap()).collect()
+        frames.map(|at| clip(at).unwrap()).collect::<Vec<_>>().into()
     };
     let (early, late) = (clips(0..4), clips(30..34));
     let first = FirstStep::on(&config, std::slice::from_ref(&early));
@@ -303,6 +305,9 @@ fn every_switch_of_the_ablation_trains() {
         &["model.motion_target=brightening_darkening", "loss.gradient_weight=1"],
         &["model.motion_target=flow"],
         &["model.memory.update=ema", "model.memory.normalize_query=false"],
+        &["model.memory.update=ema", "loss.separation_weight=0.1"],
+        &["loss.separation_weight=0.1"],
+        &["model.memory.items=0", "loss.separation_weight=0.1"],
     ] {
         let set: Vec<String> = set.iter().map(|&pair| pair.to_owned()).collect();
         let switched = TrainerConfig::load(&Layers { set: &set, ..Layers::default() }).unwrap();
@@ -327,6 +332,7 @@ fn every_switch_of_the_ablation_trains() {
         let memory = content.model.memory.as_ref();
         let follows = memory.is_some_and(|memory| memory.update == MemoryUpdate::Ema);
         assert_eq!(losses.commitment.is_some(), follows);
+        assert_eq!(losses.separation.is_some(), config.separates());
         let distance = content.calibrations[0].normaliser.feature_distance;
         assert_eq!(distance.is_some(), content.model.memory.is_some());
     }
