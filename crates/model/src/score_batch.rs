@@ -56,8 +56,8 @@ pub(crate) fn score_observed(
             None => None,
         };
         let mse = error.as_ref().map(scores::mean_squared_error).transpose()?;
-        let distance = memory.as_ref().map(scores::feature_distance).transpose()?;
         let by_query = memory.as_ref().map(scores::feature_distance_map).transpose()?;
+        let distance = by_query.as_ref().map(scores::mean_distance).transpose()?;
         let maps = error.as_ref().map(|error| clip_maps(&batch, error, by_query.as_ref()));
         let maps = maps.transpose()?;
         let pictures = Pictures { graph, inputs };

@@ -32,7 +32,12 @@ pub fn mean_squared_error(error_map: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When libtorch refuses.
 pub fn feature_distance(pass: &MemoryPass) -> Result<Tensor> {
-    Ok(query_distance(pass)?.f_mean_dim([1i64].as_slice(), false, Kind::Double)?)
+    mean_distance(&query_distance(pass)?)
+}
+
+/// [`feature_distance`] of a [`feature_distance_map`].
+pub(crate) fn mean_distance(by_query: &Tensor) -> Result<Tensor> {
+    Ok(by_query.f_flatten(1, -1)?.f_mean_dim([1i64].as_slice(), false, Kind::Double)?)
 }
 
 /// [`feature_distance`] by place before its mean, `‖q_i − m_{a_i}‖₂ [B, H, H]`: of each query, which

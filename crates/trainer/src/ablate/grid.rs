@@ -240,10 +240,10 @@ mod tests {
             names.dedup();
             names
         };
-        assert_eq!(names("table2.toml").len(), 6);
+        assert_eq!(names("table2.toml").len(), 7);
         assert_eq!(names("table4.toml").len(), 5);
         assert_eq!(names("motion.toml").len(), 7);
-        assert_eq!(names("memory.toml").len(), 8);
+        assert_eq!(names("memory.toml").len(), 10);
     }
 
     #[test]

@@ -350,8 +350,8 @@ mod tests {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let config = TrainerConfig::default();
         let words = announcement(&config, hours(300));
-        // (256 · 64)² · 60 against (128 · 24)² · 8 is 213 times as much.
-        assert_eq!(words, "this run takes about 2 weeks; --preset cpu about 84 minutes");
+        // (256 · 64)² · 60 against (128 · 24)² · 6 is 284 times as much.
+        assert_eq!(words, "this run takes about 2 weeks; --preset cpu about 63 minutes");
         assert_eq!(announcement(&config, hours(1)), "this run takes about 60 minutes");
         let mut on_gpu = config;
         on_gpu.training.device = "cuda:0".to_owned();
