@@ -223,6 +223,7 @@ mod tests {
         for (bootstrap, words) in [
             (Bootstrap { resamples: 0, ..Bootstrap::default() }, "resamples is 0; at least 1"),
             (Bootstrap { level: 1.0, ..Bootstrap::default() }, "level is 1; a share between"),
+            (Bootstrap { level: 0.0, ..Bootstrap::default() }, "level is 0; a share between"),
         ] {
             let message = auc_interval(&two, bootstrap).unwrap_err().to_string();
             assert!(message.starts_with(words), "{message}");
