@@ -203,6 +203,14 @@ mod tests {
         let narrow = Bootstrap { level: 0.4, ..Bootstrap::default() };
         let found = auc_interval(&videos, narrow).unwrap();
         assert_eq!((found.low, found.high), (0.75, 0.75));
+        // A fifth is cut off at either end, and a quarter lies there.
+        let wide = Bootstrap { level: 0.6, ..Bootstrap::default() };
+        let found = auc_interval(&videos, wide).unwrap();
+        assert_eq!((found.low, found.high), (0.0, 1.0));
+        for seed in 0..20 {
+            let once = auc_interval(&videos, Bootstrap { resamples: 1, seed, level: 0.9 }).unwrap();
+            assert_eq!(once.low, once.high, "one resample is both ends");
+        }
     }
 
     #[test]
