@@ -93,6 +93,9 @@ mod tests {
         // A step of 20 of 255 everywhere: −20 log10(20 / 255) = 22.11 dB, in every box as well.
         assert!((found.copy_frame.0 - 22.1102).abs() < 1e-4);
         assert_eq!(found.copy_frame_box, found.copy_frame);
+        // A step of 51 too far, which is 0.2: −10 log10(0.04) = 13.98 dB.
+        let turned = clip(vec![flat(100), flat(120), flat(191)]).baselines().unwrap();
+        assert!((turned.extrapolation.unwrap().0 - 13.979_400).abs() < 1e-6);
         // Beyond white there is nothing: 2 · 200 − 100 is held to 255.
         let bright = clip(vec![flat(100), flat(200), flat(255)]).baselines().unwrap();
         assert_eq!(bright.extrapolation.unwrap().0, 100.0);
@@ -112,6 +115,20 @@ mod tests {
         let db = |share: f64| -10.0 * (share * 0.04).log10();
         assert!((found.copy_frame_box.0 - db(32.0 / 256.0)).abs() < 1e-9, "{found:?}");
         assert!((found.copy_frame.0 - db(32.0 / 1024.0)).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn a_box_holds_sixteen_rows_wherever_it_lies() {
+        let of_rows = |rows: std::ops::Range<usize>| {
+            let mut pixels = vec![100; 32 * 32 * 3];
+            rows.for_each(|y| pixels[(y * 32 + 3) * 3..(y * 32 + 4) * 3].fill(151));
+            let changed = Frame::new(32, 32, pixels).unwrap();
+            clip(vec![flat(100), changed]).baselines().unwrap().copy_frame_box.0
+        };
+        let db = |pixels: f64| -10.0 * (pixels / 256.0 * 0.04).log10();
+        for (rows, pixels) in [(0..1, 1.0), (31..32, 1.0), (4..32, 16.0), (0..28, 16.0)] {
+            assert!((of_rows(rows.clone()) - db(pixels)).abs() < 1e-9, "{rows:?}");
+        }
     }
 
     #[test]

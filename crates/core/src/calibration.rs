@@ -123,7 +123,7 @@ impl Calibration {
 mod tests {
     use super::*;
     use crate::normalise::GAMMA;
-    use crate::{FeatureDistance, PsnrDb};
+    use crate::{ClipMaps, FeatureDistance, Plane, PsnrDb, Recipe, Statistics};
 
     fn held_out(frames: u32) -> Vec<FrameScore> {
         (0..frames)
@@ -145,6 +145,23 @@ mod tests {
             assert!((found - rate).abs() <= 0.01, "{found} false alarms at {rate}");
         }
         assert!(calibration.threshold(0.5).is_none());
+        assert!(calibration.can_alarm(0.05) && !calibration.can_alarm(0.5));
+    }
+
+    #[test]
+    fn with_a_detector_any_rate_can_alarm() {
+        let clip = ClipMaps {
+            error: Plane { height: 1, width: 1, channels: 1, values: [0.1].into() },
+            moved: Plane { height: 1, width: 1, channels: 1, values: [0.1].into() },
+            speed: Plane { height: 1, width: 1, channels: 1, values: [1.0].into() },
+            feature_distance: None,
+        };
+        let clips = [Statistics::of(&clip); 8];
+        let detector = Recipe::default().calibrate(&[&clips]).unwrap();
+        let calibration = Calibration::from_held_out(None, &held_out(10), GAMMA).unwrap();
+        let calibration = calibration.with_detector(detector.clone());
+        assert_eq!(calibration.detector, Some(detector));
+        assert!(calibration.can_alarm(0.05) && calibration.can_alarm(0.5));
     }
 
     #[test]

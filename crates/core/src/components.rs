@@ -110,3 +110,29 @@ pub struct Overlap {
     /// At least one.
     pub pixels: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn components(rows: [&str; 4]) -> Components {
+        Components::of(&Mask::from_fn(4, 4, |y, x| rows[y].as_bytes()[x] == b'#'))
+    }
+
+    #[test]
+    fn pixels_are_joined_by_edges_and_corners() {
+        let found = components(["#..#", ".#..", "...#", "#..#"]);
+        assert_eq!(found.pixels(), [2, 1, 2, 1]);
+        let marked: Vec<_> = found.marked().map(|at| [at.y, at.x, at.component]).collect();
+        let expected = [[0, 0, 0], [0, 3, 1], [1, 1, 0], [2, 3, 2], [3, 0, 3], [3, 3, 2]];
+        assert_eq!(marked, expected);
+    }
+
+    #[test]
+    fn overlaps_are_counted_where_there_are_any() {
+        let mine = components(["#..#", ".#..", "...#", "#..#"]);
+        let others = components(["##..", "....", "..##", "...#"]);
+        let overlap = |mine, other, pixels| Overlap { mine, other, pixels };
+        assert_eq!(mine.overlaps(&others), [overlap(0, 0, 1), overlap(2, 1, 2)]);
+    }
+}

@@ -215,6 +215,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_finite_is_seen_in_every_map() {
+        let sound = || ClipMaps {
+            error: plane(&[0.1; 100]),
+            moved: plane(&[0.1; 100]),
+            speed: plane(&[1.0; 100]),
+            feature_distance: Some(plane(&[0.5; 100])),
+        };
+        assert!(sound().is_finite() && Statistics::of(&sound()).is_finite());
+        let mut broken = [0.1; 100];
+        broken[7] = f32::NAN;
+        let broken = plane(&broken);
+        for maps in [
+            ClipMaps { error: broken.clone(), ..sound() },
+            ClipMaps { moved: broken.clone(), ..sound() },
+            ClipMaps { speed: broken.clone(), ..sound() },
+            ClipMaps { feature_distance: Some(broken.clone()), ..sound() },
+        ] {
+            assert!(!maps.is_finite() && !Statistics::of(&maps).is_finite(), "{maps:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_shown_by_its_name() {
+        assert_eq!(Part::RelativeError.to_string(), "relative_error");
+    }
+
+    #[test]
     fn an_odd_edge_makes_smaller_squares() {
         let values: Vec<f32> = (0..9u8).map(f32::from).collect();
         let map = Plane { height: 3, width: 3, channels: 1, values: values.into() };

@@ -96,6 +96,7 @@ mod tests {
         let marked = |y, x| (y * 13 + x) % 5 == 2;
         assert!((0..7).all(|y| (0..13).all(|x| mask.get(y, x) == marked(y, x))));
         assert_eq!((mask.count(), mask.any()), (18, true));
+        assert_eq!(format!("{mask:?}"), "Mask(7x13, 18 marked)");
         let empty = Mask::empty(7, 13);
         assert_eq!((empty.count(), empty.any()), (0, false));
         assert_eq!(empty, Mask::from_fn(7, 13, |_, _| false));

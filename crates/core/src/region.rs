@@ -92,10 +92,11 @@ mod tests {
         let region = Region::around_peak(&map);
         assert_eq!([region.left, region.top, region.right, region.bottom], [0.0, 0.0, 1.0, 1.0]);
         assert!((region.share - 1.0).abs() < 1e-12);
-        let map = plane(&[&[0.0, 0.0, 0.0, 0.9], &[0.0; 4], &[0.0, 1.0, 0.5, 0.0], &[0.0; 4]]);
+        // The box is columns 1 and 2 of row 2; 0.1 and 0.2 lie above and beside it.
+        let map = plane(&[&[0.0, 0.1, 0.0, 0.9], &[0.0; 4], &[0.0, 1.0, 0.5, 0.2], &[0.0; 4]]);
         let region = Region::around_peak(&map);
         assert_eq!([region.left, region.top, region.right, region.bottom], [0.25, 0.5, 0.75, 0.75]);
-        assert!((region.share - 1.5 / 2.4).abs() < 1e-6);
+        assert!((region.share - 1.5 / 2.7).abs() < 1e-6);
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl Normal {
         let share = |knot: usize| (1.0 - tail_share) * knot as f64 / (KNOTS - 1) as f64;
         let mut knots: Vec<f64> = (0..KNOTS - 1).map(|knot| at(share(knot)).min(start)).collect();
         knots.push(start);
-        let reaches = [at(1.0) - at(0.5), at(1.0) - at(0.0), f64::MIN_POSITIVE.sqrt()];
-        let reach = reaches.into_iter().find(|&reach| reach > 0.0).unwrap_or(f64::MIN_POSITIVE);
+        let mut reaches = [at(1.0) - at(0.5), at(1.0) - at(0.0)].into_iter();
+        let reach = reaches.find(|&reach| reach > 0.0).unwrap_or(f64::MIN_POSITIVE.sqrt());
         let Tail { scale, shape } = Tail::fit(&excesses, SMALLEST_SCALE * reach);
         Ok(Self { knots, tail_share, scale, shape })
     }
@@ -191,7 +191,7 @@ mod tests {
             let found = normal.surprise(surprise * std::f64::consts::LN_10);
             assert!((found - surprise).abs() < 0.03 * surprise + 0.005, "{found} for {surprise}");
         }
-        assert_eq!(normal.surprise(-1.0), 0.0);
+        assert!(normal.surprise(-1.0) == 0.0 && normal.surprise(-1.0).is_sign_positive());
         assert!(normal.surprise(f64::NAN).is_nan());
     }
 
@@ -223,6 +223,7 @@ mod tests {
         assert_eq!(normal.surprise(2.0), 0.0);
         // All of them are at least that large, and the 51st may be larger.
         assert_eq!(normal.surprise(3.0), 0.0);
+        assert_eq!(normal.tail_share, 1.0 / 51.0);
         assert!(normal.surprise(3.0 + 1e-9) > 51f64.log10());
     }
 
@@ -248,8 +249,48 @@ mod tests {
         let values: Vec<f64> = (0..1000).map(|value| f64::from(value.min(880))).collect();
         let normal = Normal::fit(&values).unwrap();
         assert!((normal.surprise(880.0) + 0.12f64.log10()).abs() < 0.05);
+        // The median is 499.5.
+        assert!((normal.scale - 0.01 * 380.5).abs() < 1e-9, "{}", normal.scale);
         let [near, far] = [881.0, 920.0].map(|value| normal.surprise(value));
         assert!(near > 3.0 && near < far && far < 9.0, "{near} {far}");
+    }
+
+    /// Where the upper half of the values is one, all of them say how narrow a tail may be.
+    #[test]
+    fn a_tail_is_as_narrow_as_the_values_reach() {
+        let normal = Normal::fit(&[1.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]).unwrap();
+        assert!((normal.scale - 0.01 * 2.0).abs() < 1e-12, "{}", normal.scale);
+    }
+
+    #[test]
+    fn a_tail_of_ten_excesses_has_a_shape_and_one_of_nine_has_none() {
+        let mut excesses = [1.0; 10];
+        excesses[9] = 21.0;
+        // The mean is 3; weights of (9.35 − rank) / 10 make 0.555: 2 − 3 / (3 − 1.11).
+        let Tail { scale, shape } = Tail::fit(&excesses, 0.0);
+        assert!((shape - 0.412_698).abs() < 1e-6 && (scale - 1.761_905).abs() < 1e-6);
+        let Tail { scale, shape } = Tail::fit(&excesses[1..], 0.0);
+        assert!(shape == 0.0 && (scale - 29.0 / 9.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_no_fit_makes_is_not_valid() {
+        let made = || Normal { knots: vec![0.0, 1.0], tail_share: 0.1, scale: 1.0, shape: 0.5 };
+        assert!(made().is_valid());
+        for wrong in [
+            Normal { knots: vec![0.0, f64::INFINITY], ..made() },
+            Normal { knots: vec![0.0], ..made() },
+            Normal { knots: vec![1.0, 0.0], ..made() },
+            Normal { scale: 0.0, ..made() },
+            Normal { scale: -1.0, ..made() },
+            Normal { scale: f64::INFINITY, ..made() },
+            Normal { shape: -0.01, ..made() },
+            Normal { shape: 0.51, ..made() },
+            Normal { tail_share: 0.0, ..made() },
+            Normal { tail_share: 1.0, ..made() },
+        ] {
+            assert!(!wrong.is_valid(), "{wrong:?}");
+        }
     }
 
     #[test]

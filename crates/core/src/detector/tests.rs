@@ -73,6 +73,9 @@ fn a_single_video_is_cut_and_several_are_kept_whole() {
     };
     assert_eq!(lengths(&[&clips]), [(0, 3), (0, 3), (0, 3), (0, 1)]);
     assert_eq!(lengths(&[&clips[..4], &[], &clips[..3]]), [(0, 4), (2, 3)]);
+    // Two clips beside the longest video make a distribution, and one makes none.
+    assert_eq!(lengths(&[&clips[..4], &clips[..2]]), [(0, 4), (1, 2)]);
+    assert_eq!(lengths(&[&clips[..4], &clips[..1]]), [(0, 1), (0, 1), (0, 1), (0, 1), (1, 1)]);
     assert_eq!(lengths(&[&[], &clips[..8]]), [(1, 2); 4]);
     assert_eq!(lengths(&[clips.as_slice(); 5]), [0, 1, 2, 3, 4].map(|video| (video, 10)));
 }
@@ -132,6 +135,12 @@ fn what_is_far_outside_goes_on_rising_and_says_why() {
 }
 
 #[test]
+fn smoothing_keeps_its_share_of_what_was() {
+    let mut smoothing = Smoothing::new(0.75);
+    assert_eq!([4.0, 8.0, 0.0].map(|value| smoothing.push(value)), [4.0, 5.0, 3.75]);
+}
+
+#[test]
 fn smoothing_takes_time_and_knows_its_own_distribution() {
     let detector = detector();
     let mut smoother = detector.smoother();
@@ -166,4 +175,38 @@ fn what_gives_no_detector_is_named() {
     assert_eq!(broken, "detector.parts is speed twice; accepted: each part once");
     let broken = Recipe { knee: -1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
     assert_eq!(broken, "detector.knee is -1; accepted: 0 or more, finite");
+}
+
+#[test]
+fn a_detector_knows_its_recipe() {
+    let parts = vec![WeightedPart { part: Part::Speed, weight: 0.5 }];
+    let recipe = Recipe { parts, knee: 1.0, keep: 0.25 };
+    let clips = [1.0, 1.1, 1.2, 1.3].map(statistics);
+    assert_eq!(recipe.calibrate(&[&clips]).unwrap().recipe(), recipe);
+}
+
+#[test]
+fn what_no_calibration_makes_is_not_valid() {
+    let made = detector();
+    let with = |change: fn(&mut Detector)| {
+        let mut changed = made.clone();
+        change(&mut changed);
+        changed.is_valid()
+    };
+    assert!(made.is_valid());
+    assert!(with(|detector| detector.parts[0].trust = 1.0));
+    assert!(with(|detector| detector.parts[0].trust = 0.001));
+    let changes: [fn(&mut Detector); 8] = [
+        |detector| detector.parts[2].trust = 0.0,
+        |detector| detector.parts[2].trust = -0.5,
+        |detector| detector.parts[2].trust = 1.001,
+        |detector| detector.parts[2].trust = f64::NAN,
+        |detector| detector.knee = -1.0,
+        |detector| detector.parts[1].normal.scale = 0.0,
+        |detector| detector.instant.scale = 0.0,
+        |detector| detector.smoothed.scale = 0.0,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        assert!(!with(change), "change {index}");
+    }
 }

@@ -208,6 +208,10 @@ mod tests {
         assert_eq!((found.false_alarm_frames, found.normal_frames), (1 + 1 + 2 + 3, 9 + 4));
         assert_eq!((found.found(), found.missed()), (1, 1));
         assert_eq!(found.median_delay_frames(), Some(2.0));
+        // 13 normal frames of half a second: three false alarms in 6.5 s.
+        let rate = found.false_alarm_rate(0.5).unwrap();
+        assert!((rate.normal_minutes * 60.0 - 6.5).abs() < 1e-9, "{rate:?}");
+        assert!((rate.an_hour - 3.0 * 3600.0 / 6.5).abs() < 1e-6, "{rate:?}");
     }
 
     #[test]
@@ -215,6 +219,7 @@ mod tests {
         let found = report(&[[".##.##.", "#######"]], STRICT);
         let stood = Some(Detection { delay_frames: 0, already_raised: true });
         assert!(found.events.iter().all(|event| event.detection == stood));
+        assert_eq!((found.found(), found.missed()), (2, 0));
         assert_eq!((found.false_alarms.len(), found.false_alarm_frames), (0, 3));
         // Raised on the event's first frame is prompt, and not early.
         let prompt = report(&[["##.", "##."]], STRICT).events[0].detection.unwrap();
@@ -224,7 +229,7 @@ mod tests {
     #[test]
     fn gaps_up_to_the_rule_join_and_belong_to_the_event() {
         let videos = [["##..##...#", "..##......"]];
-        assert_eq!(report(&videos, STRICT).events.len(), 3);
+        assert_eq!((report(&videos, STRICT).found(), report(&videos, STRICT).missed()), (0, 3));
         assert_eq!(report(&videos, STRICT).false_alarms.len(), 1);
         let joined = report(&videos, EventRule { join_gap_frames: 2 });
         assert_eq!((joined.events.len(), joined.normal_frames), (2, 3));

@@ -203,6 +203,14 @@ mod tests {
         let narrow = Bootstrap { level: 0.4, ..Bootstrap::default() };
         let found = auc_interval(&videos, narrow).unwrap();
         assert_eq!((found.low, found.high), (0.75, 0.75));
+        // A fifth is cut off at either end, and a quarter lies there.
+        let wide = Bootstrap { level: 0.6, ..Bootstrap::default() };
+        let found = auc_interval(&videos, wide).unwrap();
+        assert_eq!((found.low, found.high), (0.0, 1.0));
+        for seed in 0..20 {
+            let once = auc_interval(&videos, Bootstrap { resamples: 1, seed, level: 0.9 }).unwrap();
+            assert_eq!(once.low, once.high, "one resample is both ends");
+        }
     }
 
     #[test]
@@ -223,6 +231,7 @@ mod tests {
         for (bootstrap, words) in [
             (Bootstrap { resamples: 0, ..Bootstrap::default() }, "resamples is 0; at least 1"),
             (Bootstrap { level: 1.0, ..Bootstrap::default() }, "level is 1; a share between"),
+            (Bootstrap { level: 0.0, ..Bootstrap::default() }, "level is 0; a share between"),
         ] {
             let message = auc_interval(&two, bootstrap).unwrap_err().to_string();
             assert!(message.starts_with(words), "{message}");

@@ -135,8 +135,7 @@ fn area(points: &[RegionPoint], rate: impl Fn(&RegionPoint) -> f64) -> f64 {
             continue;
         }
         if next >= 1.0 {
-            let at_one =
-                if next > 1.0 { best + (better - best) * (1.0 - at) / (next - at) } else { better };
+            let at_one = best + (better - best) * (1.0 - at) / (next - at);
             return area + (1.0 - at) * (best + at_one) / 2.0;
         }
         area += (next - at) * (best + better) / 2.0;
