@@ -19,7 +19,7 @@ pub struct LoaderConfig {
     pub shape: ClipShape,
     /// Clips a batch; a last batch of fewer is dropped, so that every step sees as many.
     pub batch_size: usize,
-    /// With the epoch's number, all that the order depends on.
+    /// With the epoch's number, all that the order and the companions' speeds depend on.
     pub seed: u64,
     /// Batches made ahead of the one in use.
     pub prefetch: usize,
@@ -32,8 +32,8 @@ pub struct LoaderConfig {
 pub struct ClipBatch {
     /// What to learn.
     pub clips: Vec<Clip>,
-    /// For each of them, where asked for, one of the same video that ends where it does and in
-    /// which everything moves two to four times as fast; see [`DecodedVideo::sped_up_clip`].
+    /// For each of them, where asked for, one of the same video in which everything moves two to
+    /// four times as fast, as far as the video reaches: see [`DecodedVideo::sped_up_clip`].
     pub sped_up: Vec<Clip>,
 }
 
@@ -46,13 +46,6 @@ impl From<Vec<Clip>> for ClipBatch {
 /// How many times as fast sped-up clips are, drawn evenly.
 const SPEEDS: RangeInclusive<usize> = 2..=4;
 
-/// A clip, and how many times as fast its companion is.
-#[derive(Clone, Copy, Debug)]
-struct Drawn {
-    at: Position,
-    stride: usize,
-}
-
 /// Where a clip begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -60,6 +53,8 @@ pub struct Position {
     pub video: usize,
     /// Index of its oldest frame in that video.
     pub start: usize,
+    /// How many times as fast its companion is.
+    pub stride: usize,
 }
 
 /// Every clip of the training videos, once an epoch, in an order that depends only on the seed
@@ -79,7 +74,11 @@ impl ClipLoader {
             .iter()
             .enumerate()
             .flat_map(|(video, decoded)| {
-                (0..decoded.clip_count(config.shape)).map(move |start| Position { video, start })
+                (0..decoded.clip_count(config.shape)).map(move |start| Position {
+                    video,
+                    start,
+                    stride: 1,
+                })
             })
             .collect();
         Self { videos, positions, config }
@@ -103,11 +102,12 @@ impl ClipLoader {
         let mut order = self.positions.clone();
         order.shuffle(&mut rng);
         order.truncate(self.batches_per_epoch() * self.config.batch_size);
-        let strides = order.iter().map(|_| rng.random_range(SPEEDS)).collect();
+        for at in &mut order {
+            at.stride = rng.random_range(SPEEDS);
+        }
         EpochBatches {
             videos: Arc::clone(&self.videos),
             order,
-            strides,
             config: self.config,
             next: 0,
             worker: None,
@@ -121,7 +121,6 @@ impl ClipLoader {
 pub struct EpochBatches {
     videos: Arc<[DecodedVideo]>,
     order: Vec<Position>,
-    strides: Vec<usize>,
     config: LoaderConfig,
     next: usize,
     worker: Option<Worker>,
@@ -161,11 +160,9 @@ impl EpochBatches {
     fn start(&self) -> Worker {
         let (sender, batches) = sync_channel(self.config.prefetch.max(1));
         let videos = Arc::clone(&self.videos);
-        let drawn = self.order.iter().zip(&self.strides);
-        let drawn = drawn.skip(self.next * self.config.batch_size);
-        let drawn: Vec<Drawn> = drawn.map(|(&at, &stride)| Drawn { at, stride }).collect();
+        let order = self.order[self.next * self.config.batch_size..].to_vec();
         let config = self.config;
-        let thread = std::thread::spawn(move || produce(&videos, &drawn, config, &sender));
+        let thread = std::thread::spawn(move || produce(&videos, &order, config, &sender));
         Worker { batches, thread }
     }
 
@@ -181,12 +178,12 @@ impl EpochBatches {
 
 fn produce(
     videos: &[DecodedVideo],
-    drawn: &[Drawn],
+    order: &[Position],
     config: LoaderConfig,
     sender: &SyncSender<Result<ClipBatch, DatasetError>>,
 ) {
-    for drawn in drawn.chunks_exact(config.batch_size) {
-        let batch = batch(videos, drawn, config);
+    for positions in order.chunks_exact(config.batch_size) {
+        let batch = batch(videos, positions, config);
         let failed = batch.is_err();
         if sender.send(batch).is_err() || failed {
             return;
@@ -196,11 +193,11 @@ fn produce(
 
 fn batch(
     videos: &[DecodedVideo],
-    drawn: &[Drawn],
+    positions: &[Position],
     LoaderConfig { shape, sped_up, .. }: LoaderConfig,
 ) -> Result<ClipBatch, DatasetError> {
     let mut batch = ClipBatch::default();
-    for &Drawn { at: Position { video, start }, stride } in drawn {
+    for &Position { video, start, stride } in positions {
         batch.clips.extend(videos[video].clip_at(shape, start)?);
         if sped_up {
             batch.sped_up.extend(videos[video].sped_up_clip(shape, start, stride)?);

@@ -126,6 +126,11 @@ fn a_short_video_speeds_up_as_far_as_it_reaches() {
     assert_eq!(sped_up(8, 3, 4), Some(vec![3, 4, 5, 6, 7]), "no stride of two fits");
     assert_eq!(sped_up(5, 0, 4), Some(vec![0, 1, 2, 3, 4]));
     assert_eq!(sped_up(4, 0, 4), None);
+    assert_eq!(sped_up(10, 6, 2), None, "no clip begins there");
+    // What is held out before or behind a part does not come in.
+    let part = videos()[2].part(5..20);
+    let of_part = part.sped_up_clip(config().shape, 0, 3).unwrap().unwrap();
+    assert_eq!(numbers(&of_part), [135, 138, 141, 144, 147]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Batch {
     pub target: Option<Tensor>,
     /// Which clips have a target.
     pub has_target: Vec<bool>,
+    /// In training, for each clip one that is sped up; see [`Batch::beside`].
+    pub sped_up: Option<Box<Batch>>,
     shape: ClipShape,
 }
 
@@ -44,7 +46,25 @@ impl Batch {
         } else {
             None
         };
-        Ok(Self { input, target, has_target, shape })
+        Ok(Self { input, target, has_target, sped_up: None, shape })
+    }
+
+    /// The same batch beside clips of the same video in which everything moves faster, one for
+    /// each of its own, for the separation loss.
+    ///
+    /// # Errors
+    /// When they are not as many, or of another shape.
+    pub fn beside(self, sped_up: Self) -> Result<Self> {
+        if sped_up.len() != self.len() || sped_up.shape != self.shape {
+            let describe = |batch: &Self| format!("{} × {}", batch.len(), describe(batch.shape));
+            return Err(ModelError::Batch {
+                field: "sped-up companion",
+                index: self.len().min(sped_up.len()),
+                found: describe(&sped_up),
+                expected: describe(&self),
+            });
+        }
+        Ok(Self { sped_up: Some(Box::new(sped_up)), ..self })
     }
 
     /// The geometry of the clips.
@@ -109,6 +129,7 @@ impl Batch {
             input: self.input.f_to_kind(kind)?,
             target: self.target.as_ref().map(|target| target.f_to_kind(kind)).transpose()?,
             has_target: self.has_target.clone(),
+            sped_up: self.sped_up.as_ref().map(|it| it.to_kind(kind).map(Box::new)).transpose()?,
             shape: self.shape,
         })
     }

@@ -14,7 +14,6 @@ use crate::memory::MemoryPass;
 use crate::motion::MotionMaps;
 use crate::network::TrainingPass;
 use crate::scatter::{self, Scatter};
-use separation::Watched;
 
 /// The losses of a batch, attached to the graph; every tensor is a scalar.
 #[derive(Debug)]
@@ -34,7 +33,8 @@ pub struct LossTerms {
     /// Mean squared distance of queries to their nearest items, unweighted; absent without a
     /// memory of running means or with weight 0.
     pub commitment: Option<Tensor>,
-    /// What sped-up clips lack of their margin, unweighted; absent without them.
+    /// What sped-up clips lack of their margin, unweighted; absent without them, without a memory
+    /// or with weight 0.
     pub separation: Option<Tensor>,
 }
 
@@ -56,29 +56,17 @@ pub struct StepLosses {
     /// Mean squared distance of queries to their nearest items, unweighted; absent without a
     /// memory of running means or with weight 0.
     pub commitment: Option<f64>,
-    /// What sped-up clips lack of their margin, unweighted; absent without them.
-    #[serde(default)]
+    /// What sped-up clips lack of their margin, unweighted; absent without them, without a memory
+    /// or with weight 0.
     pub separation: Option<f64>,
 }
 
-/// `L = w_pred L_pred + w_diff L_diff + w_dis L_dis` (Eq. 18), and the gradient and commitment
-/// losses where they have a weight.
+/// `L = w_pred L_pred + w_diff L_diff + w_dis L_dis` (Eq. 18), and the gradient, commitment and
+/// separation losses where they have a weight.
 ///
 /// # Errors
 /// When a clip of the batch has no target, or libtorch refuses.
 pub fn compute(config: &LossConfig, batch: &Batch, pass: &TrainingPass) -> Result<LossTerms> {
-    compute_beside(config, (batch, None), pass)
-}
-
-/// [`compute`] with the separation loss of the sped-up clips that the pass saw beside the batch.
-///
-/// # Errors
-/// As [`compute`].
-pub fn compute_beside(
-    config: &LossConfig,
-    (batch, sped_up): (&Batch, Option<&Batch>),
-    pass: &TrainingPass,
-) -> Result<LossTerms> {
     let target = batch.required_target()?;
     let prediction = reconstruct(config.reconstruction, target, &pass.prediction)?;
     let gradient = (config.gradient_weight > 0.0)
@@ -99,14 +87,7 @@ pub fn compute_beside(
         .filter(|memory| memory.follows_queries())
         .map(commitment)
         .transpose()?;
-    let separation = match (&pass.memory, &pass.sped_up, sped_up) {
-        (Some(memory), Some(fast_memory), Some(fast)) => {
-            let normal = Watched { batch, memory };
-            let sped_up = Watched { batch: fast, memory: fast_memory };
-            Some(separation::loss(config.separation_margin, &normal, &sped_up)?)
-        }
-        _ => None,
-    };
+    let separation = separation::term(config, batch, pass)?;
     let (difference, difference_zero) =
         motion.map_or((None, None), |motion| (Some(motion.loss), Some(motion.of_zeros)));
     let mut total = prediction.f_mul_scalar(config.prediction_weight)?;

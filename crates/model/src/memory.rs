@@ -93,6 +93,11 @@ impl Memory {
         self.codebook.as_ref().is_none_or(Codebook::has_started)
     }
 
+    /// Whether training still goes by it without reading.
+    pub(crate) fn is_warming(&self) -> bool {
+        self.codebook.as_ref().is_some_and(Codebook::is_warming)
+    }
+
     /// What training needs beside what a checkpoint holds.
     pub(crate) fn training_buffers(&self) -> Vec<NamedTensor> {
         self.codebook.as_ref().map(Codebook::tensors).unwrap_or_default()
@@ -147,6 +152,15 @@ impl Memory {
                 Ok(Some(self.read_items(query, items)?))
             }
         }
+    }
+
+    /// Reads for another bottleneck the items that `pass` read, which take no gradient here.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub(crate) fn read_beside(&self, z: &Tensor, pass: &MemoryPass) -> Result<MemoryPass> {
+        let query = self.query(z, self.running_scale(z)?.as_ref())?;
+        self.read_items(query, pass.items.f_detach()?)
     }
 
     /// `z` as decoders read it where they go by the memory, `[B, C, H, H]`.

@@ -204,30 +204,20 @@ impl Network {
 
     /// The forward pass of a training step: batch statistics unless [frozen](Self::freeze_norm),
     /// `M'` formed and read, both decoders. The stored memory changes only in [`Network::commit_memory`].
+    /// Sped-up companions are encoded, and held against the items that the clips read; nothing is
+    /// predicted of them and no item follows them.
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
-        self.forward_training_beside(batch, None)
-    }
-
-    /// [`Network::forward_training`] with `sped_up` clips beside, which only the encoder and the
-    /// memory as it is see: nothing is predicted of them and no item follows them.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn forward_training_beside(
-        &self,
-        batch: &Batch,
-        sped_up: Option<&Batch>,
-    ) -> Result<TrainingPass> {
-        let input = self.training_input(&batch.input)?;
         let mode = if self.frozen_norm { Mode::Inference } else { Mode::Training };
+        let sped_up = batch.sped_up.as_deref().filter(|_| self.reads_memory());
         let (Encoding { z, skips }, z_of_sped_up) = match sped_up {
-            None => (self.encoder.forward(&input, mode)?, None),
+            None => (self.encoder.forward(&self.training_input(&batch.input)?, mode)?, None),
             Some(sped_up) => {
-                let sped_up = self.training_input(&sped_up.input)?;
-                let (encoding, z) = self.encoder.forward_beside(&input, &sped_up, mode)?;
+                let both = [&batch.input, &sped_up.input];
+                let [input, sped_up] = both.map(|input| self.training_input(input));
+                let (encoding, z) = self.encoder.forward_beside(&input?, &sped_up?, mode)?;
                 (encoding, Some(z))
             }
         };
@@ -241,12 +231,16 @@ impl Network {
         };
         let prediction = self.prediction.predict(&z_hat, &skips, mode)?;
         let motion = self.motion.as_ref().map(|it| self.generate(it, &z_hat, mode)).transpose()?;
-        let started = self.memory.as_ref().filter(|memory| memory.has_started());
-        let sped_up = match (started, z_of_sped_up) {
-            (Some(memory), Some(z)) => Some(memory.read(&z)?),
+        let sped_up = match (&self.memory, &memory, z_of_sped_up) {
+            (Some(memory), Some(pass), Some(z)) => Some(memory.read_beside(&z, pass)?),
             _ => None,
         };
         Ok(TrainingPass { prediction, motion, z, memory, sped_up })
+    }
+
+    /// Whether the decoders go by the memory in training.
+    fn reads_memory(&self) -> bool {
+        self.memory.as_ref().is_some_and(|memory| !memory.is_warming())
     }
 
     fn generate(&self, motion: &Decoder, z_hat: &Tensor, mode: Mode) -> Result<MotionMaps> {

@@ -5,10 +5,10 @@ mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protoguard_core::{Clip, ClipShape, Frame};
+use protoguard_core::ClipShape;
 use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryGradient, MemoryPass, MemoryUpdate, ModelConfig,
-    MotionTarget, Network, Precision, TrainingPass, losses,
+    Batch, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget,
+    Network, Precision, TrainingPass, losses,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -172,76 +172,6 @@ fn running_means_commit_queries_and_take_no_gradient() {
     assert!(!restored.memory().unwrap().has_started());
     restored.load_arrays(&arrays).unwrap();
     assert!(restored.memory().unwrap().has_started());
-}
-
-/// A clip's frames, `step` apart along a picture that moves to the right by two pixels a frame.
-fn moving(shape: ClipShape, step: usize) -> Clip {
-    let side = shape.side();
-    let frame = |index: usize| {
-        let moved = |at: usize| (at % side + side - (2 * index * step) % side) % side;
-        let pixel =
-            |at: usize| if at / side < side / 2 { 90 } else { (moved(at) * 13 % 251) as u8 };
-        let pixels: Vec<u8> = (0..side * side).flat_map(|at| [pixel(at); 3]).collect();
-        Frame::new(side, side, pixels).unwrap()
-    };
-    Clip::new(shape, (0..shape.frames()).map(frame).collect()).unwrap()
-}
-
-#[test]
-fn what_sped_up_clips_lack_is_weighted_by_what_moves() {
-    let config = fixture::config();
-    let network = fixture::network(&config);
-    let batch = |step| Batch::from_clips(&[moving(config.shape, step)], Device::Cpu).unwrap();
-    let (normal, fast) = (batch(1), batch(3));
-    let pass = network.forward_training_beside(&normal, Some(&fast)).unwrap();
-    let loss =
-        LossConfig { separation_weight: 0.5, separation_margin: 0.25, ..LossConfig::default() };
-    let both = losses::compute_beside(&loss, (&normal, Some(&fast)), &pass).unwrap();
-    let alone = losses::compute(&loss, &normal, &pass).unwrap();
-    assert!(alone.separation.is_none());
-    let separation = both.separation.as_ref().unwrap().double_value(&[]);
-    let added = both.total.double_value(&[]) - alone.total.double_value(&[]);
-    assert!((added - 0.5 * separation).abs() < 1e-4, "{added} for {separation}");
-
-    // By hand: the squared distance of unit vectors, weighted by the motion in squares of 8 pixels.
-    let distance = |batch: &Batch, memory: &MemoryPass| {
-        let squares: Tensor = 2.0 - memory.nearest_similarity().unwrap() * 2.0;
-        let moved = batch.difference().unwrap().square().mean_dim([1i64].as_slice(), false, None);
-        let across = config.shape.side() as i64 / 8;
-        let cells =
-            moved.reshape([across, 8, across, 8]).mean_dim([1i64, 3].as_slice(), false, None);
-        let cells = cells.flatten(0, -1);
-        assert!(cells.min().double_value(&[]) == 0.0, "half of the picture stands still");
-        let weighted = (&cells * squares.flatten(0, -1)).sum(Kind::Double);
-        (weighted / cells.sum(Kind::Double)).double_value(&[])
-    };
-    let apart = distance(&normal, pass.memory.as_ref().unwrap())
-        - distance(&fast, pass.sped_up.as_ref().unwrap());
-    let expected = (0.25 + apart).max(0.0);
-    assert!(expected > 0.0 && (separation - expected).abs() < 1e-5, "{separation}, not {expected}");
-
-    both.separation.unwrap().backward();
-    assert!(gradient_magnitude(&network, "encoder.") > 0.0);
-    assert_eq!(gradient_magnitude(&network, "prediction."), 0.0);
-}
-
-/// With stored statistics no clip has a part in another's normalisation.
-#[test]
-fn companions_change_nothing_of_a_clip() {
-    let mut network = fixture::network(&fixture::config());
-    network.freeze_norm(true);
-    let shape = fixture::config().shape;
-    let batch = |step| Batch::from_clips(&[moving(shape, step)], Device::Cpu).unwrap();
-    let alone = network.forward_training(&batch(1)).unwrap();
-    let beside = network.forward_training_beside(&batch(1), Some(&batch(3))).unwrap();
-    let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
-    assert!(apart(&alone.prediction, &beside.prediction) < 1e-6);
-    assert!(apart(&alone.z, &beside.z) < 1e-6);
-    let items = |pass: &TrainingPass| pass.memory.as_ref().unwrap().items.shallow_clone();
-    assert!(apart(&items(&alone), &items(&beside)) < 1e-6, "items follow the clips alone");
-    let fast = network.forward_training(&batch(3)).unwrap();
-    let queries = |pass: &Option<MemoryPass>| pass.as_ref().unwrap().query.shallow_clone();
-    assert!(apart(&queries(&beside.sped_up), &queries(&fast.memory)) < 1e-6);
 }
 
 #[test]

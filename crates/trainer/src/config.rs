@@ -55,7 +55,7 @@ pub struct TrainingConfig {
     /// Share of the epochs, at the start, in which the motion branch's loss has no weight, in
     /// [0, 1).
     pub motion_start: f64,
-    /// Seeds the weights and the order of clips.
+    /// Seeds the weights, the order of clips and the speed of their companions.
     pub seed: u64,
     /// Share of the training video that is held out for calibration, in (0, 0.5]: whole videos, or
     /// the end of each where there are few.

@@ -77,7 +77,7 @@ impl TestArgs {
 /// failed. The exit code is a failure when one test failed, or a program of tests broke.
 ///
 /// # Errors
-/// When the set-up fails, a crate does not build, or cargo cannot be started.
+/// When the set-up fails, or programs or tests do not build.
 pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCode> {
     let mut sum = Sum::default();
     if selection == Selection::Light {
@@ -169,7 +169,7 @@ impl Sum {
                 format!("{} cannot be started", command.get_program().display())
             })?;
         let output = child.stdout.take().context("the tests have no output")?;
-        let failed_before = self.0.failed();
+        self.0.begin(&name);
         let mut stdout = std::io::stdout().lock();
         for line in BufReader::new(output).split(b'\n') {
             let line = line.context("the tests' output cannot be read")?;
@@ -179,11 +179,7 @@ impl Sum {
             }
         }
         let status = child.wait()?;
-        if !status.success() && self.0.failed() == failed_before {
-            let said = format!("{name} ended with {status} and named no test");
-            eprintln!("error: {said}");
-            self.0.add_broken(said);
-        }
+        self.0.end(&status.to_string(), status.success());
         Ok(())
     }
 

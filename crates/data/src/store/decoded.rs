@@ -105,10 +105,10 @@ impl DecodedVideo {
         Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())
     }
 
-    /// A clip of the same shape that ends with frame `start + t`, as [`DecodedVideo::clip_at`]'s
-    /// does, or a little later where the video has too little before it: its frames are `stride`
-    /// apart, so that everything in it moves so many times as fast. The stride is smaller where the
-    /// video is too short for it.
+    /// A companion of the clip at `start` in which everything moves `stride` times as fast: its
+    /// frames are so far apart. It ends where that clip does, or a little later where the video has
+    /// too little before it, and the stride is smaller where the video is too short for it. Nothing
+    /// where there is no such clip.
     ///
     /// # Errors
     /// When the frame cache cannot be read.
@@ -119,11 +119,11 @@ impl DecodedVideo {
         stride: usize,
     ) -> Result<Option<Clip>, DatasetError> {
         let past = shape.past_frames();
-        let Some(last) = self.len().checked_sub(1).filter(|&last| last >= past) else {
+        let Some(last) = self.clip_count(shape).checked_sub(1).filter(|&last| start <= last) else {
             return Ok(None);
         };
-        let stride = stride.min(last / past).max(1);
-        let end = (start + past).max(stride * past).min(last);
+        let stride = stride.min((last + past) / past);
+        let end = (start + past).max(stride * past);
         let indices = (0..=past).rev().map(|back| end - back * stride);
         let frames = indices.filter_map(|index| self.frame(index).transpose());
         Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())

@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(names("table2.toml").len(), 7);
         assert_eq!(names("table4.toml").len(), 5);
         assert_eq!(names("motion.toml").len(), 7);
-        assert_eq!(names("memory.toml").len(), 10);
+        assert_eq!(names("memory.toml").len(), 8);
     }
 
     #[test]

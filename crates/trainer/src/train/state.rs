@@ -25,7 +25,7 @@ const FREE_KEYS: [&str; 5] = [
 
 /// How far a run has come; with the learner's tensors, all that it needs to go on exactly.
 ///
-/// No random number is drawn after the weights, but for the order of the clips, which is a
+/// No random number is drawn after the weights, but for the order of the clips and their companions, a
 /// function of the seed and the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -120,14 +120,14 @@ impl Learner {
         losses: &mut LossMeter,
     ) -> Result<TrainingPass, StepError> {
         let device = self.network.device();
-        let batch = Batch::from_clips(&clips.clips, device)?;
-        let sped_up = (!clips.sped_up.is_empty())
-            .then(|| Batch::from_clips(&clips.sped_up, device))
-            .transpose()?;
-        let pass = self.network.forward_training_beside(&batch, sped_up.as_ref())?;
+        let mut batch = Batch::from_clips(&clips.clips, device)?;
+        if !clips.sped_up.is_empty() {
+            batch = batch.beside(Batch::from_clips(&clips.sped_up, device)?)?;
+        }
+        let pass = self.network.forward_training(&batch)?;
         let weight = if self.learns_motion { self.loss.difference_weight } else { 0.0 };
         let loss = LossConfig { difference_weight: weight, ..self.loss.clone() };
-        let terms = losses::compute_beside(&loss, (&batch, sped_up.as_ref()), &pass)?;
+        let terms = losses::compute(&loss, &batch, &pass)?;
         let share = if of == 1 { terms.total.shallow_clone() } else { &terms.total / of as f64 };
         share.f_backward().map_err(ModelError::from)?;
         // Reading waits for a GPU, which by now has the backward pass to do as well.
@@ -282,7 +282,8 @@ impl LossMeter {
         self.steps == 0
     }
 
-    /// The means so far; zeros before the first step.
+    /// The means so far; zeros before the first step. A term that was absent in a step counts as 0
+    /// there.
     pub fn mean(&self) -> MeanLosses {
         let steps = self.steps.max(1) as f64;
         let losses = StepLosses {

@@ -69,6 +69,7 @@ impl TestPrograms {
             programs.extend(Program::of_line(&line.context("cargo's output cannot be read")?));
         }
         ensure!(child.wait()?.success(), "test programs do not build; the reason is above");
+        programs.sort_by(|a: &Program, b| (&a.folder, &a.target).cmp(&(&b.folder, &b.target)));
         Ok(Self(programs))
     }
 

@@ -15,8 +15,11 @@ pub(super) struct Totals {
     ignored: usize,
     /// Passed, by returning early and saying so.
     skipped: usize,
-    /// What failed, by name.
+    /// What failed: the program, and the test or how the program ended.
     failures: Vec<String>,
+    program: String,
+    /// Whether the program has said how many tests passed and failed.
+    has_ended: bool,
     place: Place,
 }
 
@@ -30,22 +33,38 @@ enum Place {
 }
 
 impl Totals {
-    /// How many tests failed so far.
+    /// How many tests failed so far, and programs of tests.
     pub(super) fn failed(&self) -> usize {
         self.failed
     }
 
-    /// Counts a program that ended without a word of why: killed, or not built.
-    pub(super) fn add_broken(&mut self, what: String) {
+    /// Begins a program of tests, which its failures are named with.
+    pub(super) fn begin(&mut self, program: &str) {
+        self.program = program.to_owned();
         self.place = Place::Outside;
-        self.failed += 1;
-        self.failures.push(what);
+        self.has_ended = false;
+    }
+
+    /// Ends it. Without a failed test to show for its failure, or without its own totals, it is
+    /// counted as one itself: it was killed, or did not build.
+    pub(super) fn end(&mut self, status: &str, succeeded: bool) {
+        let named = self.failures.iter().any(|failure| failure.starts_with(&self.prefix()));
+        let explained = succeeded || (named && self.has_ended);
+        if !explained {
+            self.failed += 1;
+            self.failures.push(format!("{}it ended with {status}", self.prefix()));
+        }
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}: ", self.program)
     }
 
     /// Takes the next line; whether it is for the reader.
     pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.place = Place::Outside;
+            self.has_ended = true;
             self.add(counts);
             return true;
         }
@@ -56,7 +75,8 @@ impl Totals {
             }
             (Place::Outside, _) => {
                 let test = line.strip_prefix("test ").and_then(|it| it.strip_suffix(" ... FAILED"));
-                self.failures.extend(test.map(str::to_owned));
+                let named = test.map(|test| self.prefix() + test);
+                self.failures.extend(named);
                 true
             }
             (Place::Successes { .. }, "failures:") => {
@@ -147,9 +167,11 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn totals_of_several_programs_are_summed() {
         let mut totals = Totals::default();
+        totals.begin("core/lib");
         let shown: Vec<&str> = OUTPUT.lines().filter(|line| totals.read(line)).collect();
         // a passed by skipping.
-        assert_eq!(totals.to_string(), "failed: c\n2 passed, 1 failed, 2 skipped");
+        totals.end("exit status: 101", false);
+        assert_eq!(totals.to_string(), "failed: core/lib: c\n2 passed, 1 failed, 2 skipped");
         assert!(shown.contains(&"skipped: the data is not here"));
         assert!(shown.contains(&"assertion failed"));
         assert!(!shown.contains(&"chatter") && !shown.contains(&"all fine"));
@@ -158,15 +180,24 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn a_program_that_was_killed_is_named_and_counted() {
         let mut totals = Totals::default();
-        for line in ["running 2 tests", "test a ... ok"] {
-            totals.read(line);
-        }
-        totals.add_broken("model/golden: signal: 11 (SIGSEGV)".to_owned());
-        for line in OUTPUT.lines() {
-            totals.read(line);
-        }
-        let expected =
-            "failed: model/golden: signal: 11 (SIGSEGV)\nfailed: c\n2 passed, 2 failed, 2 skipped";
+        let mut program = |name: &str, lines: &[&str], status: &str| {
+            totals.begin(name);
+            for line in lines {
+                totals.read(line);
+            }
+            totals.end(status, status == "0");
+        };
+        program("model/golden", &["running 2 tests", "test a ... ok"], "signal: 11");
+        program("model/graph", &["running 2 tests", "test b ... FAILED"], "signal: 6");
+        program("core/lib", &OUTPUT.lines().collect::<Vec<_>>(), "exit status: 101");
+        program("data/lib", &["test result: ok. 1 passed; 0 failed; 0 ignored"], "0");
+        program("data/tests", &["test result: ok. 1 passed; 0 failed; 0 ignored"], "signal: 11");
+        let expected = "failed: model/golden: it ended with signal: 11\n\
+             failed: model/graph: b\n\
+             failed: model/graph: it ended with signal: 6\n\
+             failed: core/lib: c\n\
+             failed: data/tests: it ended with signal: 11\n\
+             4 passed, 4 failed, 2 skipped";
         assert_eq!(totals.to_string(), expected);
     }
 }
