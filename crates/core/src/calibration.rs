@@ -156,7 +156,7 @@ mod tests {
             speed: Plane { height: 1, width: 1, channels: 1, values: [1.0].into() },
             feature_distance: None,
         };
-        let clips = [Statistics::of(&clip); 8];
+        let clips = [0; 8].map(|_| Statistics::of(&clip));
         let detector = Recipe::default().calibrate(&[&clips]).unwrap();
         let calibration = Calibration::from_held_out(None, &held_out(10), GAMMA).unwrap();
         let calibration = calibration.with_detector(detector.clone());

@@ -59,45 +59,82 @@ impl Part {
             Self::FeatureDistance => "feature_distance",
         }
     }
+}
 
-    /// The statistic of a clip; nothing where the model has no such map.
-    pub fn statistic(self, maps: &ClipMaps) -> Option<f64> {
-        Some(match self {
-            Self::PredictionError => decibels(mean(&maps.error.values)),
-            Self::LargestError => {
-                decibels(largest_mean(&by_four(&maps.error).values, LARGEST_ERRORS))
-            }
-            Self::RelativeError => {
-                let relative = share(&by_four(&maps.error), &by_four(&maps.moved));
-                largest_mean(&relative.values, LARGEST_ERRORS)
-            }
-            Self::Speed => largest_mean(&maps.speed.values, LARGEST_SPEEDS),
-            Self::FeatureDistance => {
-                largest_mean(&maps.feature_distance.as_ref()?.values, LARGEST_DISTANCES)
-            }
-        })
+/// What the parts of a score rest on, of one clip: for each the map whose largest values it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// Mean squared error over the frame.
+    mean_error: f64,
+    /// Squared error, by squares of four cells.
+    error: Plane,
+    /// Its share of what moved, by squares of four cells.
+    relative_error: Plane,
+    speed: Plane,
+    feature_distance: Option<Plane>,
+}
+
+impl Statistics {
+    /// Takes them from a clip's maps.
+    pub fn of(maps: &ClipMaps) -> Self {
+        let error = by_four(&maps.error);
+        Self {
+            mean_error: mean(&maps.error.values),
+            relative_error: share(&error, &by_four(&maps.moved)),
+            error,
+            speed: maps.speed.clone(),
+            feature_distance: maps.feature_distance.clone(),
+        }
+    }
+
+    /// The statistic of one part; nothing where the model has no such map.
+    pub fn get(&self, part: Part) -> Option<f64> {
+        self.in_perspective(part, 0.0)
+    }
+
+    /// The same where what is typical grows by `slope` down the picture: values are divided by
+    /// `1 + slope · y`, with y from −½ at the upper edge to ½ at the lower one.
+    pub(crate) fn in_perspective(&self, part: Part, slope: f64) -> Option<f64> {
+        let Some(map) = self.map(part) else {
+            return (part == Part::PredictionError).then(|| decibels(self.mean_error));
+        };
+        let levelled = |(row, values): (usize, &[f32])| {
+            let level = (1.0 + slope * height_of(row, map.height)) as f32;
+            values.iter().map(move |value| value / level).collect::<Vec<f32>>()
+        };
+        let values: Vec<f32> =
+            map.values.chunks(map.width.max(1)).enumerate().flat_map(levelled).collect();
+        let share = match part {
+            Part::Speed => LARGEST_SPEEDS,
+            Part::FeatureDistance => LARGEST_DISTANCES,
+            _ => LARGEST_ERRORS,
+        };
+        let found = largest_mean(values, share);
+        Some(if part == Part::LargestError { decibels(found) } else { found })
+    }
+
+    /// The map that a part is the largest values of.
+    pub(crate) fn map(&self, part: Part) -> Option<&Plane> {
+        match part {
+            Part::PredictionError => None,
+            Part::LargestError => Some(&self.error),
+            Part::RelativeError => Some(&self.relative_error),
+            Part::Speed => Some(&self.speed),
+            Part::FeatureDistance => self.feature_distance.as_ref(),
+        }
+    }
+
+    /// Whether every value is a number.
+    pub fn is_finite(&self) -> bool {
+        let maps = Part::ALL.into_iter().filter_map(|part| self.map(part));
+        self.mean_error.is_finite()
+            && maps.flat_map(|map| map.values.iter()).all(|value| value.is_finite())
     }
 }
 
-/// Every statistic of one clip.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Statistics([Option<f64>; Part::ALL.len()]);
-
-impl Statistics {
-    /// Computes them.
-    pub fn of(maps: &ClipMaps) -> Self {
-        Self(Part::ALL.map(|part| part.statistic(maps)))
-    }
-
-    /// One of them; nothing where the model has no such map.
-    pub fn get(&self, part: Part) -> Option<f64> {
-        self.0[part as usize]
-    }
-
-    /// Whether none is NaN or infinite.
-    pub fn is_finite(&self) -> bool {
-        self.0.iter().flatten().all(|value| value.is_finite())
-    }
+/// Where the middle of a row lies, from −½ at the upper edge to ½ at the lower one.
+pub(crate) fn height_of(row: usize, rows: usize) -> f64 {
+    (row as f64 + 0.5) / rows as f64 - 0.5
 }
 
 impl fmt::Display for Part {
@@ -157,9 +194,8 @@ fn mean(values: &[f32]) -> f64 {
 }
 
 /// Mean of the largest `share` of the values, of one at least.
-fn largest_mean(values: &[f32], share: f64) -> f64 {
+fn largest_mean(mut values: Vec<f32>, share: f64) -> f64 {
     let count = ((values.len() as f64 * share).round() as usize).clamp(1, values.len().max(1));
-    let mut values = values.to_vec();
     if values.is_empty() {
         return 0.0;
     }
@@ -201,7 +237,8 @@ mod tests {
             speed: plane(&speed),
             feature_distance: Some(plane(&[0.5; 100])),
         };
-        let of = |part: Part| part.statistic(&maps).unwrap();
+        let found = Statistics::of(&maps);
+        let of = |part: Part| found.get(part).unwrap();
         let mean = (98.0 * 0.001 + 0.157 + 0.077) / 100.0;
         assert!((of(Part::PredictionError) - 10.0 * f64::log10(mean)).abs() < 1e-4);
         // A hundredth of 25 squares is one: the largest.
@@ -211,7 +248,32 @@ mod tests {
         assert!((of(Part::Speed) - 3.0).abs() < 1e-6);
         assert!((of(Part::FeatureDistance) - 0.5).abs() < 1e-6);
         let without = ClipMaps { feature_distance: None, ..maps };
-        assert_eq!(Part::FeatureDistance.statistic(&without), None);
+        assert_eq!(Statistics::of(&without).get(Part::FeatureDistance), None);
+    }
+
+    #[test]
+    fn values_are_taken_relative_to_what_is_typical_of_their_row() {
+        // Of four rows the levels are 1 + 0.8 · (−⅜, −⅛, ⅛, ⅜) = 0.7, 0.9, 1.1, 1.3.
+        let rows = |values: [f32; 4]| Plane {
+            height: 4,
+            width: 1,
+            channels: 1,
+            values: values.as_slice().into(),
+        };
+        let maps = ClipMaps {
+            error: rows([0.0; 4]),
+            moved: rows([0.0; 4]),
+            speed: rows([2.1, 2.2, 2.3, 2.6]),
+            feature_distance: None,
+        };
+        let found = Statistics::of(&maps);
+        let near = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-6;
+        assert!(near(found.get(Part::Speed), 2.6));
+        assert!(near(found.in_perspective(Part::Speed, 0.8), 3.0), "the uppermost row's 2.1 / 0.7");
+        assert_eq!(
+            found.in_perspective(Part::PredictionError, 0.8),
+            found.get(Part::PredictionError)
+        );
     }
 
     #[test]
@@ -252,7 +314,7 @@ mod tests {
 
     #[test]
     fn one_cell_counts_at_least_and_nan_is_not_hidden() {
-        assert_eq!(largest_mean(&[1.0, 3.0, 2.0], 0.02), 3.0);
-        assert!(largest_mean(&[1.0, f32::NAN, 2.0], 0.02).is_nan());
+        assert_eq!(largest_mean(vec![1.0, 3.0, 2.0], 0.02), 3.0);
+        assert!(largest_mean(vec![1.0, f32::NAN, 2.0], 0.02).is_nan());
     }
 }

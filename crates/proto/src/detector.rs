@@ -48,12 +48,14 @@ impl From<&Detector> for v1::Detector {
             part: v1::Part::from(of.part).into(),
             weight: of.weight,
             trust: of.trust,
+            slope: of.slope,
             normal: Some((&of.normal).into()),
         };
         Self {
             parts: detector.parts.iter().map(part).collect(),
             keep: detector.keep,
             knee: detector.knee,
+            max_slope: detector.max_slope,
             instant: Some((&detector.instant).into()),
             smoothed: Some((&detector.smoothed).into()),
         }
@@ -65,13 +67,14 @@ impl From<&Detector> for v1::Detector {
 pub(crate) fn detector_from_wire(detector: v1::Detector) -> Option<Detector> {
     let part = |of: v1::DetectorPart| {
         let part = part_from_wire(of.part())?;
-        let (weight, trust) = (of.weight, of.trust);
-        Some(CalibratedPart { part, weight, trust, normal: of.normal?.into() })
+        let v1::DetectorPart { weight, trust, slope, .. } = of;
+        Some(CalibratedPart { part, weight, trust, slope, normal: of.normal?.into() })
     };
     let detector = Detector {
         parts: detector.parts.into_iter().map(part).collect::<Option<_>>()?,
         knee: detector.knee,
         keep: detector.keep,
+        max_slope: detector.max_slope,
         instant: detector.instant?.into(),
         smoothed: detector.smoothed?.into(),
     };
@@ -85,11 +88,15 @@ mod tests {
     fn detector() -> Detector {
         let values: Vec<f64> = (0..100).map(f64::from).collect();
         let normal = Normal::fit(&values).unwrap();
-        let part = |part| CalibratedPart { part, weight: 0.5, trust: 0.25, normal: normal.clone() };
+        let part = |part| {
+            let normal = normal.clone();
+            CalibratedPart { part, weight: 0.5, trust: 0.25, slope: 0.75, normal }
+        };
         Detector {
             parts: Part::ALL.map(part).into(),
             knee: 2.5,
             keep: 0.7,
+            max_slope: 1.5,
             instant: normal.clone(),
             smoothed: normal,
         }

@@ -161,9 +161,21 @@ pub fn detector() -> Detector {
     };
     let error = normal([-60.0, -40.0], 10.0);
     let sum = normal([0.0, 1.0], 1.0);
-    let part =
-        CalibratedPart { part: Part::PredictionError, weight: 1.0, trust: 1.0, normal: error };
-    Detector { parts: vec![part], knee: 3.0, keep: 0.5, instant: sum.clone(), smoothed: sum }
+    let part = CalibratedPart {
+        part: Part::PredictionError,
+        weight: 1.0,
+        trust: 1.0,
+        slope: 0.0,
+        normal: error,
+    };
+    Detector {
+        parts: vec![part],
+        knee: 3.0,
+        keep: 0.5,
+        max_slope: 0.0,
+        instant: sum.clone(),
+        smoothed: sum,
+    }
 }
 
 /// What every [`FakeScorer`] says of a clip, in a batch or alone.

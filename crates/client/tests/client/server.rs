@@ -96,12 +96,14 @@ pub(crate) fn surprised() -> v1::Model {
         part: part.into(),
         weight: 1.0,
         trust: 1.0,
+        slope: 0.0,
         normal: normal.clone(),
     };
     let detector = v1::Detector {
         parts: vec![part(v1::Part::LargestError), part(v1::Part::Speed)],
         knee: 2.0,
         keep: 0.5,
+        max_slope: 0.0,
         instant: normal.clone(),
         smoothed: normal.clone(),
     };

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, sum, surprises, value,
+    CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, perspective, sum, surprises,
+    value,
 };
 use crate::maps::{Part, Statistics};
 use crate::normalise::quantile;
@@ -18,7 +19,7 @@ const MAX_FOLDS: usize = 8;
 
 /// What a detector is made of, before it has seen a camera.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// The parts that count, and their weights in the sum.
     pub parts: Vec<WeightedPart>,
@@ -27,6 +28,10 @@ pub struct Recipe {
     pub knee: f64,
     /// Share of the sum's last smoothed value that is kept at every frame, in [0, 1).
     pub keep: f64,
+    /// The most that what is typical of a part may grow down the picture, as a share of its value
+    /// halfway down; 0 for none, below 2. How much it grows is measured: see
+    /// [`CalibratedPart::slope`].
+    pub max_slope: f64,
 }
 
 /// A part and how much it counts.
@@ -44,13 +49,16 @@ impl Default for Recipe {
         let of = |(part, weight)| WeightedPart { part, weight };
         // Speed finds bicycles among walkers, and little where normal things differ in speed.
         let parts = [(Part::LargestError, 1.0), (Part::RelativeError, 1.0), (Part::Speed, 0.75)];
-        Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6 }
+        // Four times as much at the lower edge as at the upper one.
+        Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6, max_slope: 1.2 }
     }
 }
 
 impl Recipe {
     /// Fewer normal clips than this make no detector.
     pub const MIN_CLIPS: usize = PIECES;
+    /// Slopes lie below this: with it nothing at all would be typical at the upper edge.
+    pub(super) const SLOPES: f64 = 2.0;
 
     /// Checks every field.
     ///
@@ -80,6 +88,9 @@ impl Recipe {
         if !(0.0..1.0).contains(&self.keep) {
             return error("keep", self.keep.to_string(), "accepted: 0 or more, below 1");
         }
+        if !(0.0..Self::SLOPES).contains(&self.max_slope) {
+            return error("max_slope", self.max_slope.to_string(), "accepted: 0 or more, below 2");
+        }
         Ok(())
     }
 
@@ -90,12 +101,24 @@ impl Recipe {
     /// statistic is not finite.
     pub fn calibrate(&self, videos: &[&[Statistics]]) -> Result<Detector, DetectorError> {
         self.validate()?;
-        let clips = videos.iter().map(|video| video.len()).sum();
-        if clips < Self::MIN_CLIPS {
-            return Err(DetectorError::TooFewClips { found: clips });
+        let clips: Vec<&Statistics> = videos.iter().copied().flatten().collect();
+        if clips.len() < Self::MIN_CLIPS {
+            return Err(DetectorError::TooFewClips { found: clips.len() });
         }
-        let across = self.surprises_across(videos)?;
+        let slopes: Vec<f64> = self
+            .parts
+            .iter()
+            .map(|of| perspective::slope(of.part, &clips, self.max_slope))
+            .collect();
+        let levelled = |video: &&[Statistics]| -> Vec<Values> {
+            video.iter().map(|clip| self.values(&slopes, clip)).collect()
+        };
+        let videos: Vec<Vec<Values>> = videos.iter().map(levelled).collect();
+        let across = self.surprises_across(&videos)?;
         let mut parts = self.parts_of(&videos.concat())?;
+        for (part, slope) in parts.iter_mut().zip(slopes) {
+            part.slope = slope;
+        }
         for (index, part) in parts.iter_mut().enumerate() {
             part.trust = trust(across.iter().flatten().map(|of| of[index].surprise).collect());
         }
@@ -112,24 +135,31 @@ impl Recipe {
             parts,
             knee: self.knee,
             keep: self.keep,
+            max_slope: self.max_slope,
             instant: fit("sum", &sums.concat())?,
             smoothed: fit("smoothed sum", &smoothed)?,
         })
+    }
+
+    /// What a clip has of each part, in order.
+    pub(super) fn values(&self, slopes: &[f64], clip: &Statistics) -> Values {
+        let parts = self.parts.iter().zip(slopes);
+        parts.map(|(of, &slope)| value(of.part, slope, clip)).collect()
     }
 
     /// What each part says of every clip, by video, each made with the distributions of other
     /// stretches of video than its own.
     fn surprises_across(
         &self,
-        videos: &[&[Statistics]],
+        videos: &[Vec<Values>],
     ) -> Result<Vec<Vec<Vec<PartSurprise>>>, DetectorError> {
-        let stretches = stretches(videos);
+        let stretches = stretches(&videos.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let mut across: Vec<Vec<Vec<PartSurprise>>> = videos.iter().map(|_| Vec::new()).collect();
         for fold in 0..stretches.len().min(MAX_FOLDS) {
             let is_judged = |index: usize| index % MAX_FOLDS == fold;
             let others = stretches.iter().enumerate().filter(|(index, _)| !is_judged(*index));
-            let others: Vec<Statistics> =
-                others.flat_map(|(_, stretch)| stretch.clips).copied().collect();
+            let others: Vec<Values> =
+                others.flat_map(|(_, stretch)| stretch.clips).cloned().collect();
             let parts = self.parts_of(&others)?;
             let judged = stretches.iter().enumerate().filter(|(index, _)| is_judged(*index));
             for (_, stretch) in judged {
@@ -140,15 +170,13 @@ impl Recipe {
         Ok(across)
     }
 
-    pub(super) fn parts_of(
-        &self,
-        clips: &[Statistics],
-    ) -> Result<Vec<CalibratedPart>, DetectorError> {
-        let part = |&WeightedPart { part, weight }: &WeightedPart| {
-            let values: Vec<f64> = clips.iter().map(|found| value(part, found)).collect();
-            Ok(CalibratedPart { part, weight, trust: 1.0, normal: fit(part.name(), &values)? })
+    pub(super) fn parts_of(&self, clips: &[Values]) -> Result<Vec<CalibratedPart>, DetectorError> {
+        let part = |(index, &WeightedPart { part, weight }): (usize, &WeightedPart)| {
+            let values: Vec<f64> = clips.iter().map(|found| found[index]).collect();
+            let normal = fit(part.name(), &values)?;
+            Ok(CalibratedPart { part, weight, trust: 1.0, slope: 0.0, normal })
         };
-        self.parts.iter().map(part).collect()
+        self.parts.iter().enumerate().map(part).collect()
     }
 }
 
@@ -156,22 +184,25 @@ pub(super) fn fit(of: &'static str, values: &[f64]) -> Result<Normal, DetectorEr
     Normal::fit(values).map_err(|source| DetectorError::Distribution { of, source })
 }
 
+/// What one clip has of each part, in the recipe's order.
+pub(super) type Values = Vec<f64>;
+
 /// Consecutive clips of one video.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch<'a> {
+pub(super) struct Stretch<'a, Clip> {
     pub(super) video: usize,
-    pub(super) clips: &'a [Statistics],
+    pub(super) clips: &'a [Clip],
 }
 
 /// The videos, or parts of them where all but one together make no distribution. Parts are the
 /// second choice: people who were just there are still there.
-pub(super) fn stretches<'a>(videos: &[&'a [Statistics]]) -> Vec<Stretch<'a>> {
-    let filled: Vec<(usize, &[Statistics])> =
+pub(super) fn stretches<'a, Clip>(videos: &[&'a [Clip]]) -> Vec<Stretch<'a, Clip>> {
+    let filled: Vec<(usize, &'a [Clip])> =
         videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
     let clips = || filled.iter().map(|(_, clips)| clips.len());
     let beside_the_longest = clips().sum::<usize>() - clips().max().unwrap_or_default();
     let pieces = if beside_the_longest < Normal::MIN_VALUES { PIECES } else { 1 };
-    let cut = |&(video, clips): &(usize, &'a [Statistics])| {
+    let cut = |&(video, clips): &(usize, &'a [Clip])| {
         let length = clips.len().div_ceil(pieces);
         clips.chunks(length).map(move |clips| Stretch { video, clips })
     };

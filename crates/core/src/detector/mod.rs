@@ -14,6 +14,7 @@
 //! passed.
 
 mod calibrate;
+mod perspective;
 mod smoothing;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,9 @@ pub struct Detector {
     pub knee: f64,
     /// As in [`Recipe`].
     pub keep: f64,
+    /// As in [`Recipe`]; 0 in a detector that was made without.
+    #[serde(default)]
+    pub max_slope: f64,
     /// Of the sum, frame by frame.
     pub instant: Normal,
     /// Of the sum after smoothing.
@@ -54,6 +58,11 @@ pub struct CalibratedPart {
     /// much. 1 where at most a twentieth of the normal frames are as unusual for the other videos
     /// as a twentieth should be, and less in proportion to how unusual that twentieth is.
     pub trust: f64,
+    /// How much what is typical of the part grows down the picture, as a share of its value halfway
+    /// down: values are taken relative to `1 + slope · y`, with y from −½ at the upper edge to ½ at
+    /// the lower one. At least 0 and below 2.
+    #[serde(default)]
+    pub slope: f64,
     /// Its values on normal frames.
     pub normal: Normal,
 }
@@ -111,17 +120,18 @@ pub enum DetectorError {
 }
 
 /// A part that the model does not have is 0 on every clip, and so surprises nobody.
-fn value(part: Part, found: &Statistics) -> f64 {
-    found.get(part).unwrap_or_default()
+fn value(part: Part, slope: f64, found: &Statistics) -> f64 {
+    found.in_perspective(part, slope).unwrap_or_default()
 }
 
-/// What each part says of a clip, in order.
-fn surprises(parts: &[CalibratedPart], found: &Statistics) -> Vec<PartSurprise> {
-    let of = |of: &CalibratedPart| {
-        let value = value(of.part, found);
-        PartSurprise { part: of.part, value, surprise: of.normal.surprise(value) }
+/// What each part says of a clip with these values, both in order.
+fn surprises(parts: &[CalibratedPart], values: &[f64]) -> Vec<PartSurprise> {
+    let of = |(of, &value): (&CalibratedPart, &f64)| PartSurprise {
+        part: of.part,
+        value,
+        surprise: of.normal.surprise(value),
     };
-    parts.iter().map(of).collect()
+    parts.iter().zip(values).map(of).collect()
 }
 
 fn sum(surprises: &[PartSurprise], parts: &[CalibratedPart], knee: f64) -> f64 {
@@ -141,7 +151,7 @@ impl Detector {
         let weighted =
             |part: &CalibratedPart| WeightedPart { part: part.part, weight: part.weight };
         let parts = self.parts.iter().map(weighted).collect();
-        Recipe { parts, knee: self.knee, keep: self.keep }
+        Recipe { parts, knee: self.knee, keep: self.keep, max_slope: self.max_slope }
     }
 
     /// The surprise above which a share of the normal frames lies: `−log10` of it.
@@ -149,9 +159,17 @@ impl Detector {
         -false_alarm_rate.log10()
     }
 
+    /// A statistic as the detector takes it: relative to what is typical of its place where the
+    /// part counts, and as it is where it does not. Nothing where the model has no such map.
+    pub fn statistic(&self, part: Part, found: &Statistics) -> Option<f64> {
+        let slope = self.parts.iter().find(|of| of.part == part).map_or(0.0, |of| of.slope);
+        found.in_perspective(part, slope)
+    }
+
     /// How surprising a clip is by itself, and why.
     pub fn judge(&self, found: &Statistics) -> ClipSurprise {
-        let parts = surprises(&self.parts, found);
+        let values = self.parts.iter().map(|of| value(of.part, of.slope, found));
+        let parts = surprises(&self.parts, &values.collect::<Vec<f64>>());
         let sum = sum(&parts, &self.parts, self.knee);
         ClipSurprise { surprise: self.instant.surprise(sum), sum, parts }
     }
@@ -164,7 +182,9 @@ impl Detector {
     /// Whether every field is one that [`Recipe::calibrate`] may have made.
     pub fn is_valid(&self) -> bool {
         let normals = self.parts.iter().map(|part| &part.normal);
-        let trusted = |part: &CalibratedPart| part.trust > 0.0 && part.trust <= 1.0;
+        let trusted = |part: &CalibratedPart| {
+            part.trust > 0.0 && part.trust <= 1.0 && (0.0..Recipe::SLOPES).contains(&part.slope)
+        };
         self.parts.iter().all(trusted)
             && self.recipe().validate().is_ok()
             && normals.chain([&self.instant, &self.smoothed]).all(Normal::is_valid)

@@ -52,11 +52,12 @@ fn sums_are_calibrated_across_videos() {
     let recipe = Recipe::default();
     let detector = recipe.calibrate(&videos.each_ref().map(Vec::as_slice)).unwrap();
     let loudest = |detector: &Detector| detector.judge(&videos[3][50]);
-    let same = recipe.parts_of(&videos.concat()).unwrap();
+    let values = |clip| recipe.values(&[0.0; 3], clip);
+    let same = recipe.parts_of(&videos.iter().flatten().map(values).collect::<Vec<_>>()).unwrap();
     let in_sample: Vec<f64> = videos
         .iter()
         .flatten()
-        .map(|clip| sum(&surprises(&same, clip), &detector.parts, recipe.knee))
+        .map(|clip| sum(&surprises(&same, &values(clip)), &detector.parts, recipe.knee))
         .collect();
     let in_sample = Detector { instant: fit("sum", &in_sample).unwrap(), ..detector.clone() };
     let [across, within] = [&detector, &in_sample].map(|found| loudest(found).surprise);
@@ -67,7 +68,7 @@ fn sums_are_calibrated_across_videos() {
 
 #[test]
 fn a_single_video_is_cut_and_several_are_kept_whole() {
-    let clips = [statistics(1.0); 10];
+    let clips = [1.0; 10].map(statistics);
     let lengths = |videos: &[&[Statistics]]| -> Vec<(usize, usize)> {
         stretches(videos).iter().map(|of| (of.video, of.clips.len())).collect()
     };
@@ -108,6 +109,44 @@ fn a_part_that_does_not_carry_over_is_trusted_less() {
     assert_eq!(trust(vec![-2.0 * 0.05f64.log10(); 40]), 0.5);
 }
 
+/// People walk everywhere, three times as fast at the lower edge as at the upper one; somebody runs
+/// far away, no faster than those who walk near by.
+#[test]
+fn who_runs_far_away_is_heard() {
+    let clip = |frame: usize, running: bool| {
+        let height = |cell: usize| (cell / 8) as f32 / 7.0;
+        let pace = |cell: usize| (1.0 + 2.0 * height(cell)) * loudness(frame + 31 * (cell % 8));
+        let speed = |cell: usize| if running && cell == 10 { 2.8 } else { pace(cell) };
+        Statistics::of(&ClipMaps {
+            error: plane(16, |_| 0.001),
+            moved: plane(16, |_| 0.02),
+            speed: plane(8, speed),
+            feature_distance: None,
+        })
+    };
+    let surprise = |max_slope: f64| {
+        let parts = vec![WeightedPart { part: Part::Speed, weight: 1.0 }];
+        let recipe = Recipe { parts, max_slope, ..Recipe::default() };
+        let normal: Vec<Statistics> = (0..400).map(|frame| clip(frame, false)).collect();
+        let detector = recipe.calibrate(&[&normal]).unwrap();
+        assert!(detector.parts[0].slope <= max_slope);
+        let seen = clip(7, true);
+        let judged = detector.judge(&seen).parts[0].value;
+        assert_eq!(detector.statistic(Part::Speed, &seen), Some(judged));
+        assert_eq!(
+            detector.statistic(Part::LargestError, &seen),
+            seen.get(Part::LargestError),
+            "a part that does not count is as it is"
+        );
+        let judged = |running| {
+            (0..50).map(|frame| detector.judge(&clip(1000 + frame, running)).surprise).sum::<f64>()
+        };
+        (judged(true) - judged(false)) / 50.0
+    };
+    let (flat, level) = (surprise(0.0), surprise(1.2));
+    assert!(flat < 0.1 && level > 1.0, "{flat} without, {level} in perspective");
+}
+
 /// Beyond the knee a part counts by its logarithm.
 #[test]
 fn a_part_counts_in_full_up_to_the_knee() {
@@ -115,6 +154,7 @@ fn a_part_counts_in_full_up_to_the_knee() {
         part: Part::Speed,
         weight,
         trust: 1.0,
+        slope: 0.0,
         normal: Normal::fit(&[0.0, 1.0]).unwrap(),
     };
     let says = |surprise| PartSurprise { part: Part::Speed, value: 0.0, surprise };
@@ -175,12 +215,14 @@ fn what_gives_no_detector_is_named() {
     assert_eq!(broken, "detector.parts is speed twice; accepted: each part once");
     let broken = Recipe { knee: -1.0, ..Recipe::default() }.validate().unwrap_err().to_string();
     assert_eq!(broken, "detector.knee is -1; accepted: 0 or more, finite");
+    let broken = Recipe { max_slope: 2.0, ..Recipe::default() }.validate().unwrap_err().to_string();
+    assert_eq!(broken, "detector.max_slope is 2; accepted: 0 or more, below 2");
 }
 
 #[test]
 fn a_detector_knows_its_recipe() {
     let parts = vec![WeightedPart { part: Part::Speed, weight: 0.5 }];
-    let recipe = Recipe { parts, knee: 1.0, keep: 0.25 };
+    let recipe = Recipe { parts, knee: 1.0, keep: 0.25, max_slope: 0.75 };
     let clips = [1.0, 1.1, 1.2, 1.3].map(statistics);
     assert_eq!(recipe.calibrate(&[&clips]).unwrap().recipe(), recipe);
 }
@@ -196,11 +238,14 @@ fn what_no_calibration_makes_is_not_valid() {
     assert!(made.is_valid());
     assert!(with(|detector| detector.parts[0].trust = 1.0));
     assert!(with(|detector| detector.parts[0].trust = 0.001));
-    let changes: [fn(&mut Detector); 8] = [
+    let changes: [fn(&mut Detector); 11] = [
         |detector| detector.parts[2].trust = 0.0,
         |detector| detector.parts[2].trust = -0.5,
         |detector| detector.parts[2].trust = 1.001,
         |detector| detector.parts[2].trust = f64::NAN,
+        |detector| detector.parts[2].slope = -0.1,
+        |detector| detector.parts[2].slope = 2.0,
+        |detector| detector.max_slope = 2.0,
         |detector| detector.knee = -1.0,
         |detector| detector.parts[1].normal.scale = 0.0,
         |detector| detector.instant.scale = 0.0,

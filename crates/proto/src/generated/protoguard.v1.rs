@@ -841,6 +841,9 @@ pub struct Detector {
     /// 0 or more.
     #[prost(double, tag = "5")]
     pub knee: f64,
+    /// The most that slopes may be.
+    #[prost(double, tag = "6")]
+    pub max_slope: f64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DetectorPart {
@@ -855,6 +858,10 @@ pub struct DetectorPart {
     /// it.
     #[prost(double, tag = "4")]
     pub trust: f64,
+    /// How much what is typical grows down the picture: values are taken relative to 1 + slope * y,
+    /// with y from -1/2 at the upper edge to 1/2 at the lower one. At least 0, below 2.
+    #[prost(double, tag = "5")]
+    pub slope: f64,
 }
 /// The distribution of a score over held-out normal frames.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::normalise::Grouping;
-use protoguard_core::{Part, Region, Statistics};
+use protoguard_core::{Detector, Part, Region, Statistics};
 use serde::Serialize;
 
+use super::normalised::detector_of;
+use super::surprises::statistic;
 use super::{Measured, Signal, Surprises, normalise};
 
 /// One scored frame.
@@ -17,7 +19,7 @@ struct FrameLine<'a> {
     /// Calibrated, where the checkpoint has a calibration.
     regularity: Option<f64>,
     copy_frame_psnr_db: f64,
-    /// What a detector judges.
+    /// What the detector judges, or would judge.
     statistics: BTreeMap<&'static str, f64>,
     /// Of the frame by itself, where the checkpoint has a detector.
     surprise: Option<f64>,
@@ -28,8 +30,11 @@ struct FrameLine<'a> {
     abnormal: bool,
 }
 
-fn named(statistics: Option<&Statistics>) -> BTreeMap<&'static str, f64> {
-    let of = |part: Part| Some((part.name(), statistics?.get(part)?));
+fn named(
+    detector: Option<&Detector>,
+    statistics: Option<&Statistics>,
+) -> BTreeMap<&'static str, f64> {
+    let of = |part: Part| Some((part.name(), statistic(part, statistics?, detector)?));
     Part::ALL.into_iter().filter_map(of).collect()
 }
 
@@ -43,6 +48,7 @@ pub(crate) fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
     let mut lines = String::new();
     for (index, video) in measured.videos.iter().enumerate() {
         let surprises = Surprises::of(video, measured.calibrations);
+        let detector = detector_of(measured.calibrations, video);
         for (position, score) in video.scores.iter().enumerate() {
             let anomaly = calibrated.as_ref().map(|found| found.videos[index][position]);
             lines += &serde_json::to_string(&FrameLine {
@@ -52,7 +58,7 @@ pub(crate) fn frame_lines(measured: &Measured<'_>) -> anyhow::Result<String> {
                 feature_distance: score.feature_distance.map(|distance| distance.0),
                 regularity: anomaly.map(|anomaly| 1.0 - anomaly),
                 copy_frame_psnr_db: video.baselines[position].copy_frame.0,
-                statistics: named(video.statistics.get(position)),
+                statistics: named(detector, video.statistics.get(position)),
                 region: video.regions.get(position).copied(),
                 surprise: surprises.as_ref().map(|found| found.instant[position]),
                 smoothed_surprise: surprises.as_ref().map(|found| found.smoothed[position]),

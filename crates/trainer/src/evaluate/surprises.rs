@@ -1,6 +1,6 @@
 //! The served score of whole videos: what a camera's stream would have been told, frame by frame.
 
-use protoguard_core::{Calibration, Detector};
+use protoguard_core::{Calibration, Detector, Part, Statistics};
 
 use super::normalised::detector_of;
 use super::report::Measured;
@@ -37,4 +37,14 @@ impl Surprises {
             judged.map(|found| (found.surprise, smoother.push(found.sum))).unzip();
         Self { instant, smoothed }
     }
+}
+
+/// A part's statistic as a detector takes it, or as it is where there is none; nothing where the
+/// model has no such map.
+pub(super) fn statistic(
+    part: Part,
+    found: &Statistics,
+    detector: Option<&Detector>,
+) -> Option<f64> {
+    detector.map_or_else(|| found.get(part), |detector| detector.statistic(part, found))
 }

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::FALSE_ALARM_RATE;
 use crate::evaluate::normalised::{Signal, detector_of};
 use crate::evaluate::report::Measured;
-use crate::evaluate::surprises::Surprises;
+use crate::evaluate::surprises::{Surprises, statistic};
 use crate::scoring::ScoredVideo;
 
 /// A score that frames can be ranked by.
@@ -143,9 +143,6 @@ fn threshold(score: Score, detector: &Detector) -> Option<f64> {
 
 /// One video's scores in their own unit.
 fn values(score: Score, video: &ScoredVideo, calibrations: &[Calibration]) -> Option<Vec<f64>> {
-    let part = |part: Part| -> Option<Vec<f64>> {
-        video.statistics.iter().map(|found| found.get(part)).collect()
-    };
     let surprises = || Surprises::of(video, calibrations);
     let found = match score {
         Score::Paper => return None,
@@ -156,7 +153,11 @@ fn values(score: Score, video: &ScoredVideo, calibrations: &[Calibration]) -> Op
         }
         Score::Instant => surprises()?.instant,
         Score::Served => surprises()?.smoothed,
-        Score::Part(of) => part(of)?,
+        Score::Part(part) => {
+            let detector = detector_of(calibrations, video);
+            let values = video.statistics.iter().map(|found| statistic(part, found, detector));
+            values.collect::<Option<_>>()?
+        }
         Score::CopyFrame => unusual(video.baselines.iter().map(|found| Some(found.copy_frame)))?,
         Score::CopyFrameBox => {
             unusual(video.baselines.iter().map(|found| Some(found.copy_frame_box)))?
@@ -164,7 +165,8 @@ fn values(score: Score, video: &ScoredVideo, calibrations: &[Calibration]) -> Op
         Score::Extrapolation => unusual(video.baselines.iter().map(|found| found.extrapolation))?,
         Score::Motion => {
             let mut smoothing = Smoothing::new(keep(video, calibrations));
-            part(Part::Speed)?.into_iter().map(|speed| smoothing.push(speed)).collect()
+            let speeds = video.statistics.iter().map(|found| found.get(Part::Speed));
+            speeds.map(|speed| Some(smoothing.push(speed?))).collect::<Option<_>>()?
         }
     };
     Some(found)

@@ -38,12 +38,18 @@ mod tests {
         let knots = vec![0.0, 1.0];
         let normal =
             Normal { knots, tail_share: 0.1, scale: 1.0 / std::f64::consts::LN_10, shape: 0.0 };
-        let part =
-            CalibratedPart { part: Part::Speed, weight: 1.0, trust: 1.0, normal: normal.clone() };
+        let part = CalibratedPart {
+            part: Part::Speed,
+            weight: 1.0,
+            trust: 1.0,
+            slope: 0.0,
+            normal: normal.clone(),
+        };
         Detector {
             parts: vec![part],
             knee: 2.0,
             keep: 0.5,
+            max_slope: 0.0,
             instant: normal.clone(),
             smoothed: normal,
         }
