@@ -37,12 +37,6 @@ pub struct ClipBatch {
     pub sped_up: Vec<Clip>,
 }
 
-impl From<Vec<Clip>> for ClipBatch {
-    fn from(clips: Vec<Clip>) -> Self {
-        Self { clips, sped_up: Vec::new() }
-    }
-}
-
 /// How many times as fast sped-up clips are, drawn evenly.
 const SPEEDS: RangeInclusive<usize> = 2..=4;
 

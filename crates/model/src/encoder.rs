@@ -38,20 +38,21 @@ impl Encoder {
         Ok(Encoding { z, skips: [skip1, skip2, skip3] })
     }
 
-    /// The same of two batches whose statistics are taken together: all of the first, and of the
-    /// second its bottleneck.
+    /// The same beside a second batch, where there is one, whose statistics are taken together with
+    /// the first's: all of the first, and of the second its bottleneck.
     pub(crate) fn forward_beside(
         &self,
         first: &Tensor,
-        second: &Tensor,
+        second: Option<&Tensor>,
         mode: Mode,
-    ) -> Result<(Encoding, Tensor)> {
+    ) -> Result<(Encoding, Option<Tensor>)> {
+        let Some(second) = second else { return Ok((self.forward(first, mode)?, None)) };
         let Encoding { z, skips } = self.forward(&Tensor::f_cat(&[first, second], 0)?, mode)?;
         let (clips, others) = (first.size()[0], second.size()[0]);
         let of_first = |x: &Tensor| x.f_narrow(0, 0, clips);
         let [skip1, skip2, skip3] = &skips;
         let skips = [of_first(skip1)?, of_first(skip2)?, of_first(skip3)?];
-        Ok((Encoding { z: of_first(&z)?, skips }, z.f_narrow(0, clips, others)?))
+        Ok((Encoding { z: of_first(&z)?, skips }, Some(z.f_narrow(0, clips, others)?)))
     }
 }
 

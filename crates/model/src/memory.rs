@@ -93,7 +93,7 @@ impl Memory {
         self.codebook.as_ref().is_none_or(Codebook::has_started)
     }
 
-    /// Whether training still goes by it without reading.
+    /// Whether training still goes by the memory without reading it.
     pub(crate) fn is_warming(&self) -> bool {
         self.codebook.as_ref().is_some_and(Codebook::is_warming)
     }

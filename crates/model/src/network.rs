@@ -211,16 +211,11 @@ impl Network {
     /// When libtorch refuses.
     pub fn forward_training(&self, batch: &Batch) -> Result<TrainingPass> {
         let mode = if self.frozen_norm { Mode::Inference } else { Mode::Training };
-        let sped_up = batch.sped_up.as_deref().filter(|_| self.reads_memory());
-        let (Encoding { z, skips }, z_of_sped_up) = match sped_up {
-            None => (self.encoder.forward(&self.training_input(&batch.input)?, mode)?, None),
-            Some(sped_up) => {
-                let both = [&batch.input, &sped_up.input];
-                let [input, sped_up] = both.map(|input| self.training_input(input));
-                let (encoding, z) = self.encoder.forward_beside(&input?, &sped_up?, mode)?;
-                (encoding, Some(z))
-            }
-        };
+        let input = self.training_input(&batch.input)?;
+        let sped_up = batch.sped_up.as_ref().filter(|_| self.reads_memory());
+        let sped_up = sped_up.map(|clips| self.training_input(&clips.input)).transpose()?;
+        let (Encoding { z, skips }, z_of_sped_up) =
+            self.encoder.forward_beside(&input, sped_up.as_ref(), mode)?;
         let memory = match &self.memory {
             Some(memory) => memory.train(&z)?,
             None => None,
@@ -238,7 +233,7 @@ impl Network {
         Ok(TrainingPass { prediction, motion, z, memory, sped_up })
     }
 
-    /// Whether the decoders go by the memory in training.
+    /// Whether a training step reads the memory: there is one, and its warm-up is over.
     fn reads_memory(&self) -> bool {
         self.memory.as_ref().is_some_and(|memory| !memory.is_warming())
     }

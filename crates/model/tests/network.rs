@@ -5,6 +5,7 @@ mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fixture::gradient_magnitude;
 use protoguard_core::ClipShape;
 use protoguard_model::{
     Batch, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget,
@@ -17,15 +18,6 @@ fn training(config: &ModelConfig) -> (Network, Batch, TrainingPass) {
     let batch = Batch::from_clips(&fixture::clips(config.shape, 2), Device::Cpu).unwrap();
     let pass = network.forward_training(&batch).unwrap();
     (network, batch, pass)
-}
-
-fn gradient_magnitude(network: &Network, branch: &str) -> f64 {
-    let parameters = network.trainable_parameters().into_iter();
-    let gradients = parameters.filter(|p| p.name.starts_with(branch)).map(|p| p.tensor.grad());
-    gradients
-        .filter(Tensor::defined)
-        .map(|grad| grad.abs().sum(Kind::Double).double_value(&[]))
-        .sum()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod fixture;
 
+use fixture::gradient_magnitude;
 use protoguard_core::{Clip, ClipShape, Frame};
 use protoguard_model::{
     Batch, LossConfig, MemoryConfig, MemoryPass, MemoryUpdate, ModelConfig, Network, TrainingPass,
@@ -54,19 +55,18 @@ fn distance(batch: &Batch, memory: &MemoryPass, clip: i64) -> f64 {
     (weighted / cells.sum(Kind::Double)).double_value(&[])
 }
 
-fn gradient_magnitude(network: &Network, branch: &str) -> f64 {
-    let parameters = network.trainable_parameters().into_iter();
-    let gradients = parameters.filter(|p| p.name.starts_with(branch)).map(|p| p.tensor.grad());
-    let defined = gradients.filter(Tensor::defined);
-    defined.map(|grad| grad.abs().sum(Kind::Double).double_value(&[])).sum()
-}
-
-#[test]
-fn what_companions_lack_is_weighted_by_what_moves_and_taken_by_clip() {
+/// A network, and what it makes of [`two`] clips.
+fn trained_on_two() -> (Network, Batch, TrainingPass) {
     let config = fixture::config();
     let network = fixture::network(&config);
     let batch = two(&config);
     let pass = network.forward_training(&batch).unwrap();
+    (network, batch, pass)
+}
+
+#[test]
+fn what_companions_lack_is_weighted_by_what_moves_and_taken_by_clip() {
+    let (_, batch, pass) = trained_on_two();
     let companions = batch.sped_up.as_ref().unwrap();
     let apart = [0, 1].map(|clip| {
         distance(&batch, pass.memory.as_ref().unwrap(), clip)
@@ -92,10 +92,7 @@ fn what_companions_lack_is_weighted_by_what_moves_and_taken_by_clip() {
 
 #[test]
 fn its_gradient_reaches_the_encoder_alone() {
-    let config = fixture::config();
-    let network = fixture::network(&config);
-    let batch = two(&config);
-    let pass = network.forward_training(&batch).unwrap();
+    let (network, batch, pass) = trained_on_two();
     let terms = losses::compute(&separating(1.0, 1.0), &batch, &pass).unwrap();
     terms.separation.unwrap().backward();
     assert!(gradient_magnitude(&network, "encoder.") > 0.0);

@@ -12,6 +12,8 @@ use crate::normalise::quantile;
 const TYPICAL: f64 = 0.9;
 /// How much the slope is drawn towards 0, beside the spread of evenly used rows.
 const RIDGE: f64 = 0.25;
+/// The variance of the heights of evenly used rows.
+const EVEN: f64 = 1.0 / 12.0;
 
 /// The slope of a part's typical value over the picture's height, as a share of its value halfway
 /// down, in `[0, most]`: a least-squares line through the rows' typical values, each row as heavy as
@@ -22,16 +24,15 @@ pub(super) fn slope(part: Part, clips: &[&Statistics], most: f64) -> f64 {
     if total <= 0.0 {
         return 0.0;
     }
-    let heights = || (0..rows.len()).map(|row| height_of(row, rows.len()));
-    let mean = |values: &mut dyn Iterator<Item = f64>| {
-        values.zip(&rows).map(|(value, weight)| value * weight).sum::<f64>() / total
+    let mean = |of: &dyn Fn(f64, f64) -> f64| {
+        let rows = rows.iter().enumerate().map(|(row, &value)| (height_of(row, rows.len()), value));
+        rows.map(|(y, value)| value * of(y, value)).sum::<f64>() / total
     };
-    let middle = mean(&mut heights());
-    let level = mean(&mut rows.iter().copied());
-    let spread = mean(&mut heights().map(|y| (y - middle).powi(2)));
-    let even = mean(&mut heights().map(|_| 1.0 / 12.0));
-    let joint = mean(&mut heights().zip(&rows).map(|(y, value)| (y - middle) * (value - level)));
-    let rise = joint / (spread + RIDGE * even);
+    let middle = mean(&|y, _| y);
+    let level = mean(&|_, value| value);
+    let spread = mean(&|y, _| (y - middle).powi(2));
+    let joint = mean(&|y, value| (y - middle) * (value - level));
+    let rise = joint / (spread + RIDGE * EVEN);
     let halfway = level - rise * middle;
     if halfway <= 0.0 { most } else { (rise / halfway).clamp(0.0, most) }
 }

@@ -101,8 +101,7 @@ impl DecodedVideo {
     pub fn clip_at(&self, shape: ClipShape, start: usize) -> Result<Option<Clip>, DatasetError> {
         let end = start.checked_add(shape.frames()).filter(|&end| end <= self.len());
         let Some(end) = end else { return Ok(None) };
-        let frames = (start..end).filter_map(|index| self.frame(index).transpose());
-        Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())
+        self.clip_of(shape, start..end)
     }
 
     /// A companion of the clip at `start` in which everything moves `stride` times as fast: its
@@ -124,7 +123,15 @@ impl DecodedVideo {
         };
         let stride = stride.min((last + past) / past);
         let end = (start + past).max(stride * past);
-        let indices = (0..=past).rev().map(|back| end - back * stride);
+        self.clip_of(shape, (0..=past).rev().map(|back| end - back * stride))
+    }
+
+    /// The clip of these frames; nothing where they are none of the shape's.
+    fn clip_of(
+        &self,
+        shape: ClipShape,
+        indices: impl Iterator<Item = usize>,
+    ) -> Result<Option<Clip>, DatasetError> {
         let frames = indices.filter_map(|index| self.frame(index).transpose());
         Ok(Clip::new(shape, frames.collect::<Result<_, _>>()?).ok())
     }

@@ -219,7 +219,8 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
     let bench = Bench::new(&config, &folder);
     let clips = |frames: std::ops::Range<usize>| -> ClipBatch {
         let clip = |at| bench.data.training[0].clip_at(config.model.shape, at).unwrap();
-        frames.map(|at| clip(at).unwrap()).collect::<Vec<_>>().into()
+        let clips = frames.map(|at| clip(at).unwrap()).collect();
+        ClipBatch { clips, ..ClipBatch::default() }
     };
     let (early, late) = (clips(0..4), clips(30..34));
     let first = FirstStep::on(&config, std::slice::from_ref(&early));

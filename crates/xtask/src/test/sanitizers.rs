@@ -3,7 +3,7 @@
 //! Rust's own code is as it always is, and libtorch's too: what is watched is the C++ of ours, and
 //! every block of memory. AddressSanitizer must be the first library that a program loads.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,7 +32,8 @@ pub(super) struct Sanitizers {
 pub(super) fn find() -> Result<Sanitizers, String> {
     library("libubsan.so")?;
     let asan = library("libasan.so")?;
-    let fixed_addresses = at_fixed_addresses("true").output().is_ok_and(|it| it.status.success());
+    let fixed_addresses =
+        environment(true).arg("true").output().is_ok_and(|it| it.status.success());
     let bits = std::fs::read_to_string("/proc/sys/vm/mmap_rnd_bits").unwrap_or_default();
     let bits = bits.trim().parse().unwrap_or(0);
     if !fixed_addresses && bits > MOST_RANDOM_BITS {
@@ -44,10 +45,13 @@ pub(super) fn find() -> Result<Sanitizers, String> {
     Ok(Sanitizers { asan, fixed_addresses })
 }
 
-/// A call of `program` whose addresses are the same every time.
-fn at_fixed_addresses(program: impl AsRef<OsStr>) -> Command {
+/// A call of `env`, whose program has the same addresses every time where those are fixed.
+fn environment(fixed_addresses: bool) -> Command {
+    if !fixed_addresses {
+        return Command::new("env");
+    }
     let mut command = Command::new("setarch");
-    command.arg("-R").arg(program);
+    command.args(["-R", "env"]);
     command
 }
 
@@ -67,26 +71,16 @@ impl Sanitizers {
         Ok(calls.into_iter().map(|call| self.sanitized(call)).collect())
     }
 
-    fn sanitized(&self, call: Call) -> Call {
-        let mut command = call.command;
-        if self.fixed_addresses {
-            command = self.at_fixed_addresses(&command);
-        } else {
-            command.env("LD_PRELOAD", &self.asan);
-        }
-        command.envs(OPTIONS);
-        Call { name: format!("{} (sanitized)", call.name), command }
-    }
-
     /// The same call; AddressSanitizer is loaded once the addresses are fixed and not before.
-    fn at_fixed_addresses(&self, call: &Command) -> Command {
+    fn sanitized(&self, Call { name, command: plain }: Call) -> Call {
         let mut preload = OsString::from("LD_PRELOAD=");
         preload.push(&self.asan);
-        let mut command = at_fixed_addresses("env");
-        command.arg(preload).arg(call.get_program()).args(call.get_args());
-        command.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(call.get_current_dir().unwrap_or(Path::new(".")));
-        command
+        let mut command = environment(self.fixed_addresses);
+        command.arg(preload).arg(plain.get_program()).args(plain.get_args());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(OPTIONS);
+        command.current_dir(plain.get_current_dir().unwrap_or(Path::new(".")));
+        Call { name: format!("{name} (sanitized)"), command }
     }
 }
 
