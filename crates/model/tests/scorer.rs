@@ -5,6 +5,7 @@ mod fixture;
 
 use std::sync::Arc;
 
+use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
     ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
@@ -210,4 +211,36 @@ fn a_gpu_that_is_not_there_is_a_load_error() {
     let options = ScorerOptions { device, ..options() };
     let error = TchScorerFactory::new(checkpoint, options).build().err().unwrap();
     assert!(matches!(error, ScorerError::Load { .. }), "{error}");
+}
+
+/// `tests/golden/checkpoint-format-{1,2}.safetensors` were written by the trainers of those formats,
+/// from drawn scenes: `train --config presets/demo.toml --side 32 --base-width 2 --memory-items 5
+/// --epochs 1`. The numbers are what their own `evaluate` said of the golden clip's frame.
+#[test]
+fn checkpoints_of_older_formats_answer_as_their_own_programs_did() {
+    for format in [1, 2] {
+        let name = format!("../../tests/golden/checkpoint-format-{format}.safetensors");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let checkpoint = Arc::new(Checkpoint::read(&path).unwrap());
+        let content = checkpoint.content();
+        let clip = content.golden.as_ref().unwrap().clip().clone();
+        // Building it compares its answer with the one in the file.
+        let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options()).build().unwrap();
+        let outputs = Outputs { predicted_frame: true, rgb_difference: true, error_map: true };
+        let scores = scorer.score(&[ScorerInput { clip, outputs }]).unwrap();
+        assert_eq!(scores[0].rgb_difference.len(), 4);
+        let frame = FrameScore {
+            psnr: scores[0].psnr.unwrap(),
+            feature_distance: scores[0].feature_distance,
+        };
+        assert!((frame.psnr.0 - 18.904_241_769).abs() < 1e-5, "{format}: {}", frame.psnr.0);
+        let distance = frame.feature_distance.unwrap().0;
+        assert!((distance - 0.519_102_465).abs() < 1e-6, "{format}: {distance}");
+        let [calibration] = content.calibrations.as_slice() else { panic!("one calibration") };
+        let regularity = calibration.regularity(&frame).0;
+        assert!((regularity - 0.986_400_584).abs() < 1e-5, "{format}: {regularity}");
+        let threshold = calibration.threshold(0.01).unwrap().regularity.0;
+        assert_eq!(threshold, 0.013_535_908_169_287_722);
+        assert!(calibration.detector.is_none(), "neither format knows the served score");
+    }
 }
