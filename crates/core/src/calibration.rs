@@ -157,7 +157,7 @@ mod tests {
             feature_distance: None,
         };
         let clips = [0; 8].map(|_| Statistics::of(&clip));
-        let detector = Recipe::default().calibrate(&[&clips]).unwrap();
+        let detector = Recipe::default().calibrate(&[&clips], &[]).unwrap();
         let calibration = Calibration::from_held_out(None, &held_out(10), GAMMA).unwrap();
         let calibration = calibration.with_detector(detector.clone());
         assert_eq!(calibration.detector, Some(detector));

@@ -49,6 +49,16 @@ impl Part {
         Self::FeatureDistance,
     ];
 
+    /// Whether its values are decibels: logarithms, that may be negative.
+    pub(crate) fn is_in_decibels(self) -> bool {
+        matches!(self, Self::PredictionError | Self::LargestError)
+    }
+
+    /// Whether a trained model has a part in it.
+    pub(crate) fn is_of_the_model(self) -> bool {
+        self != Self::Speed
+    }
+
     /// Its name in files and on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +76,8 @@ impl Part {
 pub struct Statistics {
     /// Mean squared error over the frame.
     mean_error: f64,
+    /// Mean over the frame of how much moved.
+    mean_moved: f64,
     /// Squared error, by squares of four cells.
     error: Plane,
     /// Its share of what moved, by squares of four cells.
@@ -80,6 +92,7 @@ impl Statistics {
         let error = by_four(&maps.error);
         Self {
             mean_error: mean(&maps.error.values),
+            mean_moved: mean(&maps.moved.values),
             relative_error: share(&error, &by_four(&maps.moved)),
             error,
             speed: maps.speed.clone(),
@@ -113,6 +126,11 @@ impl Statistics {
         Some(if part == Part::LargestError { decibels(found) } else { found })
     }
 
+    /// How much moved, averaged over the frame: what a clip is like whatever a model makes of it.
+    pub(crate) fn mean_moved(&self) -> f64 {
+        self.mean_moved
+    }
+
     /// The map that a part is the largest values of.
     pub(crate) fn map(&self, part: Part) -> Option<&Plane> {
         match part {
@@ -128,6 +146,7 @@ impl Statistics {
     pub fn is_finite(&self) -> bool {
         let maps = Part::ALL.into_iter().filter_map(|part| self.map(part));
         self.mean_error.is_finite()
+            && self.mean_moved.is_finite()
             && maps.flat_map(|map| map.values.iter()).all(|value| value.is_finite())
     }
 }

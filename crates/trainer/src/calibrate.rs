@@ -1,11 +1,12 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
-    Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer, Statistics,
+    Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
 use protoguard_data::{DecodedVideo, Half};
 use protoguard_model::checkpoint::CheckpointContent;
@@ -19,6 +20,9 @@ use crate::{output, progress};
 
 /// Clips that activations are measured on: the largest of more would hardly be larger.
 const RANGE_CLIPS: usize = 32;
+
+/// Clips of learnt video that distributions are made of: half an hour at ten frames a second.
+const LEARNT_CLIPS: usize = 20_000;
 
 /// With fewer normal clips the rarest hundredth is three frames or less.
 const ENOUGH_CLIPS: usize = 300;
@@ -45,7 +49,14 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let options = options_of(checkpoint.content(), args)?;
-    let found = calibrate(&mut scorer, &videos, shape, &options)?;
+    let mut learnt = match &args.learnt {
+        Some(root) => learnt(root, args, shape)?,
+        None => Vec::new(),
+    };
+    let held_out: BTreeSet<&str> = videos.iter().map(|video| video.name.as_str()).collect();
+    learnt.retain(|video| !held_out.contains(video.name.as_str()));
+    let normal = NormalVideo { held_out: &videos, learnt: &learnt };
+    let found = calibrate(&mut scorer, normal, shape, &options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
@@ -64,6 +75,18 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         args.out.display()
     );
     Ok(())
+}
+
+/// The videos of `--learnt`, of the scene that is calibrated.
+fn learnt(
+    root: &Path,
+    args: &CalibrateArgs,
+    shape: ClipShape,
+) -> anyhow::Result<Vec<DecodedVideo>> {
+    let source = Source::open(root, &args.source)?;
+    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
+    videos.iter_mut().for_each(|video| video.scene = args.scene.clone());
+    Ok(videos)
 }
 
 /// What the checkpoint's first calibration was made with, and the defaults where it has none; the
@@ -129,28 +152,46 @@ pub struct CalibrationOptions {
     pub batch_size: usize,
 }
 
-/// The calibration over all held-out video, and one for each scene where scenes are known.
+/// Normal video of a camera.
+#[derive(Clone, Copy, Debug)]
+pub struct NormalVideo<'a> {
+    /// What the model was not trained on.
+    pub held_out: &'a [DecodedVideo],
+    /// What it learnt from: more of what is normal, of which the distributions of the served score
+    /// are made as well. See [`Recipe::calibrate`].
+    pub learnt: &'a [DecodedVideo],
+}
+
+/// The calibration over all normal video, and one for each scene where scenes are known.
 ///
 /// # Errors
-/// When there is no held-out video or it cannot be scored.
+/// When there is no held-out video or the video cannot be scored.
 pub fn calibrate(
     scorer: &mut dyn Scorer,
-    held_out: &[DecodedVideo],
+    normal: NormalVideo<'_>,
     shape: ClipShape,
     options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
-    let clips: usize = held_out.iter().map(|video| video.clip_count(shape)).sum();
+    let clips: usize = normal.held_out.iter().map(|video| video.clip_count(shape)).sum();
     let scoring = ScoringOptions {
         batch_size: options.batch_size,
         keep_maps: false,
         bar: progress::bar(0, "calibrating"),
     };
-    let scored = score_videos(scorer, held_out, shape, &scoring)?;
-    let all: Vec<&ScoredVideo> = scored.iter().collect();
-    let mut by_scene: BTreeMap<&str, Vec<&ScoredVideo>> = BTreeMap::new();
+    let scored = score_videos(scorer, normal.held_out, shape, &scoring)?;
+    let learnt = beginnings(normal.learnt, shape);
+    let learnt = score_videos(scorer, &learnt, shape, &scoring)?;
+    let all = Scored { held_out: scored.iter().collect(), learnt: learnt.iter().collect() };
+    let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
     for video in &scored {
         if let Some(scene) = &video.scene {
-            by_scene.entry(scene).or_default().push(video);
+            by_scene.entry(scene).or_default().held_out.push(video);
+        }
+    }
+    for video in &learnt {
+        let scene = video.scene.as_deref().and_then(|scene| by_scene.get_mut(scene));
+        if let Some(of_scene) = scene {
+            of_scene.learnt.push(video);
         }
     }
     if clips < ENOUGH_CLIPS {
@@ -162,7 +203,7 @@ pub fn calibrate(
     }
     let mut calibrations = vec![options.calibration(None, &all)?];
     for (scene, videos) in by_scene {
-        let clips: usize = videos.iter().map(|video| video.scores.len()).sum();
+        let clips: usize = videos.held_out.iter().map(|video| video.scores.len()).sum();
         if clips < Recipe::MIN_CLIPS {
             let needed = Recipe::MIN_CLIPS;
             tracing::warn!(
@@ -178,17 +219,35 @@ pub fn calibrate(
     Ok(calibrations)
 }
 
+/// The scores of normal video.
+#[derive(Default)]
+struct Scored<'a> {
+    held_out: Vec<&'a ScoredVideo>,
+    learnt: Vec<&'a ScoredVideo>,
+}
+
+/// Each video as far as its share of [`LEARNT_CLIPS`] goes.
+fn beginnings(videos: &[DecodedVideo], shape: ClipShape) -> Vec<DecodedVideo> {
+    let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
+    let share = (LEARNT_CLIPS as f64 / clips.max(1) as f64).min(1.0);
+    let beginning = |video: &DecodedVideo| {
+        let kept = (video.clip_count(shape) as f64 * share) as usize;
+        video.part(0..(kept + shape.past_frames()).min(video.len()))
+    };
+    videos.iter().map(beginning).collect()
+}
+
 impl CalibrationOptions {
     fn calibration(
         &self,
         scene: Option<&str>,
-        videos: &[&ScoredVideo],
+        videos: &Scored<'_>,
     ) -> Result<Calibration, CalibrateError> {
         let scores: Vec<FrameScore> =
-            videos.iter().flat_map(|video| &video.scores).copied().collect();
-        let statistics: Vec<&[Statistics]> =
-            videos.iter().map(|video| video.statistics.as_slice()).collect();
+            videos.held_out.iter().flat_map(|video| &video.scores).copied().collect();
+        let [held_out, learnt] = [&videos.held_out, &videos.learnt]
+            .map(|of| of.iter().map(|video| video.statistics.as_slice()).collect::<Vec<_>>());
         let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
-        Ok(calibration.with_detector(self.detector.calibrate(&statistics)?))
+        Ok(calibration.with_detector(self.detector.calibrate(&held_out, &learnt)?))
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::generalisation::{self, Judged, judged, raised};
 use super::{
     CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, perspective, sum, surprises,
     value,
@@ -94,26 +95,30 @@ impl Recipe {
         Ok(())
     }
 
-    /// Calibrates on normal videos, each the statistics of its clips in order.
+    /// Calibrates on normal videos, each the statistics of its clips in order: on those that the
+    /// model was not trained on, and on those that it learnt from, whose values are raised by what
+    /// the model does better on them. Without any of the latter the former stand for themselves.
     ///
     /// # Errors
-    /// When the recipe is out of range, there are fewer clips than [`Recipe::MIN_CLIPS`], or a
-    /// statistic is not finite.
-    pub fn calibrate(&self, videos: &[&[Statistics]]) -> Result<Detector, DetectorError> {
+    /// When the recipe is out of range, there are fewer held-out clips than [`Recipe::MIN_CLIPS`],
+    /// or a statistic is not finite.
+    pub fn calibrate(
+        &self,
+        held_out: &[&[Statistics]],
+        learnt: &[&[Statistics]],
+    ) -> Result<Detector, DetectorError> {
         self.validate()?;
-        let clips: Vec<&Statistics> = videos.iter().copied().flatten().collect();
-        if clips.len() < Self::MIN_CLIPS {
-            return Err(DetectorError::TooFewClips { found: clips.len() });
+        let found = held_out.iter().map(|clips| clips.len()).sum();
+        if found < Self::MIN_CLIPS {
+            return Err(DetectorError::TooFewClips { found });
         }
+        let clips: Vec<&Statistics> = held_out.iter().chain(learnt).copied().flatten().collect();
         let slopes: Vec<f64> = self
             .parts
             .iter()
             .map(|of| perspective::slope(of.part, &clips, self.max_slope))
             .collect();
-        let levelled = |video: &&[Statistics]| -> Vec<Values> {
-            video.iter().map(|clip| self.values(&slopes, clip)).collect()
-        };
-        let videos: Vec<Vec<Values>> = videos.iter().map(levelled).collect();
+        let videos = self.videos(&slopes, held_out, learnt);
         let across = self.surprises_across(&videos)?;
         let mut parts = self.parts_of(&videos.concat())?;
         for (part, slope) in parts.iter_mut().zip(slopes) {
@@ -139,6 +144,30 @@ impl Recipe {
             instant: fit("sum", &sums.concat())?,
             smoothed: fit("smoothed sum", &smoothed)?,
         })
+    }
+
+    /// What every clip has of each part, by video: of held-out ones as it is, and of learnt ones as
+    /// it would be had they not been learnt.
+    fn videos(
+        &self,
+        slopes: &[f64],
+        held_out: &[&[Statistics]],
+        learnt: &[&[Statistics]],
+    ) -> Vec<Vec<Values>> {
+        let levelled = |video: &&[Statistics]| -> Vec<Judged> {
+            video.iter().map(|clip| judged(clip, self.values(slopes, clip))).collect()
+        };
+        let held_out: Vec<Vec<Judged>> = held_out.iter().map(levelled).collect();
+        let learnt: Vec<Vec<Judged>> = learnt.iter().map(levelled).collect();
+        let parts: Vec<Part> = self.parts.iter().map(|of| of.part).collect();
+        let gaps = generalisation::gaps(&parts, held_out.iter().flatten(), learnt.iter().flatten());
+        let raise = |clip: Judged| -> Values {
+            let parts = parts.iter().zip(&gaps).zip(clip.values);
+            parts.map(|((&part, &gap), value)| raised(part, value, gap)).collect()
+        };
+        let values = |video: Vec<Judged>| video.into_iter().map(|clip| clip.values).collect();
+        let raised = |video: Vec<Judged>| video.into_iter().map(raise).collect();
+        held_out.into_iter().map(values).chain(learnt.into_iter().map(raised)).collect()
     }
 
     /// What a clip has of each part, in order.

@@ -14,6 +14,7 @@
 //! passed.
 
 mod calibrate;
+mod generalisation;
 mod perspective;
 mod smoothing;
 #[cfg(test)]

@@ -44,6 +44,10 @@ pub struct CalibrateArgs {
     /// Normal video that the model was not trained on, of any layout: see --layout
     #[arg(long)]
     pub data: PathBuf,
+    /// Normal video of the same camera that the model learnt from: a few held-out videos may be its
+    /// quietest. Videos with the name of one of --data are left out
+    #[arg(long)]
+    pub learnt: Option<PathBuf>,
     /// How the data is read.
     #[command(flatten)]
     pub source: SourceArgs,

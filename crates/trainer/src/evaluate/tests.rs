@@ -60,7 +60,7 @@ fn statistics(frame: i32, abnormal: bool) -> Statistics {
 fn calibrated() -> Calibration {
     let normal: Vec<FrameScore> = (0..100).map(|frame| score(frame % 30, false)).collect();
     let frames: Vec<Statistics> = (0..300).map(|frame| statistics(frame, false)).collect();
-    let detector = Recipe::default().calibrate(&[&frames]).unwrap();
+    let detector = Recipe::default().calibrate(&[&frames], &[]).unwrap();
     Calibration::from_held_out(None, &normal, 0.6).unwrap().with_detector(detector)
 }
 

@@ -13,7 +13,7 @@ use protoguard_model::{
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;
 use super::step::{EpochRecord, Learner};
-use crate::calibrate::{CalibrationOptions, activation_ranges, calibrate};
+use crate::calibrate::{CalibrationOptions, NormalVideo, activation_ranges, calibrate};
 use crate::config::TrainerConfig;
 
 /// Clips a forward pass of the calibration; scores do not depend on it.
@@ -46,7 +46,7 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
     let golden = golden(scorer.graph(), &finished.data.held_out)?;
     let calibrations = calibrate(
         &mut scorer as &mut dyn Scorer,
-        &finished.data.held_out,
+        NormalVideo { held_out: &finished.data.held_out, learnt: &finished.data.training },
         finished.config.model.shape,
         &CalibrationOptions {
             gamma: finished.config.training.gamma,

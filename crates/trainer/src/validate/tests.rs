@@ -107,7 +107,7 @@ fn a_kind_is_told_from_all_normal_frames() {
     let (videos, inserted): (Vec<ScoredVideo>, Vec<InsertedVideo>) = made.into_iter().unzip();
     let set = InsertedSet { videos: inserted, skipped: Vec::new() };
     let normal: Vec<Statistics> = videos[1].statistics.clone();
-    let detector = Recipe::default().calibrate(&[&normal, &normal]).unwrap();
+    let detector = Recipe::default().calibrate(&[&normal, &normal], &[]).unwrap();
     let held_out = videos[1].scores.clone();
     let calibration = protoguard_core::Calibration::from_held_out(None, &held_out, 0.6).unwrap();
     let measured = Measured {
