@@ -41,8 +41,7 @@ fn two(config: &ModelConfig) -> Batch {
     batch(&[clip(1, 0), clip(2, 9)]).beside(batch(&[clip(3, 0), clip(4, 9)])).unwrap()
 }
 
-/// By hand for one clip: squared distances of unit vectors, weighted by the motion in squares of 8
-/// pixels.
+/// By hand for one clip: distances of unit vectors, weighted by the motion in squares of 8 pixels.
 fn distance(batch: &Batch, memory: &MemoryPass, clip: i64) -> f64 {
     let squares: Tensor = 2.0 - memory.nearest_similarity().unwrap().get(clip) * 2.0;
     let moved = batch.difference().unwrap().get(clip).square();
@@ -51,7 +50,7 @@ fn distance(batch: &Batch, memory: &MemoryPass, clip: i64) -> f64 {
     let cells = moved.reshape([across, 8, across, 8]).mean_dim([1i64, 3].as_slice(), false, None);
     let cells = cells.flatten(0, -1);
     assert!(cells.min().double_value(&[]) == 0.0, "half of the picture stands still");
-    let weighted = (&cells * squares).sum(Kind::Double);
+    let weighted = (&cells * (squares + 1e-4).sqrt()).sum(Kind::Double);
     (weighted / cells.sum(Kind::Double)).double_value(&[])
 }
 
@@ -114,6 +113,31 @@ fn a_clip_in_which_nothing_moves_has_no_part_in_it() {
         let found = terms.separation.unwrap().double_value(&[]);
         assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
         assert!(terms.total.double_value(&[]).is_finite());
+    }
+}
+
+/// Where every query lies about one item, the slope of a squared distance vanishes with the distance,
+/// and a network that begins there stays there. That of a distance does not: 1 over the distance by
+/// the similarity, for √(0.02² + 0.0001), and 100 at 0.
+#[test]
+fn queries_that_lie_on_one_item_are_drawn_apart_all_the_same() {
+    let (_, batch, mut pass) = trained_on_two();
+    for (distance, expected) in [(0.02f64, 44.721), (0.0, 100.0)] {
+        let similarity = 1.0 - distance.powi(2) / 2.0;
+        let mut similarities = Vec::new();
+        for memory in [pass.memory.as_mut(), pass.sped_up.as_mut()].into_iter().flatten() {
+            memory.similarity = memory.similarity.full_like(similarity).set_requires_grad(true);
+            similarities.push(memory.similarity.shallow_clone());
+        }
+        let terms = losses::compute(&separating(1.0, 1.0), &batch, &pass).unwrap();
+        terms.separation.unwrap().backward();
+        let slopes = similarities.iter().map(|leaf| leaf.grad().sum(Kind::Double));
+        let [normal, sped_up] = slopes.map(|sum| sum.double_value(&[])).collect::<Vec<_>>()[..]
+        else {
+            panic!("a clip and its companion")
+        };
+        assert!((sped_up / expected - 1.0).abs() < 1e-3, "{sped_up} at {distance}");
+        assert!((normal / expected + 1.0).abs() < 1e-3, "{normal} at {distance}");
     }
 }
 
