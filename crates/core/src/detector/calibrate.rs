@@ -48,8 +48,14 @@ pub struct WeightedPart {
 impl Default for Recipe {
     fn default() -> Self {
         let of = |(part, weight)| WeightedPart { part, weight };
-        // Speed finds bicycles among walkers, and little where normal things differ in speed.
-        let parts = [(Part::LargestError, 1.0), (Part::RelativeError, 1.0), (Part::Speed, 0.75)];
+        let parts = [
+            (Part::LargestError, 1.0),
+            (Part::RelativeError, 1.0),
+            // Finds bicycles among walkers, and little where normal things differ in speed.
+            (Part::Speed, 0.75),
+            // Finds what the separation loss has taught it; without that loss little.
+            (Part::FeatureDistance, 0.5),
+        ];
         // Four times as much at the lower edge as at the upper one.
         Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6, max_slope: 1.2 }
     }

@@ -7,13 +7,13 @@ fn plane(side: usize, value: impl Fn(usize) -> f32) -> Plane {
     Plane { height: side, width: side, channels: 1, values }
 }
 
-/// Of a frame whose errors and speeds are in proportion to `loud`.
+/// Of a frame whose errors, speeds and distances are in proportion to `loud`.
 fn statistics(loud: f32) -> Statistics {
     Statistics::of(&ClipMaps {
         error: plane(8, |cell| if cell == 9 { 0.02 * loud } else { 0.001 }),
         moved: plane(8, |_| 0.02),
         speed: plane(4, |cell| if cell == 5 { loud } else { 0.1 }),
-        feature_distance: None,
+        feature_distance: Some(plane(4, |cell| if cell == 5 { 0.2 * loud } else { 0.02 })),
     })
 }
 
@@ -52,7 +52,7 @@ fn sums_are_calibrated_across_videos() {
     let recipe = Recipe::default();
     let detector = recipe.calibrate(&videos.each_ref().map(Vec::as_slice), &[]).unwrap();
     let loudest = |detector: &Detector| detector.judge(&videos[3][50]);
-    let values = |clip| recipe.values(&[0.0; 3], clip);
+    let values = |clip| recipe.values(&[0.0; 4], clip);
     let same = recipe.parts_of(&videos.iter().flatten().map(values).collect::<Vec<_>>()).unwrap();
     let in_sample: Vec<f64> = videos
         .iter()

@@ -25,7 +25,8 @@ pub struct LossConfig {
     /// Weight of the separation loss, which draws the queries of sped-up clips away from the items;
     /// 0 turns it off, as the paper does without it.
     pub separation_weight: f64,
-    /// By how much the squared distance to the items of what moves should grow when it is sped up.
+    /// By how much the distance to the items of what moves should grow when it is sped up; unit
+    /// vectors are at most 2 apart.
     pub separation_margin: f64,
 }
 
