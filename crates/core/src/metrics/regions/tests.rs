@@ -192,6 +192,11 @@ fn maps_and_masks_that_do_not_fit_are_named() {
     drawn.maps[1].channels = 3;
     let message = region_detection(&[drawn.frames()], RegionRule::default()).unwrap_err();
     assert!(message.to_string().contains("is 4x4x3"), "{message}");
+    for (height, width) in [(4, 0), (0, 4)] {
+        drawn.maps[1] = Plane { height, width, channels: 1, values: Vec::new().into() };
+        let message = pixel_auc(&[drawn.frames()]).unwrap_err().to_string();
+        assert!(message.contains(&format!("is {height}x{width}x1")), "{message}");
+    }
 }
 
 /// Detected regions of a map at a threshold, labelled from scratch at the mask's size.
