@@ -155,6 +155,14 @@ fn a_tenth_of_a_track_is_enough() {
 }
 
 #[test]
+fn of_two_that_are_there_at_once_one_is_half() {
+    let frame: [&[&str]; 2] = [&["9000", "0000"], &["#..#", "...."]];
+    let point = detection(&Drawn::new(&[frame, frame])).points[0];
+    assert_eq!((point.region_rate, point.track_rate), (0.5, 0.5));
+    assert_eq!(point.false_positives_a_frame, 0.0);
+}
+
+#[test]
 fn thresholds_are_even_in_the_largest_values_and_below_them_in_all() {
     let row = |first: u8| Plane {
         height: 1,
