@@ -250,11 +250,13 @@ mod tests {
         moved[22] = 0.76;
         let mut speed = vec![0.0; 100];
         speed[3..8].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let mut distance = vec![0.5; 100];
+        distance[50..53].copy_from_slice(&[0.6, 0.8, 1.0]);
         let maps = ClipMaps {
             error: plane(&error),
             moved: plane(&moved),
             speed: plane(&speed),
-            feature_distance: Some(plane(&[0.5; 100])),
+            feature_distance: Some(plane(&distance)),
         };
         let found = Statistics::of(&maps);
         let of = |part: Part| found.get(part).unwrap();
@@ -265,7 +267,8 @@ mod tests {
         // 0.04 / (0.19 + 0.01) = 0.2, but 0.02 / 0.01 = 2.
         assert!((of(Part::RelativeError) - 2.0).abs() < 1e-5);
         assert!((of(Part::Speed) - 3.0).abs() < 1e-6);
-        assert!((of(Part::FeatureDistance) - 0.5).abs() < 1e-6);
+        // Three hundredths of the queries are those three.
+        assert!((of(Part::FeatureDistance) - 0.8).abs() < 1e-6);
         let without = ClipMaps { feature_distance: None, ..maps };
         assert_eq!(Statistics::of(&without).get(Part::FeatureDistance), None);
     }

@@ -169,10 +169,31 @@ mod tests {
         let loss = LossConfig { difference_weight: f64::NAN, ..LossConfig::default() };
         let message = loss.validate().unwrap_err().to_string();
         assert!(message.starts_with("loss.difference_weight is NaN; it must be"), "{message}");
-        let memory = MemoryConfig { update_rate: 1.0, ..MemoryConfig::default() };
-        assert_eq!(memory.validate().unwrap_err().field, "memory.update_rate");
         let config = ModelConfig { base_width: 0, ..ModelConfig::default() };
         assert_eq!(config.validate().unwrap_err().field, "base_width");
+    }
+
+    #[test]
+    fn motion_has_so_many_maps_a_frame() {
+        use MotionTarget::{BrighteningDarkening, Flow, RgbDifference};
+        let maps = [RgbDifference, BrighteningDarkening, Flow].map(|target| target.channels(5));
+        assert_eq!(maps, [15, 30, 10]);
+    }
+
+    #[test]
+    fn numbers_are_bounded_on_both_sides() {
+        for update_rate in [-0.5, 0.0, 1.0, 1.5] {
+            let memory = MemoryConfig { update_rate, ..MemoryConfig::default() };
+            assert_eq!(memory.validate().unwrap_err().field, "memory.update_rate");
+        }
+        for temperature in [-1.0, 0.0, f64::INFINITY] {
+            let memory = MemoryConfig { temperature, ..MemoryConfig::default() };
+            assert_eq!(memory.validate().unwrap_err().field, "memory.temperature");
+        }
+        for gradient_weight in [-1.0, f64::INFINITY] {
+            let loss = LossConfig { gradient_weight, ..LossConfig::default() };
+            assert_eq!(loss.validate().unwrap_err().field, "loss.gradient_weight");
+        }
     }
 
     fn sized(base_width: usize, [frames, side, items]: [usize; 3]) -> ModelConfig {

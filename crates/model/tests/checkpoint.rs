@@ -221,14 +221,20 @@ fn a_header_is_not_looked_at_beyond_its_bound() {
 fn a_truncated_file_is_recognised_wherever_it_ends() {
     let (_folder, path, _) = written();
     let bytes = fs::read(&path).unwrap();
-    for length in [0, 5, 8, 200, bytes.len() / 2, bytes.len() - 1] {
+    // What is expected is known once the length of the header is, and then the header.
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for (length, expected) in [
+        (0, 8),
+        (7, 8),
+        (8, header),
+        (header - 1, header),
+        (header, bytes.len()),
+        (bytes.len() - 1, bytes.len()),
+    ] {
         fs::write(&path, &bytes[..length]).unwrap();
         let error = Checkpoint::read(&path).unwrap_err();
-        let found = length as u64;
-        assert!(
-            matches!(error, CheckpointError::Truncated { found: f, .. } if f == found),
-            "{length} bytes: {error}"
-        );
+        let (found, expected) = (length as u64, expected as u64);
+        assert_eq!(error, CheckpointError::Truncated { path: path.clone(), found, expected });
     }
 }
 

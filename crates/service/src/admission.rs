@@ -19,7 +19,7 @@ pub(crate) struct Admission {
     in_use: Mutex<InUse>,
     /// Admitted clips that are still being decoded: more is arriving while it is not zero.
     arriving: AtomicUsize,
-    /// Told when nothing is in use of an admission that was closed.
+    /// Told when nothing is in use.
     empty: Notify,
 }
 
@@ -154,7 +154,7 @@ impl Drop for Permit {
                 in_use.callers.remove(&self.caller);
             }
         }
-        if in_use.closed && in_use.clips == 0 {
+        if in_use.clips == 0 {
             self.admission.empty.notify_one();
         }
     }
@@ -197,6 +197,15 @@ mod tests {
         assert_eq!(full, Refusal::Overloaded(expected));
         drop(large);
         assert_eq!(admission.in_use(), InUse::default());
+    }
+
+    #[test]
+    fn bytes_are_taken_to_the_last_one() {
+        let admission = Admission::new(AdmissionLimits { max_clips: 3, max_bytes: 100 });
+        let _held = [60, 40].map(|bytes| admission.admit(CALLER, bytes).unwrap());
+        let full = admission.admit(CALLER, 1).unwrap_err();
+        let expected = Overloaded { unit: "bytes", in_use: 100, limit: 100 };
+        assert_eq!(full, Refusal::Overloaded(expected));
     }
 
     #[tokio::test]

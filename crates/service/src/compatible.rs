@@ -67,6 +67,9 @@ mod tests {
             card.memory_items = 100;
         });
         assert_eq!(missing(&old, &fresh, 0.01), Vec::<String>::new());
+        let bare = card(|card| (card.motion_branch, card.memory_items) = (false, 0));
+        assert_eq!(missing(&bare, &bare, 0.01), Vec::<String>::new());
+        assert_eq!(missing(&bare, &card(|_| {}), 0.01), Vec::<String>::new());
     }
 
     #[test]

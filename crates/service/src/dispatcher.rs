@@ -258,6 +258,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_worker_that_was_done_before_stays_lost() {
+        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        (0..WORKERS).for_each(|worker| dispatcher.lost(worker));
+        dispatcher.done(0, now);
+        assert!(!dispatcher.any_left());
+    }
+
+    #[test]
     fn a_restarted_worker_takes_batches_again() {
         let (mut dispatcher, now) = (dispatcher(), Instant::now());
         (0..WORKERS).for_each(|worker| dispatcher.lost(worker));

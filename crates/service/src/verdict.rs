@@ -47,3 +47,43 @@ pub(crate) fn add_verdict(
     response.surprise_threshold = Some(threshold);
     response.false_alarm_rate = Some(false_alarm_rate);
 }
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::{ClipMaps, FeatureDistance, Plane, PsnrDb, ScorerFactory, Threshold};
+
+    use super::*;
+    use crate::testing::{FakeFactory, detector};
+
+    fn is_anomalous(score: &ClipScore, calibration: &Calibration, rate: f64) -> bool {
+        let mut response = v1::ScoreClipResponse::default();
+        add_verdict(&mut response, score, Some(calibration), rate);
+        response.anomalous.unwrap()
+    }
+
+    #[test]
+    fn a_frame_on_its_threshold_is_not_yet_anomalous() {
+        let mut calibration = FakeFactory::new("hall").card().calibrations[0].clone();
+        let (psnr, distance) = (PsnrDb(30.0), Some(FeatureDistance(0.5)));
+        let raw = FrameScore { psnr, feature_distance: distance };
+        let regularity = calibration.regularity(&raw);
+        calibration.thresholds = vec![Threshold { false_alarm_rate: 0.01, regularity }];
+        let score =
+            ClipScore { psnr: Some(psnr), feature_distance: distance, ..ClipScore::default() };
+        assert!(!is_anomalous(&score, &calibration, 0.01));
+        calibration.thresholds[0].regularity.0 += 1e-9;
+        assert!(is_anomalous(&score, &calibration, 0.01));
+        // No frame surprises less than one without any error, and all do as much.
+        let plane = Plane { height: 1, width: 1, channels: 1, values: [0.0].into() };
+        let maps = ClipMaps {
+            error: plane.clone(),
+            moved: plane.clone(),
+            speed: plane,
+            feature_distance: None,
+        };
+        let score = ClipScore { maps: Some(maps), ..score };
+        calibration.detector = Some(detector());
+        assert!(!is_anomalous(&score, &calibration, 1.0));
+        assert!(!is_anomalous(&score, &calibration, 0.1));
+    }
+}

@@ -31,7 +31,7 @@ pub(super) fn slope(part: Part, clips: &[&Statistics], most: f64) -> f64 {
     let middle = mean(&|y, _| y);
     let level = mean(&|_, value| value);
     let spread = mean(&|y, _| (y - middle).powi(2));
-    let joint = mean(&|y, value| (y - middle) * (value - level));
+    let joint = mean(&|y, value| y * (value - level));
     let rise = joint / (spread + RIDGE * EVEN);
     let halfway = level - rise * middle;
     if halfway <= 0.0 { most } else { (rise / halfway).clamp(0.0, most) }

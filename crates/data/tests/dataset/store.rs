@@ -70,6 +70,13 @@ fn few_videos_lose_their_ends_behind_a_gap_and_no_frame_is_in_both_parts() {
     assert_eq!(lengths(&split.held_out), [10, 5]);
     assert_eq!(split.held_out[0].frame(0).unwrap().unwrap().pixels()[0], 90);
     assert_eq!(split.training[0].frame(87).unwrap(), None);
+    // Two clips of five frames and one between them are the least; a video without a clip does not
+    // make many of few.
+    let split = split_held_out(&[counted(10), counted(11)], shape(), 0.1);
+    assert_eq!((lengths(&split.training), lengths(&split.held_out)), (vec![10, 5], vec![5]));
+    let split = split_held_out(&[40, 41, 42, 3].map(counted), shape(), 0.1);
+    assert_eq!(lengths(&split.training), [34, 35, 36, 3]);
+    assert_eq!(lengths(&split.held_out), [5, 5, 5]);
     let none = split_held_out(&[counted(100)], shape(), 0.0);
     assert_eq!((lengths(&none.training), none.held_out.len()), (vec![100], 0));
 }

@@ -199,7 +199,11 @@ mod tests {
         assert_eq!(array.to_f32().unwrap(), values);
         assert_eq!(array.first_not_finite(), None);
         assert!(array.to_i64().is_none());
+        assert_eq!(format!("{array:?}"), "Array(F32 [2, 2])", "without its bytes");
         assert!(Array::from_f32(vec![3], &values).is_none());
+        let counters = Array::from_i64(vec![2], &[3, -4]).unwrap();
+        assert_eq!(counters.to_i64().unwrap(), [3, -4]);
+        assert!(counters.to_f32().is_none());
         assert!(Array::new(Dtype::F32, vec![usize::MAX, 2], vec![]).is_none());
     }
 

@@ -122,5 +122,11 @@ mod tests {
             let error = golden.check(&score(psnr_db), precision).unwrap_err().to_string();
             assert!(error.contains("golden clip scores psnr_db"), "{precision}: {error}");
         }
+        // What had no feature distance has none again, and the other way round.
+        let memory = ClipScore { feature_distance: Some(FeatureDistance(0.0)), ..score(36.0) };
+        golden.check(&memory, Precision::F32).unwrap_err();
+        let golden = Golden::new(golden.clip().clone(), &memory).unwrap();
+        golden.check(&memory, Precision::F32).unwrap();
+        golden.check(&score(36.0), Precision::F32).unwrap_err();
     }
 }

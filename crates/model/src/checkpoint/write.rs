@@ -52,10 +52,7 @@ pub(super) fn write(
 
 /// A dropped temporary file removes itself, so that a failure leaves nothing behind.
 fn persist(bytes: &[u8], path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     // The mode is further limited by the umask, as that of any other new file.
     let mut file = tempfile::Builder::new()
         .prefix(&super::temporary_prefix(path))
@@ -66,4 +63,23 @@ fn persist(bytes: &[u8], path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
+}
+
+/// The folder that a file lies in, which its bare name does not say.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_lies_where_the_program_runs() {
+        assert_eq!(folder_of(Path::new("models/hall.safetensors")), Path::new("models"));
+        assert_eq!(folder_of(Path::new("hall.safetensors")), Path::new("."));
+    }
 }

@@ -173,3 +173,29 @@ fn mix(value: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vigna's reference gives these for the states after a seed of 0.
+    #[test]
+    fn mixing_is_that_of_splitmix64() {
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0x6e78_9e6a_a1b9_65f4);
+    }
+
+    #[test]
+    fn places_follow_from_the_seed_and_the_number_of_batches() {
+        let config = MemoryConfig { items: 6, ..MemoryConfig::default() };
+        let items = Tensor::zeros([6, 2], (Kind::Float, Device::Cpu));
+        let mut codebook = Codebook::new(&config, &items).unwrap();
+        let mut places = |batches: i64, seed: i64| {
+            codebook.counter = Tensor::from_slice(&[batches, seed]);
+            codebook.random_places(6, 100)
+        };
+        assert_eq!(places(0, 7), [86, 74, 37, 15, 66, 7]);
+        assert_eq!(places(3, 7), [77, 78, 76, 88, 90, 74]);
+        assert_eq!(places(3, 8), [24, 86, 35, 29, 62, 16]);
+    }
+}

@@ -121,6 +121,13 @@ fn the_first_batch_spreads_the_items() {
     let expected = Tensor::from_slice2(&[axis(0, 1.0), axis(0, -1.0), axis(1, 1.0)]);
     assert!(difference(&pass.items, &expected) < 1e-6);
     assert!(memory.has_started() && difference(&memory.items, &expected) < 1e-6);
+    let [sums, sizes, counter] = memory.training_buffers().try_into().unwrap();
+    let names = [&sums, &sizes, &counter].map(|buffer| buffer.name.as_str());
+    assert_eq!(names, ["memory.ema.sums", "memory.ema.sizes", "memory.ema.counter"]);
+    // Five queries in even shares of three items.
+    assert!(difference(&sizes.tensor, &Tensor::from_slice(&[5f32 / 3.0; 3])) < 1e-6);
+    assert!(difference(&sums.tensor, &(expected * 5.0 / 3.0)) < 1e-6);
+    assert_eq!(counter.tensor.int64_value(&[0]), 2);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::admission::{Arrival, InUse};
+use crate::batch::Batch;
 use crate::job::{Scored, Ticket};
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::{AdmissionLimits, BatchPolicy};
@@ -256,6 +257,33 @@ async fn what_lapses_is_counted_by_its_reason() {
     ] {
         assert!(page.contains(line), "{line} is not in {page}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clip_is_hopeless_once_its_pass_would_end_after_its_deadline() {
+    let ms = Duration::from_millis;
+    let mut bench = Bench::start(1, Duration::ZERO);
+    let (start, _answer) = (Instant::now(), bench.enqueue(Some(ms(5))));
+    let jobs = bench.batch(0).await;
+    let lapse = |after, compute| jobs[0].ticket.lapse(start + ms(after), ms(compute));
+    assert_eq!([lapse(0, 5), lapse(2, 3), lapse(4, 1)], [None; 3]);
+    assert_eq!([lapse(0, 6), lapse(2, 4), lapse(4, 9)], [Some(Lapse::Hopeless); 3]);
+    assert_eq!([lapse(5, 0), lapse(6, 1)], [Some(Lapse::Expired); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_says_whether_a_pass_would_be_too_late_and_not_who_left() {
+    let ms = Duration::from_millis;
+    let mut bench = Bench::start(1, Duration::ZERO);
+    let answers = [bench.enqueue(Some(ms(5))), bench.enqueue(None)];
+    let mut batch = Batch::from(bench.batch(0).await);
+    assert!(!batch.drop_lapsed(ms(5)));
+    assert_eq!(batch.len(), 2);
+    assert!(batch.drop_lapsed(ms(6)));
+    assert_eq!(batch.len(), 1, "the clip without a deadline");
+    drop(answers);
+    assert!(!batch.drop_lapsed(ms(6)));
+    assert_eq!(batch.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

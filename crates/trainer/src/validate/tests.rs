@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
+
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{Baselines, ClipMaps, ClipShape, Frame, Plane, PsnrDb, Recipe, Statistics};
 use protoguard_data::DecodedVideo;
 use protoguard_data::anomalies::InsertedKind;
 
 use super::*;
-use crate::evaluate::Score;
+use crate::evaluate::{Score, ThresholdOrigin};
 use crate::scoring::ScoredVideo;
 
 const SIDE: usize = 64;
@@ -39,12 +41,59 @@ fn every_kind_is_put_in_and_a_seed_decides_how() {
         assert_eq!((made.video.len(), made.labels.len()), (150, 150));
         assert!(made.labels.contains(&true) && made.labels.contains(&false));
     }
+    let names: BTreeSet<&str> = set.videos.iter().map(|made| made.video.name.as_str()).collect();
+    assert_eq!(names.len(), set.videos.len(), "a kind twice in one stretch: {names:?}");
     let again = InsertedSet::make(&normal, 3).unwrap();
     let labels = |set: &InsertedSet| -> Vec<Vec<bool>> {
         set.videos.iter().map(|made| made.labels.clone()).collect()
     };
     assert_eq!(labels(&set), labels(&again));
     assert_ne!(labels(&set), labels(&InsertedSet::make(&normal, 4).unwrap()));
+}
+
+#[test]
+fn what_is_foreign_comes_from_the_next_video() {
+    let foreign = |next: DecodedVideo| {
+        let set = InsertedSet::make(&[walked("01", 150), next], 3).unwrap();
+        let is_foreign = |made: &&InsertedVideo| made.video.name == "01, foreign patch";
+        let made = set.videos.iter().find(is_foreign).unwrap().video.clone();
+        (0..made.len()).map(|at| made.frame(at).unwrap().unwrap()).collect::<Vec<Frame>>()
+    };
+    assert_ne!(foreign(walked("02", 150)), foreign(darkened(walked("02", 150))));
+}
+
+/// The same video with half the light.
+fn darkened(video: DecodedVideo) -> DecodedVideo {
+    let frame = |at: usize| {
+        let frame = video.frame(at).unwrap().unwrap();
+        Frame::new(SIDE, SIDE, frame.pixels().iter().map(|value| value / 2).collect()).unwrap()
+    };
+    DecodedVideo::in_memory(&video.name, None, (0..video.len()).map(frame).collect())
+}
+
+#[test]
+fn held_out_frames_are_those_of_the_record() {
+    let mut hall = walked("01", 60);
+    hall.scene = Some("hall".to_owned());
+    let videos = [walked("01", 50), walked("02", 70), hall];
+    let of = |name: &str, scene: Option<&str>, first_frame, frames| {
+        let (video, scene) = (name.to_owned(), scene.map(str::to_owned));
+        let part = HeldOut { video, scene, first_frame, frames };
+        held_out(&videos, &TrainingRecord { held_out: vec![part], ..TrainingRecord::default() })
+    };
+    let found = of("01", Some("hall"), 40, 20).unwrap();
+    assert_eq!((found[0].len(), found[0].scene.as_deref()), (20, Some("hall")));
+    assert_eq!(found[0].frame(0).unwrap(), videos[2].frame(40).unwrap());
+    let found = of("02", None, 3, 9).unwrap();
+    assert_eq!((found[0].len(), found[0].name.as_str()), (9, "02"));
+    for (name, scene, first_frame) in
+        [("01", Some("hall"), 41), ("02", Some("hall"), 0), ("03", None, 0)]
+    {
+        let error = of(name, scene, first_frame, 20).unwrap_err().to_string();
+        assert!(error.contains(&format!("of video \"{name}\"")), "{error}");
+    }
+    let error = held_out(&videos, &TrainingRecord::default()).unwrap_err().to_string();
+    assert!(error.contains("pass --all"), "{error}");
 }
 
 #[test]
@@ -127,6 +176,15 @@ fn a_kind_is_told_from_all_normal_frames() {
     assert_eq!(report.tpr, Some(report.scores["served"].all.tpr));
     let text = ValidationTable(&report).to_string();
     assert!(text.contains("2 anomalies put in") && text.contains("part: largest error"), "{text}");
+    // A star where there was no bound of held-out frames, and what it stands for.
+    let starred = |title: &str| text.lines().any(|at| at.starts_with(title) && at.ends_with('*'));
+    assert!(starred("no model: copy frame"), "{text}");
+    assert!(!starred("part: largest error"), "{text}");
+    assert!(text.contains("* above 1 % of these normal frames instead"), "{text}");
+    let mut bounded = report.clone();
+    bounded.scores.retain(|_, found| found.threshold_from != ThresholdOrigin::TestFrames);
+    let text = ValidationTable(&bounded).to_string();
+    assert!(!text.contains('*') && text.contains("part: largest error"), "{text}");
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["scores"]["largest_error"]["kinds"]["sped_up"]["auc_global"], 1.0);
 }

@@ -56,3 +56,21 @@ impl Axis {
         (axis, used)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_have_the_pixels_whose_centres_they_hold() {
+        // The centres of five columns lie at 0.3, 0.9, 1.5, 2.1 and 2.7 cells of three.
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let map = Plane { height: 2, width: 3, channels: 1, values: values.into() };
+        let grid = Grid::new(&map, &Mask::from_fn(4, 5, |_, _| false));
+        let pixels: Vec<u32> = (0..6).map(|cell| grid.pixels(cell)).collect();
+        assert_eq!(pixels, [4, 2, 4, 4, 2, 4]);
+        let lowest: Vec<usize> = (0..5).map(|x| grid.cell(3, x)).collect();
+        assert_eq!(lowest, [3, 3, 4, 5, 5]);
+        assert_eq!(grid.values, values);
+    }
+}

@@ -155,6 +155,37 @@ fn a_tenth_of_a_track_is_enough() {
 }
 
 #[test]
+fn of_two_that_are_there_at_once_one_is_half() {
+    let frame: [&[&str]; 2] = [&["9000", "0000"], &["#..#", "...."]];
+    let point = detection(&Drawn::new(&[frame, frame])).points[0];
+    assert_eq!((point.region_rate, point.track_rate), (0.5, 0.5));
+    assert_eq!(point.false_positives_a_frame, 0.0);
+}
+
+#[test]
+fn thresholds_are_even_in_the_largest_values_and_below_them_in_all() {
+    let row = |first: u8| Plane {
+        height: 1,
+        width: 8,
+        channels: 1,
+        values: (first..first + 8).map(f32::from).collect(),
+    };
+    let (low, high, mask) = (row(1), row(9), Mask::from_fn(1, 8, |_, _| false));
+    let frames = [&low, &high].map(|map| MappedFrame { map, mask: &mask });
+    // The largest values are 8 and 16; of four even ranks of 1 to 16, those of 1 and 6 lie below.
+    assert_eq!(thresholds(&[frames.into()], 16), [16.0, 8.0, 6.0, 1.0]);
+}
+
+#[test]
+fn where_no_share_is_asked_for_something_must_be_found_all_the_same() {
+    let drawn = Drawn::new(&[[&["0000", "0000", "0000", "0009"], CORNER]]);
+    let rule = RegionRule { overlap: 0.0, track_share: 0.0, ..RegionRule::default() };
+    let point = region_detection(&[drawn.frames()], rule).unwrap().points[0];
+    assert_eq!((point.region_rate, point.track_rate), (0.0, 0.0));
+    assert_eq!(point.false_positives_a_frame, 1.0);
+}
+
+#[test]
 fn constant_maps_have_one_threshold() {
     let drawn = Drawn::new(&[[&["3333"; 4], CORNER], [&["3333"; 4], NOTHING]]);
     let found = detection(&drawn);
@@ -192,6 +223,11 @@ fn maps_and_masks_that_do_not_fit_are_named() {
     drawn.maps[1].channels = 3;
     let message = region_detection(&[drawn.frames()], RegionRule::default()).unwrap_err();
     assert!(message.to_string().contains("is 4x4x3"), "{message}");
+    for (height, width) in [(4, 0), (0, 4)] {
+        drawn.maps[1] = Plane { height, width, channels: 1, values: Vec::new().into() };
+        let message = pixel_auc(&[drawn.frames()]).unwrap_err().to_string();
+        assert!(message.contains(&format!("is {height}x{width}x1")), "{message}");
+    }
 }
 
 /// Detected regions of a map at a threshold, labelled from scratch at the mask's size.
