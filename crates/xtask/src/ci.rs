@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::workspace::Workspace;
 use crate::{fuzz, manifests, setup, test};
+use protoguard_launch::workspace::Workspace;
 
 /// For each reader, from the same seed every time; who has an hour runs `cargo xtask fuzz`.
 const SECONDS_OF_FUZZING: u32 = 20;

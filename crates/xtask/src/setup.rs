@@ -20,7 +20,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// The version that tch 0.24 binds.
 const VERSION: &str = "2.11.0";

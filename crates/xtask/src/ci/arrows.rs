@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::workspace::{Metadata, WITH_LIBTORCH};
+use protoguard_launch::workspace::{Metadata, WITH_LIBTORCH};
 
 /// A crate of the workspace and what it may use of the others.
 struct Room {
@@ -25,9 +25,10 @@ const TRAINER: &str = "protoguard-trainer";
 const SERVER: &str = "protoguard-server";
 const CLIENT: &str = "protoguard-client";
 const FUZZ: &str = "protoguard-fuzz";
+const LAUNCH: &str = "protoguard-launch";
 
 /// ARCHITECTURE.md shows the same arrows.
-const ROOMS: [Room; 11] = [
+const ROOMS: [Room; 13] = [
     Room { name: CORE, may_use: &[], tests_may_use: &[] },
     Room { name: DATA, may_use: &[CORE], tests_may_use: &[] },
     Room { name: MODEL, may_use: &[CORE], tests_may_use: &[FUZZ] },
@@ -39,7 +40,9 @@ const ROOMS: [Room; 11] = [
     Room { name: CLIENT, may_use: &[CORE, DATA, PROTO], tests_may_use: &[SERVICE] },
     // Its mutator needs nothing of ours; its targets, a feature, read what the network sends.
     Room { name: FUZZ, may_use: &[CORE, DATA, PROTO, SERVICE], tests_may_use: &[] },
-    Room { name: "xtask", may_use: &[], tests_may_use: &[] },
+    Room { name: LAUNCH, may_use: &[], tests_may_use: &[] },
+    Room { name: "protoguard-lab", may_use: &[LAUNCH], tests_may_use: &[] },
+    Room { name: "xtask", may_use: &[LAUNCH], tests_may_use: &[] },
     Room {
         name: "protoguard-tests",
         may_use: &[CORE, DATA, MODEL, TRAINER, PROTO, SERVICE, SERVER, CLIENT, FUZZ],

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tools::{Tools, Unreachable};
-use crate::workspace::Workspace;
+use protoguard_launch::tools::{Tools, Unreachable};
+use protoguard_launch::workspace::Workspace;
 
 const DENY: Tools = Tools {
     name: "deny",

@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// What the server exports, one line a family: name, kind, labels. The checks of manifests and of
 /// images read the same list, the latter against a running server.

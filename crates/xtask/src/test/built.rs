@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// What a call of cargo built.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Call, TestPrograms};
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// A finding ends the program. libtorch frees nothing of what it registers at its start.
 const OPTIONS: [(&str, &str); 2] =

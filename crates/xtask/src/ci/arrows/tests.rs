@@ -137,7 +137,7 @@ fn core_stays_small() {
 
 #[test]
 fn this_workspace_holds() {
-    let workspace = crate::workspace::Workspace::locate().unwrap();
+    let workspace = protoguard_launch::workspace::Workspace::locate().unwrap();
     let found = complaints(&workspace.metadata().unwrap());
     assert_eq!(found, Vec::<String>::new());
 }

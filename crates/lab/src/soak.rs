@@ -21,8 +21,8 @@ use super::lab::{Lab, NetworkSize, read_json};
 use super::loads::LoadReport;
 use super::results::median;
 use super::service::reloads::Reloader;
-use crate::process::{Running, resident_bytes};
-use crate::workspace::Workspace;
+use protoguard_launch::process::{Running, resident_bytes};
+use protoguard_launch::workspace::Workspace;
 
 /// Resident memory at the end ÷ that after the first quarter, which a flat server stays below.
 const FLAT: f64 = 1.05;

@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The children of this process that are still running.
 #[derive(Debug, Default)]
-pub(crate) struct Children {
+pub struct Children {
     running: Mutex<HashSet<Pid>>,
     interrupted: AtomicBool,
 }
@@ -32,7 +32,7 @@ impl Children {
     ///
     /// # Errors
     /// When the operating system refuses the signal handlers.
-    pub(crate) fn watch() -> Result<Arc<Self>> {
+    pub fn watch() -> Result<Arc<Self>> {
         let children = Arc::new(Self::default());
         let mut signals =
             Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
@@ -51,7 +51,7 @@ impl Children {
     ///
     /// # Errors
     /// When it cannot be started, or this command was told to stop.
-    pub(crate) fn spawn(self: &Arc<Self>, command: &mut Command) -> Result<Running> {
+    pub fn spawn(self: &Arc<Self>, command: &mut Command) -> Result<Running> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut running = self.lock();
         ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
@@ -66,7 +66,7 @@ impl Children {
     ///
     /// # Errors
     /// When it cannot be started or fails, which it has explained on standard error.
-    pub(crate) fn run(self: &Arc<Self>, command: &mut Command) -> Result<Finished> {
+    pub fn run(self: &Arc<Self>, command: &mut Command) -> Result<Finished> {
         let mut running = self.spawn(command)?;
         let finished = running.wait()?;
         ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
@@ -88,18 +88,18 @@ impl Children {
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Finished {
+pub struct Finished {
     /// Its exit status.
-    pub(crate) status: ExitStatus,
+    pub status: ExitStatus,
     /// The most memory that was resident at once, in bytes.
-    pub(crate) peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 /// A started program; it is ended when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     /// The program, with its pipes.
-    pub(crate) child: Child,
+    pub child: Child,
     pid: Pid,
     exit: OwnedFd,
     name: String,
@@ -109,7 +109,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Its number; valid as long as this is not dropped.
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         self.pid
     }
 
@@ -117,7 +117,7 @@ impl Running {
     ///
     /// # Errors
     /// When the operating system refuses, as it does where the program has ended.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid, signal)
             .with_context(|| format!("{} cannot be sent a signal", self.name))
     }
@@ -126,7 +126,7 @@ impl Running {
     ///
     /// # Errors
     /// When the operating system cannot wait.
-    pub(crate) fn wait(&mut self) -> Result<Finished> {
+    pub fn wait(&mut self) -> Result<Finished> {
         let mut peak_bytes = peak_bytes(self.pid);
         while !self.ends_within(LOOK)? {
             peak_bytes = peak_bytes.max(self::peak_bytes(self.pid));
@@ -138,7 +138,7 @@ impl Running {
     ///
     /// # Errors
     /// When it does not end in time; it is killed then.
-    pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
         kill_process(self.pid, Signal::TERM)
             .with_context(|| format!("{} cannot be told to stop", self.name))?;
         if !self.ends_within(patience)? {
@@ -186,7 +186,7 @@ impl Drop for Running {
 }
 
 /// Memory that is resident now, in bytes; 0 for a process that has ended.
-pub(crate) fn resident_bytes(pid: Pid) -> u64 {
+pub fn resident_bytes(pid: Pid) -> u64 {
     status_bytes(pid, "VmRSS:")
 }
 

@@ -16,7 +16,7 @@ use super::lab::{Lab, NetworkSize};
 use super::loads::LoadReport;
 use super::machine::{Machine, today};
 use super::results::{Ratio, Results};
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 const KEYS: [&str; 9] = ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9"];
 

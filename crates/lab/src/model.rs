@@ -19,7 +19,7 @@ use super::loads::Bare;
 use super::machine::{Machine, today};
 use super::peers::{self, Peer, Question};
 use super::training;
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 use results::{Cells, Results, Times};
 
 /// Flags of `bench model`.

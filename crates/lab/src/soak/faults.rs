@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
-use crate::bench::lab::{Lab, Served};
-use crate::bench::service::reloads::Reloader;
+use crate::lab::{Lab, Served};
+use crate::service::reloads::Reloader;
 
 /// The first bytes of every HTTP/2 connection, and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";

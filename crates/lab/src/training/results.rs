@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Measured, Variant};
-use crate::bench::machine::Machine;
-use crate::bench::results::{median, write_results};
+use crate::machine::Machine;
+use crate::results::{median, write_results};
 
 /// The line that the command ends with.
 #[derive(Clone, Debug, Serialize)]

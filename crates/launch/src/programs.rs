@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 
 /// Where the built programs lie.
 #[derive(Clone, Debug)]
-pub(crate) struct Programs {
+pub struct Programs {
     workspace: Workspace,
     folder: PathBuf,
 }
@@ -23,7 +23,7 @@ impl Programs {
     ///
     /// # Errors
     /// When one of them does not build.
-    pub(crate) fn build(workspace: &Workspace, children: &Arc<Children>) -> Result<Self> {
+    pub fn build(workspace: &Workspace, children: &Arc<Children>) -> Result<Self> {
         eprintln!("building (minutes the first time)");
         let mut cargo = workspace.cargo(&["build", "--release", "--bins"]);
         for package in ["protoguard-trainer", "protoguard-server", "protoguard-client"] {
@@ -35,22 +35,25 @@ impl Programs {
     }
 
     /// The recipe of the training, the only place where it is written down.
-    pub(crate) fn recipe(&self) -> PathBuf {
+    pub fn recipe(&self) -> PathBuf {
         self.workspace.root().join("crates/trainer/presets/demo.toml")
     }
 
-    pub(crate) fn trainer(&self) -> Command {
+    /// The trainer, which keeps no frames.
+    pub fn trainer(&self) -> Command {
         let mut command = self.program("protoguard-trainer");
         // The scenes are drawn anew for every demo: their frames are of no use to a later one.
         command.env("PROTOGUARD_CACHE", "off");
         command
     }
 
-    pub(crate) fn server(&self) -> Command {
+    /// The server.
+    pub fn server(&self) -> Command {
         self.program("protoguard-server")
     }
 
-    pub(crate) fn client(&self) -> Command {
+    /// The client.
+    pub fn client(&self) -> Command {
         self.program("protoguard")
     }
 

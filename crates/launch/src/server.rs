@@ -21,7 +21,7 @@ const STOP: Duration = Duration::from_secs(60);
 
 /// A server that has said where it listens.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     running: Running,
     address: String,
     log: PathBuf,
@@ -32,11 +32,7 @@ impl Server {
     ///
     /// # Errors
     /// When it ends or stays silent instead; the end of its log is in the message.
-    pub(crate) fn start(
-        programs: &Programs,
-        children: &Arc<Children>,
-        folder: &Path,
-    ) -> Result<Self> {
+    pub fn start(programs: &Programs, children: &Arc<Children>, folder: &Path) -> Result<Self> {
         let mut command = programs.server();
         command.arg("--model").arg(folder.join("model.safetensors"));
         Self::start_command(command, children, folder.join("server.log"))
@@ -46,7 +42,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub(crate) fn start_command(
+    pub fn start_command(
         mut command: Command,
         children: &Arc<Children>,
         log: PathBuf,
@@ -63,12 +59,12 @@ impl Server {
     }
 
     /// Where clients connect.
-    pub(crate) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// Its process.
-    pub(crate) fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         self.running.pid()
     }
 
@@ -76,7 +72,7 @@ impl Server {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub(crate) fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
         self.running.stop(patience)
     }
 
@@ -84,12 +80,12 @@ impl Server {
     ///
     /// # Errors
     /// When it has ended.
-    pub(crate) fn hang_up(&self) -> Result<()> {
+    pub fn hang_up(&self) -> Result<()> {
         self.running.signal(Signal::HUP)
     }
 
     /// Everything that it logged.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
@@ -97,7 +93,7 @@ impl Server {
     ///
     /// # Errors
     /// When it does not drain and exit with 0.
-    pub(crate) fn finish(&mut self, calls_succeeded: bool) -> Result<()> {
+    pub fn finish(&mut self, calls_succeeded: bool) -> Result<()> {
         let status = self.running.stop(STOP)?;
         if !calls_succeeded || !status.success() {
             eprintln!("{}", tail(&self.log));

@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Bench;
-use crate::bench::lab::read_json;
-use crate::bench::loads::LoadReport;
-use crate::bench::results::{Goal, Ratio};
+use crate::lab::read_json;
+use crate::loads::LoadReport;
+use crate::results::{Goal, Ratio};
 
 /// What a caller may try again: the server says so, or is gone.
 const RETRYABLE: [&str; 3] = ["OK", "UNAVAILABLE", "UNREACHABLE"];

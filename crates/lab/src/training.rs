@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lab::Lab;
 use super::machine::{Machine, today};
 use super::peers;
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 use results::{Line, Results};
 
 /// Flags of `bench training`.

@@ -20,13 +20,13 @@ use crate::workspace::Workspace;
 
 /// A set of programs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tools {
+pub struct Tools {
     /// Its folder in `.tools`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it is made of, relative to the workspace.
-    pub(crate) requirements: &'static str,
+    pub requirements: &'static str,
     /// Whether the packages' own dependencies come along, or the file names every package.
-    pub(crate) with_dependencies: bool,
+    pub with_dependencies: bool,
 }
 
 impl Tools {
@@ -34,7 +34,7 @@ impl Tools {
     ///
     /// # Errors
     /// When pip is missing or fails; [`Unreachable`] where it had no answer from the package index.
-    pub(crate) fn install(self, workspace: &Workspace) -> Result<PathBuf> {
+    pub fn install(self, workspace: &Workspace) -> Result<PathBuf> {
         let file = workspace.root().join(self.requirements);
         let pinned = fs::read_to_string(&file)
             .with_context(|| format!("{} cannot be read", file.display()))?;
@@ -84,7 +84,7 @@ impl Tools {
 
 /// The package index did not answer: no fault of the file that names the packages.
 #[derive(Debug)]
-pub(crate) struct Unreachable {
+pub struct Unreachable {
     requirements: PathBuf,
 }
 

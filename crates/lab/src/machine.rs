@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// The machine and the versions.
 #[derive(Clone, Debug, Serialize)]

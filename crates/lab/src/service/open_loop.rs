@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{Bench, ideal};
-use crate::bench::results::{Goal, Ratio};
-use crate::bench::scrape::Page;
+use crate::results::{Goal, Ratio};
+use crate::scrape::Page;
 
 /// Every clip that rode in a batch was computed.
 const COMPUTED: &str = "protoguard_batch_size_sum";

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 
 use super::loads::{Bare, LoadReport};
-use crate::process::{Children, Running};
-use crate::programs::Programs;
-use crate::server::Server;
-use crate::setup;
-use crate::workspace::Workspace;
+use protoguard_launch::process::{Children, Running};
+use protoguard_launch::programs::Programs;
+use protoguard_launch::server::Server;
+use protoguard_launch::workspace::Workspace;
 
 /// Programs and a folder of their own; the folder goes when this is dropped.
 #[derive(Debug)]
@@ -63,8 +62,8 @@ impl Lab {
     /// # Errors
     /// When they do not build, or another measurement is running in this checkout.
     pub(super) fn open(workspace: &Workspace) -> Result<Self> {
-        setup::run(workspace, None)?;
         let children = Children::watch()?;
+        children.run(&mut workspace.cargo(&["xtask", "setup"]))?;
         let programs = Programs::build(workspace, &children)?;
         let target = workspace.root().join("target");
         let lock = File::create(target.join("bench.lock")).context("target cannot be used")?;

@@ -4,7 +4,7 @@
 //! CPU, waiting alone spreads the latencies, and a goal for their ratio has to be read beside what
 //! this queue gives.
 
-use crate::bench::loads::BareBatch;
+use crate::loads::BareBatch;
 
 const CLIPS: usize = 100_000;
 const SEED: u64 = 1;

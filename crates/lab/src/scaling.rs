@@ -17,7 +17,7 @@ use super::loads::BareBatch;
 use super::machine::{Machine, today};
 use super::peers;
 use super::results::write_results;
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// What each of the others is varied from.
 const BASE: NetworkSize = NetworkSize { side: 256, base_width: 32 };

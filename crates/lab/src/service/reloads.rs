@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Bench;
-use crate::bench::lab::{NetworkSize, Served};
-use crate::bench::loads::LoadReport;
-use crate::bench::results::{Goal, Ratio};
-use crate::bench::scrape::Page;
-use crate::process::resident_bytes;
+use crate::lab::{NetworkSize, Served};
+use crate::loads::LoadReport;
+use crate::results::{Goal, Ratio};
+use crate::scrape::Page;
+use protoguard_launch::process::resident_bytes;
 
 /// A small model: what is looked for is what a reload breaks or keeps, not how long it computes.
 const SMALL: NetworkSize = NetworkSize { side: 32, base_width: 8 };
@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_secs(2);
 const LOAD_CLIPS: u32 = 500;
 
 /// Two checkpoints that take each other's place under a running server.
-pub(in crate::bench) struct Reloader<'a> {
+pub(crate) struct Reloader<'a> {
     served: &'a Served,
     live: PathBuf,
     candidates: [PathBuf; 2],
@@ -137,16 +137,12 @@ impl Endured {
 }
 
 impl<'a> Reloader<'a> {
-    pub(in crate::bench) fn new(
-        served: &'a Served,
-        live: PathBuf,
-        candidates: [PathBuf; 2],
-    ) -> Self {
+    pub(crate) fn new(served: &'a Served, live: PathBuf, candidates: [PathBuf; 2]) -> Self {
         Self { served, live, candidates, next: 1 }
     }
 
     /// Puts the other checkpoint in place, asks for a reload and waits until it serves.
-    pub(in crate::bench) fn reload(&mut self) -> Result<()> {
+    pub(crate) fn reload(&mut self) -> Result<()> {
         let before = self.version()?;
         self.replace(&self.candidates[self.next % 2].clone())?;
         self.next += 1;
@@ -163,7 +159,7 @@ impl<'a> Reloader<'a> {
 
     /// Puts something that is no checkpoint in place, which must change nothing, and puts the
     /// good one back.
-    pub(in crate::bench) fn break_and_mend(&mut self) -> Result<()> {
+    pub(crate) fn break_and_mend(&mut self) -> Result<()> {
         let before = self.version()?;
         let refused = self.reloads()?;
         let broken = self.live.with_extension("broken");

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::Bench;
-use crate::bench::peers;
+use crate::peers;
 
 /// Clips of a forward pass at most, and callers at a time, on either side.
 const MAX_BATCH_SIZE: &str = "8";

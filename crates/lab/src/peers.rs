@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::process::{Children, Running};
-use crate::tools::Tools;
-use crate::workspace::Workspace;
+use protoguard_launch::process::{Children, Running};
+use protoguard_launch::tools::Tools;
+use protoguard_launch::workspace::Workspace;
 
 const PEERS: Tools = Tools {
     name: "peers",

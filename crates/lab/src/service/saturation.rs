@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Bench;
-use crate::bench::loads::{Bare, LoadReport};
-use crate::bench::results::{Goal, Ratio, median};
+use crate::loads::{Bare, LoadReport};
+use crate::results::{Goal, Ratio, median};
 
 /// Of E1 and E2.
 const ROUNDS: usize = 3;

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::EAGER;
 use super::triton::Round;
-use crate::bench::machine::Machine;
-use crate::bench::peers::Question;
-use crate::bench::results::{median, write_results};
+use crate::machine::Machine;
+use crate::peers::Question;
+use crate::results::{median, write_results};
 
 /// Seconds of every repetition by what was asked.
 pub(super) type Cells = BTreeMap<Question, Vec<f64>>;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::bench::loads::LoadWindow;
-use crate::bench::results::median;
+use crate::loads::LoadWindow;
+use crate::results::median;
 
 /// A window is slow where its mean latency is so many times that of the middle window.
 const SLOW: f64 = 10.0;
