@@ -30,7 +30,7 @@ impl Programs {
             cargo.args(["--package", package]);
         }
         children.run(cargo.stdout(standard_error()?))?;
-        let folder = workspace.metadata()?.target_directory.join("release");
+        let folder = workspace.metadata()?.target_directory.join("release").into();
         Ok(Self { workspace: workspace.clone(), folder })
     }
 
