@@ -5,6 +5,7 @@
 //! libtorch is deliberately absent.
 #![allow(clippy::print_stderr, reason = "a command that starts others speaks to its caller")]
 
+pub mod pip;
 pub mod process;
 pub mod programs;
 pub mod server;

@@ -69,7 +69,8 @@ impl Programs {
     }
 }
 
-fn standard_error() -> Result<Stdio> {
+/// Where a started program's standard output goes when this program's own is for its results.
+pub(crate) fn standard_error() -> Result<Stdio> {
     let stderr = io::stderr().as_fd().try_clone_to_owned().context("standard error is closed")?;
     Ok(Stdio::from(stderr))
 }

@@ -10,7 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use protoguard_launch::tools::{Tools, Unreachable};
+use protoguard_launch::pip::PipError;
+use protoguard_launch::tools::Tools;
 use protoguard_launch::workspace::Workspace;
 
 const DENY: Tools = Tools {
@@ -26,7 +27,7 @@ const DENY: Tools = Tools {
 pub(super) fn are_allowed(workspace: &Workspace) -> Result<bool> {
     let folder = match DENY.install(workspace) {
         Ok(folder) => folder,
-        Err(error) if error.is::<Unreachable>() => {
+        Err(error) if matches!(error.downcast_ref(), Some(PipError::Unreachable { .. })) => {
             eprintln!("skipped: licences, sources, versions and advisories of crates: {error:#}");
             return Ok(true);
         }
