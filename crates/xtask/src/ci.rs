@@ -2,7 +2,6 @@
 
 mod arrows;
 mod dependencies;
-mod monitoring;
 mod tracked;
 
 use std::process::{Command, ExitCode};
@@ -30,10 +29,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     for complaint in arrows::complaints(&workspace.metadata()?) {
         eprintln!("arrows: {complaint}");
         broken.push("arrows");
-    }
-    for complaint in monitoring::complaints(workspace)? {
-        eprintln!("monitoring: {complaint}");
-        broken.push("monitoring");
     }
     if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
         broken.push("fmt");
