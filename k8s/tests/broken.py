@@ -94,6 +94,19 @@ def trigger(docs):
     return the(docs, "ScaledObject")["spec"]["triggers"][0]["metadata"]
 
 
+def alert(docs):
+    """A rule of the alerts."""
+    return the(docs, "PrometheusRule")["spec"]["groups"][0]["rules"][0]
+
+
+def in_dashboard(old, new):
+    def change(docs):
+        data = the(docs, "ConfigMap", "protoguard-dashboard")["data"]
+        assert old in data["protoguard.json"], old
+        data["protoguard.json"] = data["protoguard.json"].replace(old, new)
+    return change
+
+
 def role_rule(docs):
     return the(docs, "Role")["rules"][0]
 
@@ -239,6 +252,12 @@ BROKEN = [
            put(trigger, "query", "avg(protoguard_queue_duration_seconds)")),
     Broken("a label that the metric lacks", "keda", "metrics_exist",
            put(trigger, "query", 'sum(protoguard_queue_clips{scene="hall"})')),
+    Broken("an alert on a metric that nobody exports", "monitoring", "metrics_exist",
+           put(alert, "expr", "rate(protoguard_batches_total[5m]) > 0")),
+    Broken("a panel for a metric that nobody exports", "monitoring", "metrics_exist",
+           in_dashboard("protoguard_clips_expired_total", "protoguard_clips_late_total")),
+    Broken("a metric that no panel shows", "monitoring", "metrics_are_charted",
+           in_dashboard("protoguard_clips_expired_total", "protoguard_clips_total")),
     Broken("an eviction that counts", "train", "survives_eviction",
            lambda d: job(d)["podFailurePolicy"]["rules"].pop(0)),
     Broken("a restart in place", "grid", "survives_eviction",

@@ -58,6 +58,8 @@ class Facts:
         for line in text.splitlines():
             if line and not line.startswith("#"):
                 name, kind, *labels = line.split()
+                if kind not in ("gauge", "counter", "histogram"):
+                    raise SystemExit(f"metrics.txt: {line}: gauge, counter or histogram is expected")
                 series[name] = (kind, set(labels))
         return series
 

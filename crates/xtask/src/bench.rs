@@ -1,52 +1,29 @@
-//! `cargo xtask bench`: how fast and how steady the real programs are on this machine.
-//!
-//! The programs do the work and the measuring: `protoguard bench` loads, `protoguard-server bare`
-//! runs the forward pass alone. This module puts them together, so that both sides of a ratio come
-//! from one run, the same binaries, the same weights and the same machine.
+//! `cargo xtask bench`: the benchmarks, which are a crate of their own that nothing else waits for.
 
-mod lab;
-mod loads;
-mod machine;
-mod model;
-mod peers;
-mod results;
-mod scaling;
-mod scrape;
-mod service;
-mod soak;
-mod training;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 
-use std::process::ExitCode;
+use anyhow::{Context, Result};
+use protoguard_launch::workspace::Workspace;
 
-use anyhow::Result;
-
-use crate::workspace::Workspace;
-
-/// What is measured.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub(crate) enum BenchCommand {
-    /// The ratios E1 to E9 of the service, into benches/results/
-    Service(service::ServiceArgs),
-    /// A training step beside the same step in PyTorch, into benches/results/
-    Training(training::TrainingArgs),
-    /// The forward pass beside PyTorch, ONNX Runtime and OpenVINO, into benches/results/
-    Model(model::ModelArgs),
-    /// Throughput over batch, side, width and callers, into benches/results/
-    Scaling(scaling::ScalingArgs),
-    /// Serve at 70 % load for a while with faults thrown in, and look for any harm
-    Soak(soak::SoakArgs),
+/// What the benchmarks are told.
+#[derive(Clone, Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct BenchArgs {
+    /// A command of the benchmarks and its flags; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
-/// Measures.
+/// Becomes the benchmarks' program, built as this one is: what it measures is built for speed, not
+/// it. Signals, output, the exit code and the caller's folder are its own from then on.
 ///
 /// # Errors
-/// When a program fails, or this command is told to stop; children are ended first.
-pub(crate) fn run(workspace: &Workspace, command: &BenchCommand) -> Result<ExitCode> {
-    match command {
-        BenchCommand::Service(args) => service::run(workspace, args),
-        BenchCommand::Training(args) => training::run(workspace, args),
-        BenchCommand::Model(args) => model::run(workspace, args),
-        BenchCommand::Scaling(args) => scaling::run(workspace, args),
-        BenchCommand::Soak(args) => soak::run(workspace, args),
-    }
+/// When cargo cannot be started.
+pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<Infallible> {
+    let mut cargo = workspace.cargo(&["run", "--quiet", "--profile", "xtask"]);
+    cargo.arg("--manifest-path").arg(workspace.root().join("crates/lab/Cargo.toml"));
+    let error = cargo.arg("--").args(&args.arguments).current_dir(".").exec();
+    Err(error).context("cargo cannot be started")
 }

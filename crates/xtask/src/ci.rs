@@ -2,15 +2,14 @@
 
 mod arrows;
 mod dependencies;
-mod monitoring;
 mod tracked;
 
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::workspace::Workspace;
 use crate::{fuzz, manifests, setup, test};
+use protoguard_launch::workspace::Workspace;
 
 /// For each reader, from the same seed every time; who has an hour runs `cargo xtask fuzz`.
 const SECONDS_OF_FUZZING: u32 = 20;
@@ -30,10 +29,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     for complaint in arrows::complaints(&workspace.metadata()?) {
         eprintln!("arrows: {complaint}");
         broken.push("arrows");
-    }
-    for complaint in monitoring::complaints(workspace)? {
-        eprintln!("monitoring: {complaint}");
-        broken.push("monitoring");
     }
     if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
         broken.push("fmt");

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// # Errors
 /// When the protos do not compile or the files cannot be written.

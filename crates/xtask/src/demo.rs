@@ -19,11 +19,11 @@ use anyhow::{Context, Result};
 use folder::DemoFolder;
 use report::Report;
 
-use crate::process::Children;
-use crate::programs::Programs;
-use crate::server::Server;
 use crate::setup;
-use crate::workspace::Workspace;
+use protoguard_launch::process::Children;
+use protoguard_launch::programs::Programs;
+use protoguard_launch::server::Server;
+use protoguard_launch::workspace::Workspace;
 
 /// Flags of `demo`.
 #[derive(Clone, Copy, Debug, clap::Args)]

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 
 use crate::setup;
 use crate::test::TestPrograms;
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 

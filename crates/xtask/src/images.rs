@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::manifests::python;
-use crate::tools::Tools;
-use crate::workspace::Workspace;
+use protoguard_launch::tools::Tools;
+use protoguard_launch::workspace::Workspace;
 
 const CHECKS: Tools = Tools {
     name: "images",

@@ -14,20 +14,15 @@ mod demo;
 mod fuzz;
 mod images;
 mod manifests;
-mod process;
-mod programs;
-mod server;
 mod setup;
 mod test;
-mod tools;
-mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -60,8 +55,7 @@ enum Command {
     /// Feed broken input to everything that reads
     Fuzz(fuzz::FuzzArgs),
     /// Measure the real programs on this machine
-    #[command(subcommand)]
-    Bench(bench::BenchCommand),
+    Bench(bench::BenchArgs),
     /// Check k8s/ without a cluster
     Manifests,
     /// Build the images without a daemon and run them as a cluster would
@@ -87,7 +81,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Ci => return ci::run(&workspace),
         Command::Codegen => codegen::run(&workspace)?,
         Command::Fuzz(args) => fuzz::run(&workspace, args)?,
-        Command::Bench(command) => return bench::run(&workspace, command),
+        Command::Bench(args) => match bench::run(&workspace, args)? {},
         Command::Manifests => manifests::run(&workspace)?,
         Command::Images(args) => images::run(&workspace, args)?,
     }

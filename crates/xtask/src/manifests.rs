@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::tools::Tools;
-use crate::workspace::Workspace;
+use protoguard_launch::tools::Tools;
+use protoguard_launch::workspace::Workspace;
 
 const CHECKS: Tools = Tools {
     name: "manifests",

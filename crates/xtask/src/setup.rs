@@ -1,26 +1,27 @@
 //! `cargo xtask setup`: libtorch's CPU library in `.libtorch`, ready for torch-sys.
 //!
-//! tch binds one version of libtorch. The package index that pip uses carries it as a wheel, with
-//! a published hash; the project's own archive has none. The wheel is built for GPUs, but its CPU
-//! library stands alone: linking that alone gives one set of programs for machines with and
-//! without a GPU, and a folder of 0.5 GB instead of 5. GPU libraries are opened at run time.
+//! tch binds one version of libtorch. The package index that pip uses carries it as a wheel, whose
+//! hash is pinned here. The wheel is built for GPUs, but its CPU library stands alone: linking that
+//! alone gives one set of programs for machines with and without a GPU, and a folder of 0.5 GB
+//! instead of 5. GPU libraries are opened at run time.
 //!
 //! ```text
 //! index -> wheels (downloads/) -> view in the user's cache -> hard links in .libtorch
 //! ```
 //!
-//! Python does what needs a package index (`libtorch/*.py`), because pip knows the addresses,
-//! certificates and proxies of this machine. The folder appears by one rename, so it is whole or
-//! absent; a lock in the cache lets several set-ups run at once.
+//! pip downloads, because it knows the addresses, certificates and proxies of this machine. The
+//! folder appears by one rename, so it is whole or absent; a lock in the cache lets several set-ups
+//! run at once.
 
 mod cache;
 mod view;
+mod wheels;
 
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// The version that tch 0.24 binds.
 const VERSION: &str = "2.11.0";
@@ -28,7 +29,7 @@ const VERSION: &str = "2.11.0";
 /// Lays libtorch out in `dest`, or in the workspace's `.libtorch`.
 ///
 /// # Errors
-/// When the machine is not one that the wheels are built for, Python or the network is missing, a
+/// When the machine is not one that the wheels are built for, pip or the network is missing, a
 /// download does not match its hash, or the disk is full.
 pub(crate) fn run(workspace: &Workspace, dest: Option<&Path>) -> Result<()> {
     let dest = dest.map_or_else(|| workspace.libtorch(), Path::to_owned);
@@ -41,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, dest: Option<&Path>) -> Result<()> {
     let cache = cache::Cache::open()?;
     // Another set-up may have done the work while this one waited for the lock.
     if !view::is_complete(&dest) {
-        let view = cache.view(&workspace.root().join("crates/xtask/libtorch/wheels.py"))?;
+        let view = cache.view(&wheels::Wheels::pinned(workspace))?;
         view::place(&view, &dest)?;
     }
     eprintln!("libtorch {VERSION} is now in {}", dest.display());

@@ -12,8 +12,8 @@ pub(crate) use built::{Call, TestPrograms};
 use totals::Totals;
 
 use crate::setup;
-use crate::tools::Tools;
-use crate::workspace::Workspace;
+use protoguard_launch::tools::Tools;
+use protoguard_launch::workspace::Workspace;
 
 /// Other people's gRPC clients for the end-to-end tests.
 const CLIENTS: Tools =

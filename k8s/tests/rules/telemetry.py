@@ -1,4 +1,8 @@
-"""Metric names in scaling, alerts and the dashboard are names that the server exports."""
+"""Metric names in scaling, alerts and the dashboard are names that the server exports.
+
+A query for a name that does not exist is no error in Prometheus: the panel stays empty and the alert
+silent for ever.
+"""
 
 import json
 import re
@@ -17,6 +21,14 @@ TARGET_LABELS = {"job", "instance", "namespace", "pod", "service", "container", 
 def metrics_exist(docs, facts):
     for where, query in queries(docs):
         yield from (f"{where}: {problem}" for problem in problems(query, facts))
+
+
+def metrics_are_charted(docs, facts):
+    """A metric that no panel shows is one that nobody will look at."""
+    charted = " ".join(query for _, query in dashboards(docs))
+    if charted:
+        yield from (f"the dashboard does not chart {name}" for name in facts.metrics
+                    if not re.search(rf"\b{name}({'|'.join(SUFFIXES)})?\b", charted))
 
 
 def problems(query, facts):
@@ -54,6 +66,11 @@ def queries(docs):
     for scaler in kinds(docs, "HorizontalPodAutoscaler"):
         for metric in scaler["spec"]["metrics"]:
             yield name_of(scaler), metric["pods"]["metric"]["name"]
+    yield from dashboards(docs)
+
+
+def dashboards(docs):
+    """Every expression of a dashboard, and where it stands."""
     for config in kinds(docs, "ConfigMap"):
         if config["metadata"].get("labels", {}).get("grafana_dashboard"):
             for text in config["data"].values():
@@ -73,4 +90,4 @@ def panel_queries(node):
             yield from panel_queries(each)
 
 
-RULES = [metrics_exist]
+RULES = [metrics_exist, metrics_are_charted]

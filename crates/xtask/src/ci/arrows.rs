@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::workspace::{Metadata, WITH_LIBTORCH};
+use cargo_metadata::{DependencyKind, Metadata, NodeDep};
+use protoguard_launch::workspace::WITH_LIBTORCH;
 
 /// A crate of the workspace and what it may use of the others.
 struct Room {
@@ -25,9 +26,10 @@ const TRAINER: &str = "protoguard-trainer";
 const SERVER: &str = "protoguard-server";
 const CLIENT: &str = "protoguard-client";
 const FUZZ: &str = "protoguard-fuzz";
+const LAUNCH: &str = "protoguard-launch";
 
 /// ARCHITECTURE.md shows the same arrows.
-const ROOMS: [Room; 11] = [
+const ROOMS: [Room; 13] = [
     Room { name: CORE, may_use: &[], tests_may_use: &[] },
     Room { name: DATA, may_use: &[CORE], tests_may_use: &[] },
     Room { name: MODEL, may_use: &[CORE], tests_may_use: &[FUZZ] },
@@ -39,7 +41,9 @@ const ROOMS: [Room; 11] = [
     Room { name: CLIENT, may_use: &[CORE, DATA, PROTO], tests_may_use: &[SERVICE] },
     // Its mutator needs nothing of ours; its targets, a feature, read what the network sends.
     Room { name: FUZZ, may_use: &[CORE, DATA, PROTO, SERVICE], tests_may_use: &[] },
-    Room { name: "xtask", may_use: &[], tests_may_use: &[] },
+    Room { name: LAUNCH, may_use: &[], tests_may_use: &[] },
+    Room { name: "protoguard-lab", may_use: &[LAUNCH], tests_may_use: &[] },
+    Room { name: "xtask", may_use: &[LAUNCH], tests_may_use: &[] },
     Room {
         name: "protoguard-tests",
         may_use: &[CORE, DATA, MODEL, TRAINER, PROTO, SERVICE, SERVER, CLIENT, FUZZ],
@@ -78,16 +82,15 @@ struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     fn new(metadata: &'a Metadata) -> Self {
-        let names = metadata.names();
-        let members = metadata.members().map(|package| package.name.as_str()).collect();
+        let members =
+            metadata.workspace_packages().into_iter().map(|it| it.name.as_str()).collect();
         let mut graph = Self { members, ..Self::default() };
-        let named = |id: &str| names.get(id).copied().unwrap_or("a crate that is not listed");
-        for node in &metadata.resolve.nodes {
-            let name = named(&node.id);
+        for node in metadata.resolve.iter().flat_map(|resolve| &resolve.nodes) {
+            let name = metadata[&node.id].name.as_str();
             for dependency in &node.deps {
                 let side =
-                    if dependency.is_dev_only() { &mut graph.tests_need } else { &mut graph.needs };
-                side.entry(name).or_default().insert(named(&dependency.pkg));
+                    if is_dev_only(dependency) { &mut graph.tests_need } else { &mut graph.needs };
+                side.entry(name).or_default().insert(metadata[&dependency.pkg].name.as_str());
             }
             graph.needs.entry(name).or_default();
         }
@@ -171,6 +174,11 @@ impl<'a> Graph<'a> {
             .map(|name| format!("{CORE} uses {name}; only {} may be", CORE_MAY_USE.join(" and ")))
             .collect()
     }
+}
+
+/// Whether tests, benches and examples alone need it.
+fn is_dev_only(dependency: &NodeDep) -> bool {
+    dependency.dep_kinds.iter().all(|it| it.kind == DependencyKind::Development)
 }
 
 #[cfg(test)]

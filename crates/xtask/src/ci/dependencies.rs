@@ -10,8 +10,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tools::{Tools, Unreachable};
-use crate::workspace::Workspace;
+use protoguard_launch::pip::PipError;
+use protoguard_launch::tools::Tools;
+use protoguard_launch::workspace::Workspace;
 
 const DENY: Tools = Tools {
     name: "deny",
@@ -26,7 +27,7 @@ const DENY: Tools = Tools {
 pub(super) fn are_allowed(workspace: &Workspace) -> Result<bool> {
     let folder = match DENY.install(workspace) {
         Ok(folder) => folder,
-        Err(error) if error.is::<Unreachable>() => {
+        Err(error) if matches!(error.downcast_ref(), Some(PipError::Unreachable { .. })) => {
             eprintln!("skipped: licences, sources, versions and advisories of crates: {error:#}");
             return Ok(true);
         }

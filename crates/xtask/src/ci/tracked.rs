@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 const TOP_LEVEL: [&str; 23] = [
     ".cargo",

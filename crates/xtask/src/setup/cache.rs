@@ -3,12 +3,11 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
+use super::wheels::Wheels;
 use super::{VERSION, view};
 
 /// The cache folder, held for this process alone.
@@ -46,11 +45,11 @@ impl Cache {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// The unpacked view, fetched by `script` where it is not there yet.
+    /// The unpacked view, fetched where it is not there yet.
     ///
     /// # Errors
-    /// When Python is missing, or the script says why it could not fetch.
-    pub(super) fn view(&self, script: &Path) -> Result<PathBuf> {
+    /// As [`Wheels::fetch`].
+    pub(super) fn view(&self, wheels: &Wheels) -> Result<PathBuf> {
         let finished = self.folder.join(format!("libtorch-{VERSION}-cpu"));
         if view::is_complete(&finished) {
             return Ok(finished);
@@ -61,7 +60,7 @@ impl Cache {
             "fetching libtorch {VERSION} (0.5 GB, once a user) into {}",
             self.folder.display()
         );
-        let fetched = fetch(python(script, &downloads, &fresh)).and_then(|()| view::finish(&fresh));
+        let fetched = wheels.fetch(&downloads, &fresh).and_then(|()| view::finish(&fresh));
         if fetched.is_err() {
             let _ = view::remove(&fresh);
         }
@@ -74,26 +73,6 @@ impl Cache {
     }
 }
 
-fn python(script: &Path, downloads: &Path, fresh: &Path) -> Command {
-    let mut command = Command::new("python3");
-    command.arg("-B").args([script, downloads, fresh]);
-    command
-}
-
-/// Runs the script; the last line that it prints is its reason to fail.
-fn fetch(mut python: Command) -> Result<()> {
-    let output = match python.stdin(Stdio::null()).stderr(Stdio::inherit()).output() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("python3 is not installed; libtorch is fetched with it (any Python from 3.8 on)")
-        }
-        outcome => outcome.context("python3 cannot be started")?,
-    };
-    let said = String::from_utf8_lossy(&output.stdout);
-    let said = said.lines().last().unwrap_or("python3 ended without saying why");
-    ensure!(output.status.success(), "{said}");
-    Ok(())
-}
-
 fn folder(cache: Option<&OsStr>, home: Option<&OsStr>) -> Result<PathBuf> {
     let cache = cache.map(Path::new).filter(|path| path.is_absolute()).map(Path::to_owned);
     let home = home.filter(|home| !home.is_empty()).map(|home| Path::new(home).join(".cache"));
@@ -104,4 +83,28 @@ fn folder(cache: Option<&OsStr>, home: Option<&OsStr>) -> Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_found_like_any_programs() {
+        let (cache, home) = (Some(OsStr::new("/c")), Some(OsStr::new("/h")));
+        assert_eq!(folder(cache, home).unwrap(), Path::new("/c/protoguard"));
+        assert_eq!(folder(None, home).unwrap(), Path::new("/h/.cache/protoguard"));
+        assert_eq!(
+            folder(Some(OsStr::new("relative")), home).unwrap(),
+            Path::new("/h/.cache/protoguard")
+        );
+        assert!(folder(None, None).unwrap_err().to_string().contains("XDG_CACHE_HOME"));
+    }
+
+    #[test]
+    fn a_second_set_up_waits_for_the_first() {
+        let home = tempfile::tempdir().unwrap();
+        let first = Cache::open_in(home.path().to_owned()).unwrap();
+        let lock = File::open(home.path().join("lock")).unwrap();
+        assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(first);
+        lock.try_lock().unwrap();
+    }
+}

@@ -4,14 +4,14 @@
 //! package alone would compile most of libtorch's bindings, tokio and serde once more, minutes each
 //! time; so every call here names the workspace, and says which of its programs it wants.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use cargo_metadata::{Artifact, Message};
 
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// What a call of cargo built.
 #[derive(Debug)]
@@ -34,26 +34,6 @@ struct Program {
     executable: PathBuf,
 }
 
-/// A line of `--message-format=json`.
-#[derive(Debug, Deserialize)]
-struct Message {
-    reason: String,
-    manifest_path: Option<PathBuf>,
-    target: Option<Target>,
-    profile: Option<Profile>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Target {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Profile {
-    test: bool,
-}
-
 impl TestPrograms {
     /// Builds the test programs that cargo's `flags` choose.
     ///
@@ -65,8 +45,8 @@ impl TestPrograms {
         let mut child = cargo.spawn().context("cargo cannot be started")?;
         let output = child.stdout.take().context("cargo has no output")?;
         let mut programs = Vec::new();
-        for line in BufReader::new(output).lines() {
-            programs.extend(Program::of_line(&line.context("cargo's output cannot be read")?));
+        for message in Message::parse_stream(BufReader::new(output)) {
+            programs.extend(Program::of(message.context("cargo's output cannot be read")?));
         }
         ensure!(child.wait()?.success(), "test programs do not build; the reason is above");
         programs.sort_by(|a: &Program, b| (&a.folder, &a.target).cmp(&(&b.folder, &b.target)));
@@ -102,16 +82,17 @@ impl TestPrograms {
 const PREFIX: &str = "protoguard-";
 
 impl Program {
-    /// The test program that a line tells of, if it does.
-    fn of_line(line: &str) -> Option<Self> {
-        let message: Message = serde_json::from_str(line).ok()?;
-        let is_test = message.profile.is_some_and(|profile| profile.test);
-        (message.reason == "compiler-artifact" && is_test).then_some(())?;
-        Some(Self {
-            folder: message.manifest_path?.parent()?.to_owned(),
-            target: message.target?.name,
-            executable: message.executable?,
-        })
+    /// The test program that cargo tells of, if it does.
+    fn of(message: Message) -> Option<Self> {
+        let Message::CompilerArtifact(Artifact {
+            manifest_path, target, profile, executable, ..
+        }) = message
+        else {
+            return None;
+        };
+        profile.test.then_some(())?;
+        let (folder, executable) = (manifest_path.parent()?.into(), executable?.into());
+        Some(Self { folder, target: target.name, executable })
     }
 
     /// As cargo would start it.
@@ -129,32 +110,30 @@ mod tests {
     use super::*;
 
     /// As cargo 1.95 writes them, shortened.
-    const OUTPUT: [&str; 4] = [
-        r#"{"reason":"compiler-artifact","package_id":"p","manifest_path":"/w/crates/model/Cargo.toml",
-            "target":{"kind":["lib"],"name":"protoguard_model","test":true},
-            "profile":{"opt_level":"1","test":false},"executable":null,"fresh":true}"#,
-        r#"{"reason":"compiler-artifact","package_id":"p","manifest_path":"/w/crates/model/Cargo.toml",
-            "target":{"kind":["test"],"name":"golden","test":true},
-            "profile":{"opt_level":"1","test":true},"executable":"/w/target/debug/deps/golden-1"}"#,
-        r#"{"reason":"build-script-executed","package_id":"p"}"#,
-        r#"{"reason":"build-finished","success":true}"#,
-    ];
+    const OUTPUT: &str = r#"
+{"reason":"compiler-artifact","package_id":"p","manifest_path":"/w/crates/model/Cargo.toml","target":{"kind":["lib"],"name":"protoguard_model","src_path":"/s"},"profile":{"opt_level":"1","debug_assertions":true,"overflow_checks":true,"test":false},"features":[],"filenames":[],"executable":null,"fresh":true}
+{"reason":"compiler-artifact","package_id":"p","manifest_path":"/w/crates/model/Cargo.toml","target":{"kind":["test"],"name":"golden","src_path":"/s"},"profile":{"opt_level":"1","debug_assertions":true,"overflow_checks":true,"test":true},"features":[],"filenames":[],"executable":"/w/target/debug/deps/golden-1","fresh":false}
+{"reason":"build-finished","success":true}
+"#;
+
+    fn found() -> Vec<Program> {
+        let messages = Message::parse_stream(OUTPUT.trim_start().as_bytes());
+        messages.filter_map(|message| Program::of(message.unwrap())).collect()
+    }
 
     #[test]
     fn test_programs_are_told_from_all_else() {
-        let found: Vec<Program> = OUTPUT.iter().filter_map(|line| Program::of_line(line)).collect();
         let golden = Program {
             folder: "/w/crates/model".into(),
             target: "golden".to_owned(),
             executable: "/w/target/debug/deps/golden-1".into(),
         };
-        assert_eq!(found, [golden]);
+        assert_eq!(found(), [golden]);
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
-        let programs =
-            TestPrograms(OUTPUT.iter().filter_map(|line| Program::of_line(line)).collect());
+        let programs = TestPrograms(found());
         let workspace = Workspace::locate().unwrap();
         let error =
             programs.calls_of(&workspace, "protoguard-model", None).unwrap_err().to_string();

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Call, TestPrograms};
-use crate::workspace::Workspace;
+use protoguard_launch::workspace::Workspace;
 
 /// A finding ends the program. libtorch frees nothing of what it registers at its start.
 const OPTIONS: [(&str, &str); 2] =
@@ -87,9 +87,9 @@ impl Sanitizers {
 /// Names of a package's integration tests.
 fn names_of_tests(workspace: &Workspace, package: &str) -> Result<Vec<String>> {
     let metadata = workspace.metadata()?;
-    let package = metadata.members().find(|member| member.name == package);
+    let package = metadata.packages.iter().find(|it| it.name == package);
     let package = package.context("the package is none of the workspace's")?;
-    let tests = package.targets.iter().filter(|target| target.kind.iter().any(|it| it == "test"));
+    let tests = package.targets.iter().filter(|target| target.is_test());
     Ok(tests.map(|target| target.name.clone()).collect())
 }
 

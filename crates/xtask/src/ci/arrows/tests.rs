@@ -35,25 +35,33 @@ impl Fixture {
     fn complaints(&self) -> Vec<String> {
         let outside = self.arrows.iter().flat_map(|(from, to, _)| [*from, *to]);
         let all: BTreeSet<&str> = outside.chain(self.members.iter().copied()).collect();
-        let packages: Vec<Value> =
-            all.iter().map(|name| json!({"id": format!("id:{name}"), "name": name})).collect();
-        let nodes: Vec<Value> = all
-            .iter()
-            .map(|name| json!({"id": format!("id:{name}"), "deps": self.deps(name)}))
-            .collect();
+        let packages: Vec<Value> = all.iter().map(|name| package(name)).collect();
+        let nodes: Vec<Value> = all.iter().map(|name| self.node(name)).collect();
         let members: Vec<String> = self.members.iter().map(|name| format!("id:{name}")).collect();
         let metadata = json!({
             "packages": packages, "workspace_members": members,
-            "resolve": {"nodes": nodes}, "target_directory": "/t",
+            "resolve": {"nodes": nodes},
+            "target_directory": "/t", "workspace_root": "/w", "version": 1,
         });
         complaints(&serde_json::from_value(metadata).unwrap())
     }
 
-    fn deps(&self, name: &str) -> Vec<Value> {
+    fn node(&self, name: &str) -> Value {
         let own = self.arrows.iter().filter(|(from, _, _)| *from == name);
-        own.map(|(_, to, kind)| json!({"pkg": format!("id:{to}"), "dep_kinds": [{"kind": kind}]}))
-            .collect()
+        let deps: Vec<Value> = own.map(|(_, to, kind)| dependency(to, *kind)).collect();
+        json!({"id": format!("id:{name}"), "dependencies": [], "deps": deps})
     }
+}
+
+fn package(name: &str) -> Value {
+    json!({
+        "id": format!("id:{name}"), "name": name, "version": "1.0.0", "manifest_path": "/w/Cargo.toml",
+        "dependencies": [], "targets": [], "features": {},
+    })
+}
+
+fn dependency(name: &str, kind: Option<&str>) -> Value {
+    json!({"name": name, "pkg": format!("id:{name}"), "dep_kinds": [{"kind": kind}]})
 }
 
 #[test]
@@ -137,7 +145,7 @@ fn core_stays_small() {
 
 #[test]
 fn this_workspace_holds() {
-    let workspace = crate::workspace::Workspace::locate().unwrap();
+    let workspace = protoguard_launch::workspace::Workspace::locate().unwrap();
     let found = complaints(&workspace.metadata().unwrap());
     assert_eq!(found, Vec::<String>::new());
 }

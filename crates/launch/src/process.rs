@@ -1,0 +1,256 @@
+//! Child programs that never outlive the command that started them.
+//!
+//! A signal to this process becomes SIGTERM to every child; the command then ends by the ordinary
+//! path of an error, so that temporary folders and other children are cleaned up on the way.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// How often the memory of a child is looked at. The kernel keeps the peak, so only growth in the
+/// last moments of its life can be missed.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The children of this process that are still running.
+#[derive(Debug, Default)]
+pub struct Children {
+    running: Mutex<HashSet<Pid>>,
+    interrupted: AtomicBool,
+}
+
+impl Children {
+    /// Starts to pass signals on. Call it once, before the first child.
+    ///
+    /// # Errors
+    /// When the operating system refuses the signal handlers.
+    pub fn watch() -> Result<Arc<Self>> {
+        let children = Arc::new(Self::default());
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
+        let shared = Arc::clone(&children);
+        std::thread::spawn(move || {
+            for (count, _) in signals.forever().enumerate() {
+                shared.interrupted.store(true, Ordering::SeqCst);
+                // Whoever asks twice does not want to wait.
+                shared.signal(if count == 0 { Signal::TERM } else { Signal::KILL });
+            }
+        });
+        Ok(children)
+    }
+
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// When it cannot be started, or this command was told to stop.
+    pub fn spawn(self: &Arc<Self>, command: &mut Command) -> Result<Running> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut running = self.lock();
+        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
+        let child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
+        let pid = Pid::from_child(&child);
+        let exit = pidfd_open(pid, PidfdFlags::empty()).context("the child cannot be watched")?;
+        running.insert(pid);
+        Ok(Running { child, pid, exit, name, ended: None, children: Arc::clone(self) })
+    }
+
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or fails, which it has explained on standard error.
+    pub fn run(self: &Arc<Self>, command: &mut Command) -> Result<Finished> {
+        let mut running = self.spawn(command)?;
+        let finished = running.wait()?;
+        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
+        ensure!(finished.status.success(), "{} failed ({})", running.name, finished.status);
+        Ok(finished)
+    }
+
+    fn signal(&self, signal: Signal) {
+        for &pid in self.lock().iter() {
+            // It may have ended already: it is reaped only under this lock, so the number is its own.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The most memory that was resident at once, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// A started program; it is ended when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    /// The program, with its pipes.
+    pub child: Child,
+    pid: Pid,
+    exit: OwnedFd,
+    name: String,
+    ended: Option<ExitStatus>,
+    children: Arc<Children>,
+}
+
+impl Running {
+    /// Its number; valid as long as this is not dropped.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When the operating system refuses, as it does where the program has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal)
+            .with_context(|| format!("{} cannot be sent a signal", self.name))
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// When the operating system cannot wait.
+    pub fn wait(&mut self) -> Result<Finished> {
+        let mut peak_bytes = peak_bytes(self.pid);
+        while !self.ends_within(LOOK)? {
+            peak_bytes = peak_bytes.max(self::peak_bytes(self.pid));
+        }
+        Ok(Finished { status: self.reap()?, peak_bytes })
+    }
+
+    /// Asks the program to stop, and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
+        kill_process(self.pid, Signal::TERM)
+            .with_context(|| format!("{} cannot be told to stop", self.name))?;
+        if !self.ends_within(patience)? {
+            let _ = kill_process(self.pid, Signal::KILL);
+            self.reap()?;
+            bail!("{} was still running {patience:?} after SIGTERM", self.name);
+        }
+        self.reap()
+    }
+
+    fn ends_within(&self, patience: Duration) -> Result<bool> {
+        let patience = Timespec::try_from(patience).context("a patience of that length")?;
+        let mut watched = [PollFd::new(&self.exit, PollFlags::IN)];
+        match poll(&mut watched, Some(&patience)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("{} cannot be waited for", self.name)),
+        }
+    }
+
+    fn reap(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        // Blocks only after a kill; the lock is taken when the end is certain.
+        while !self.ends_within(Duration::from_secs(1))? {}
+        let children = Arc::clone(&self.children);
+        let mut running = children.lock();
+        running.remove(&self.pid);
+        let status = self.child.wait()?;
+        self.ended = Some(status);
+        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let stopped = self.stop(Duration::from_secs(10));
+            if stopped.is_err() && self.ended.is_none() {
+                let _ = self.child.kill();
+            }
+        }
+    }
+}
+
+/// Memory that is resident now, in bytes; 0 for a process that has ended.
+pub fn resident_bytes(pid: Pid) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn peak_bytes(pid: Pid) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: Pid, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn the_peak_of_a_childs_memory_is_seen() {
+        let children = Arc::new(Children::default());
+        let script = "x = bytearray(b'x') * 64_000_000\nimport time\ntime.sleep(0.3)";
+        let mut python = Command::new("python3");
+        let finished = children.run(python.args(["-c", script])).unwrap();
+        assert!(finished.peak_bytes > 64_000_000, "{}", finished.peak_bytes);
+    }
+
+    #[test]
+    fn a_failure_is_named() {
+        let children = Arc::new(Children::default());
+        let message = children.run(&mut shell("exit 3")).unwrap_err().to_string();
+        assert_eq!(message, "sh failed (exit status: 3)");
+        let absent = children.spawn(&mut Command::new("no-such-program")).unwrap_err();
+        assert_eq!(absent.to_string(), "no-such-program cannot be started");
+    }
+
+    #[test]
+    fn a_child_does_not_outlive_its_owner() {
+        let children = Arc::new(Children::default());
+        let mut running =
+            children.spawn(shell("echo up; exec sleep 600").stdout(Stdio::piped())).unwrap();
+        let mut line = String::new();
+        BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = running.pid;
+        drop(running);
+        assert!(kill_process(pid, Signal::TERM).is_err(), "the child is gone");
+        assert!(children.lock().is_empty());
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait() {
+        let children = Arc::new(Children::default());
+        let mut running = children.spawn(&mut shell("exec sleep 600")).unwrap();
+        children.signal(Signal::TERM);
+        assert!(!running.wait().unwrap().status.success());
+    }
+}
