@@ -77,7 +77,7 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protoguard_data::DatasetError;
+    use protoguard_datasets::DatasetError;
 
     #[test]
     fn a_cause_is_said_once() {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::ProgressBar;
 use protoguard_core::ClipShape;
-use protoguard_data::{
-    CacheChoice, CacheError, Dataset, DatasetError, DecodeLimits, DecodedVideo, FrameCache, Half,
-    Layout, LoadOptions, Video, load,
+use protoguard_datasets::{
+    CacheChoice, CacheError, Dataset, DatasetError, DecodedVideo, FrameCache, Half, Layout,
+    LoadOptions, Video, load,
 };
+use protoguard_frames::DecodeLimits;
 
 use crate::progress;
 

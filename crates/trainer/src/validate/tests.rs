@@ -1,7 +1,7 @@
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{Baselines, ClipMaps, ClipShape, Frame, Plane, PsnrDb, Recipe, Statistics};
-use protoguard_data::DecodedVideo;
-use protoguard_data::anomalies::InsertedKind;
+use protoguard_datasets::DecodedVideo;
+use protoguard_datasets::anomalies::InsertedKind;
 
 use super::*;
 use crate::evaluate::Score;

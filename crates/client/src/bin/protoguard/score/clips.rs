@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use protoguard_core::{Clip, ClipShape, ClipWindow, Frame};
-use protoguard_data::{ImageFormat, resize};
+use protoguard_frames::{ImageFormat, resize};
 use protoguard_proto::Bytes;
 use protoguard_proto::v1::score_clip_request::Clip as WireClip;
 use protoguard_proto::v1::{EncodedFrames, PixelFormat, RawFrames};
@@ -131,7 +131,7 @@ fn pack(clip: &Clip, encoded: &VecDeque<Option<Bytes>>) -> WireClip {
 #[cfg(test)]
 mod tests {
     use image::RgbImage;
-    use protoguard_data::{DecodeLimits, decode};
+    use protoguard_frames::{DecodeLimits, decode};
 
     use super::super::source::discover;
     use super::*;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use protoguard_core::{ClipShape, Frame};
-use protoguard_data::dataset::{DatasetError, Video, VideoSource, videos_under};
-use protoguard_data::video::VideoReader;
-use protoguard_data::{DecodeLimits, decode};
+use protoguard_datasets::dataset::{DatasetError, Video, VideoSource, videos_under};
+use protoguard_frames::video::VideoReader;
+use protoguard_frames::{DecodeLimits, decode};
 use protoguard_proto::Bytes;
 
 /// One video, not yet opened.

@@ -1,0 +1,14 @@
+//! Bytes to frames: decoding with limits, the one resizer, videos through `ffmpeg`, drawn scenes,
+//! and pictures for people.
+//!
+//! Training and serving share [`decode`](decode()) and [`resize`](resize()), so that a model sees
+//! the same pixels in both. Deliberately absent: data sets, tensors, async and the wire.
+
+mod decode;
+pub mod picture;
+mod resize;
+pub mod scenes;
+pub mod video;
+
+pub use decode::{Declared, DecodeError, DecodeLimits, ImageFormat, Size, decode, size_of};
+pub use resize::{RESIZER, resize};
