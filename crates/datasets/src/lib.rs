@@ -5,19 +5,27 @@
 //! `protoguard-frames`.
 
 pub mod anomalies;
-pub mod dataset;
+mod dataset;
+mod error;
+mod labels;
+mod layout;
 mod loader;
+mod matlab;
+mod numbers;
 mod ordered;
 mod store;
+mod survey;
 pub mod synth;
 
-pub use dataset::{
-    Dataset, DatasetError, GroundTruth, Half, Labels, LabelsError, Layout, PixelTruth, Video,
-    VideoSource, testing_videos, training_videos, videos_under,
-};
+pub use dataset::{Dataset, testing_videos, training_videos};
+pub use error::DatasetError;
+pub use labels::{Agreement, ClipMasks, GroundTruth, LabelsError, PixelTruth, find_labels};
+pub use layout::{Half, Layout};
 pub use loader::{ClipBatch, ClipLoader, EpochBatches, LoaderConfig, Position};
+pub use matlab::MatError;
 pub use ordered::{OrderedBatches, OrderedConfig, PlacedClip, clips_in_order};
 pub use store::{
     CacheChoice, CacheError, DecodedVideo, FrameCache, HeldOutSplit, LoadOptions, load,
     split_held_out,
 };
+pub use survey::{HalfSurvey, LabelSurvey, Oddity, Survey, SurveyOptions, VideoSurvey};

@@ -6,7 +6,9 @@ use std::fs;
 
 use protoguard_core::ClipShape;
 use protoguard_datasets::synth::{SynthError, write_dataset};
-use protoguard_datasets::{Labels, LoadOptions, Video, load, testing_videos, training_videos};
+use protoguard_datasets::{LoadOptions, find_labels, load, testing_videos, training_videos};
+use protoguard_frames::files::Video;
+use protoguard_frames::labels::Labels;
 use protoguard_frames::scenes::{Scene, SynthConfig};
 
 fn small() -> SynthConfig {
@@ -29,7 +31,7 @@ fn a_data_set_is_written_whole_and_read_back() {
     let shape = ClipShape::new(4, 32).unwrap();
     let testing = testing_videos(&root).unwrap();
     assert_eq!(testing.len(), 3);
-    let labels = Labels::read(&Labels::find(&root).unwrap(), &[60; 3]).unwrap();
+    let labels = Labels::read(&find_labels(&root).unwrap(), &[60; 3]).unwrap();
     assert_eq!(labels.positives(), written.anomalous_frames);
     let span = Scene::testing(&small(), 2).anomaly().unwrap();
     assert!((0..60).all(|frame| labels.video(2)[frame] == span.contains(frame)));

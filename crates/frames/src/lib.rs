@@ -1,10 +1,12 @@
-//! Bytes to frames: decoding with limits, the one resizer, videos through `ffmpeg`, drawn scenes,
-//! and pictures for people.
+//! Bytes to frames: decoding with limits, the one resizer, videos through `ffmpeg` and as they lie
+//! on disk, one label a frame, drawn scenes, and pictures for people.
 //!
 //! Training and serving share [`decode`](decode()) and [`resize`](resize()), so that a model sees
 //! the same pixels in both. Deliberately absent: data sets, tensors, async and the wire.
 
 mod decode;
+pub mod files;
+pub mod labels;
 pub mod picture;
 mod resize;
 pub mod scenes;

@@ -7,9 +7,10 @@ use indicatif::ProgressBar;
 use protoguard_core::ClipShape;
 use protoguard_datasets::{
     CacheChoice, CacheError, Dataset, DatasetError, DecodedVideo, FrameCache, Half, Layout,
-    LoadOptions, Video, load,
+    LoadOptions, load,
 };
 use protoguard_frames::DecodeLimits;
+use protoguard_frames::files::Video;
 
 use crate::progress;
 

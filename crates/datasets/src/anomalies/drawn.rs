@@ -1,10 +1,12 @@
+//! A drawn object crosses.
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
-use super::Event;
 use super::motion::{Source, Track};
 use super::picture::Picture;
 use super::place::{Slot, shown};
+use super::plan::Event;
 use protoguard_frames::scenes::{AnomalyKind, Mover};
 
 /// A drawn cyclist, cart or thrown object crosses where something of the video went, and is as

@@ -7,8 +7,8 @@ use rand::rngs::ChaCha8Rng;
 use super::motion::{Source, Track};
 use super::picture::Picture;
 use super::place::{Slot, shown};
+use super::plan::{Event, InsertPlan, draw};
 use super::sprite::{Laid, Spot, Sprite};
-use super::{Event, InsertPlan, draw};
 
 /// Frames over which something comes up or fades that does not come in at an edge.
 const FADE: usize = 4;

@@ -1,3 +1,5 @@
+//! One frame that is being changed.
+
 use protoguard_core::{CHANNELS, Frame, Mask};
 
 /// A frame that things are laid over.

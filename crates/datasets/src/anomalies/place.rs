@@ -1,7 +1,9 @@
+//! When events happen, and how they come and go.
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
-use super::{Event, InsertError, InsertPlan};
+use super::plan::{Event, InsertError, InsertPlan};
 use crate::anomalies::picture::Change;
 
 /// Where in time an event is to lie. It may begin later or end earlier, never outside.

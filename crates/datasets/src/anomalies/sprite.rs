@@ -1,3 +1,5 @@
+//! Something that is cut out of frames and laid into others.
+
 use protoguard_core::{CHANNELS, Frame};
 
 use super::motion::{Blob, box_mean};

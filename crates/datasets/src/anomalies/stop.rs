@@ -1,11 +1,13 @@
+//! Something that moved stands still.
+
 use protoguard_core::CHANNELS;
 use rand::rngs::ChaCha8Rng;
 
 use super::motion::{Source, Track};
 use super::picture::Picture;
 use super::place::{Slot, shown};
+use super::plan::{Event, InsertPlan, draw};
 use super::sprite::{Laid, Matte, Spot, Sprite};
-use super::{Event, InsertPlan, draw};
 
 /// Frames over which what stood fades into where it would have been.
 const FADE: usize = 6;

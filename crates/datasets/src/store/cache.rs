@@ -1,3 +1,5 @@
+//! The folder of decoded frames.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use protoguard_core::Frame;
+use protoguard_frames::files::Video;
 
 use super::error::CacheError;
 use super::file::{CachedFrames, FrameWriter, UNFINISHED};
 use super::identity::{EXTENSION, Identity};
-use crate::{DatasetError, Video};
+use crate::DatasetError;
 
 /// A folder of decoded and resized frames, one file a video, so that a second run need not decode.
 ///

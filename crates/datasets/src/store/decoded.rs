@@ -1,3 +1,5 @@
+//! A decoded video and its clips.
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;

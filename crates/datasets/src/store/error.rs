@@ -1,3 +1,5 @@
+//! What keeps the frame cache from being used.
+
 use std::io;
 use std::path::PathBuf;
 

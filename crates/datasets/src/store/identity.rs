@@ -1,3 +1,5 @@
+//! What a cached video is named by.
+
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -5,10 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use protoguard_frames::RESIZER;
+use protoguard_frames::files::{FilesError, Video, VideoSource};
 use sha2::{Digest, Sha256};
-
-use crate::DatasetError;
-use crate::dataset::{Video, VideoSource};
 
 /// Counts changes of what decoding makes of a file, so that frames of before are made anew.
 const DECODER: &str = "protoguard frames 1";
@@ -21,7 +21,7 @@ const DECODER: &str = "protoguard frames 1";
 pub(super) struct Identity(pub(super) [u8; 32]);
 
 impl Identity {
-    pub(super) fn of(video: &Video, side: usize) -> Result<Self, DatasetError> {
+    pub(super) fn of(video: &Video, side: usize) -> Result<Self, FilesError> {
         let mut hash = Sha256::new();
         hash.update(DECODER);
         hash.update(RESIZER);
@@ -45,8 +45,8 @@ impl Identity {
 /// Ending of the cache's files.
 pub(super) const EXTENSION: &str = "frames";
 
-fn add(hash: &mut Sha256, path: &Path) -> Result<(), DatasetError> {
-    let at = |source: io::Error| DatasetError::Io { path: path.to_owned(), source };
+fn add(hash: &mut Sha256, path: &Path) -> Result<(), FilesError> {
+    let at = |source: io::Error| FilesError::Io { path: path.to_owned(), source };
     let full = std::path::absolute(path).map_err(at)?;
     let metadata = fs::metadata(path).map_err(at)?;
     let name = full.as_os_str().as_bytes();

@@ -1,15 +1,17 @@
+//! Videos to decoded frames, in the cache or in memory.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protoguard_core::{ClipShape, Frame};
+use protoguard_frames::files::{FilesError, OneSize, Video, VideoSource};
 use protoguard_frames::video::{VideoOptions, VideoReader};
-use protoguard_frames::{DecodeLimits, ImageFormat, decode, resize};
+use protoguard_frames::{DecodeLimits, ImageFormat, Size, decode, resize};
 use rayon::prelude::*;
 
 use super::{DecodedVideo, FrameCache};
 use crate::DatasetError;
-use crate::dataset::{Video, VideoSource};
 
 /// How videos are made ready.
 #[derive(Clone, Debug)]
@@ -81,7 +83,8 @@ fn check_length(
     match frames.filter(|&found| found < shape.frames()) {
         None => Ok(()),
         Some(found) => {
-            Err(DatasetError::TooShort { path: video.path(), found, needed: shape.frames() })
+            let (path, needed) = (video.path(), shape.frames());
+            Err(FilesError::TooShort { path, found, needed }.into())
         }
     }
 }
@@ -128,13 +131,13 @@ impl Loading<'_> {
     }
 
     fn decode_folder(&self, paths: &[PathBuf], take: &mut Take<'_>) -> Result<(), DatasetError> {
-        let mut first = None;
+        let mut one_size = OneSize::default();
         for some in paths.chunks(TOGETHER) {
             let read = |path: &PathBuf| SizedFrame::read(path, &self.options);
-            let frames: Vec<Result<SizedFrame, DatasetError>> = some.par_iter().map(read).collect();
+            let frames: Vec<Result<SizedFrame, FilesError>> = some.par_iter().map(read).collect();
             for (path, frame) in some.iter().zip(frames) {
                 let frame = frame?;
-                frame.check_size(path, &mut first)?;
+                one_size.check(path, frame.size)?;
                 take(frame.resized)?;
                 self.count(1);
             }
@@ -158,33 +161,17 @@ impl Loading<'_> {
 
 /// A frame at the model's side, and the size that it had on disk.
 struct SizedFrame {
-    height: usize,
-    width: usize,
+    size: Size,
     resized: Frame,
 }
 
 impl SizedFrame {
-    fn read(path: &Path, options: &LoadOptions<'_>) -> Result<Self, DatasetError> {
+    fn read(path: &Path, options: &LoadOptions<'_>) -> Result<Self, FilesError> {
         let bytes =
-            fs::read(path).map_err(|source| DatasetError::Io { path: path.into(), source })?;
+            fs::read(path).map_err(|source| FilesError::Io { path: path.into(), source })?;
         let frame = decode(&bytes, &options.limits)
-            .map_err(|source| DatasetError::Frame { path: path.into(), source })?;
-        let (height, width) = (frame.height(), frame.width());
-        Ok(Self { height, width, resized: resize(&frame, options.shape.side()) })
-    }
-
-    /// All frames of a video have the size of its first.
-    fn check_size(
-        &self,
-        path: &Path,
-        first: &mut Option<(usize, usize)>,
-    ) -> Result<(), DatasetError> {
-        let (height, width) = (self.height, self.width);
-        let (first_height, first_width) = *first.get_or_insert((height, width));
-        if (height, width) == (first_height, first_width) {
-            return Ok(());
-        }
-        let path = path.to_owned();
-        Err(DatasetError::MixedSizes { path, height, width, first_height, first_width })
+            .map_err(|source| FilesError::Frame { path: path.into(), source })?;
+        let size = Size { height: frame.height(), width: frame.width() };
+        Ok(Self { size, resized: resize(&frame, options.shape.side()) })
     }
 }

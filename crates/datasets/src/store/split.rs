@@ -1,3 +1,5 @@
+//! Held-out video, for calibration and choices.
+
 use std::collections::BTreeMap;
 
 use protoguard_core::ClipShape;

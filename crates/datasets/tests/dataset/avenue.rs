@@ -7,7 +7,9 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use protoguard_core::Mask;
-use protoguard_datasets::{Dataset, Half, Labels, Layout, LoadOptions, Video, VideoSource, load};
+use protoguard_datasets::{Dataset, Half, Layout, LoadOptions, load};
+use protoguard_frames::files::{Video, VideoSource};
+use protoguard_frames::labels::Labels;
 
 use crate::fixture::{draw_video, names, put, shape, shared};
 

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use protoguard_core::ClipShape;
 use protoguard_datasets::{
-    CacheError, DatasetError, DecodedVideo, FrameCache, LoadOptions, Video, load, split_held_out,
+    CacheError, DatasetError, DecodedVideo, FrameCache, LoadOptions, load, split_held_out,
     testing_videos,
 };
+use protoguard_frames::files::{Video, VideoSource};
 use tempfile::TempDir;
 
 use crate::fixture::{draw_video, put, put_picture, shape, small_set};
@@ -52,7 +53,7 @@ impl Fixture {
     /// Makes every frame of the source unreadable, of the same size and time as before.
     fn spoil_sources(&self) {
         for video in self.videos() {
-            let protoguard_datasets::VideoSource::Frames(frames) = &video.source else { continue };
+            let VideoSource::Frames(frames) = &video.source else { continue };
             frames.iter().for_each(|path| spoil(path));
         }
     }
@@ -111,9 +112,7 @@ fn the_second_run_does_not_touch_the_sources() {
 
 /// When the files of the first frame were last read; the folder's own time is of no account.
 fn accessed(video: &Video) -> SystemTime {
-    let protoguard_datasets::VideoSource::Frames(frames) = &video.source else {
-        panic!("{video:?}")
-    };
+    let VideoSource::Frames(frames) = &video.source else { panic!("{video:?}") };
     fs::metadata(&frames[0]).unwrap().accessed().unwrap()
 }
 

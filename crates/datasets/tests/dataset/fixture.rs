@@ -4,7 +4,7 @@ use std::process::Command;
 
 use npyz::{AutoSerialize, WriterBuilder};
 use protoguard_core::ClipShape;
-use protoguard_datasets::Video;
+use protoguard_frames::files::Video;
 use tempfile::TempDir;
 
 pub(crate) fn shape() -> ClipShape {

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use protoguard_datasets::{Dataset, GroundTruth, Half, Labels};
+use protoguard_datasets::{Dataset, GroundTruth, Half, find_labels};
+use protoguard_frames::labels::Labels;
 
 use crate::fixture::{put, put_labels, small_set};
 
@@ -10,14 +11,14 @@ use crate::fixture::{put, put_labels, small_set};
 fn labels_of_every_type_and_both_shapes_are_read() {
     let root = small_set();
     let path = root.path().join("set_frame_labels.npy");
-    assert!(Labels::find(root.path()).unwrap_err().to_string().contains("no label file"));
+    assert!(find_labels(root.path()).unwrap_err().to_string().contains("no label file"));
     let bits = [0u8, 0, 1, 1, 0, 0, 1, 0, 0, 0, 1];
     let expected = Labels::new(vec![
         bits[..6].iter().map(|&b| b == 1).collect(),
         bits[6..].iter().map(|&b| b == 1).collect(),
     ]);
     let check = || {
-        assert_eq!(Labels::find(root.path()).unwrap(), path);
+        assert_eq!(find_labels(root.path()).unwrap(), path);
         assert_eq!(Labels::read(&path, &[6, 5]).unwrap(), expected);
     };
     put_labels(&path, &[11], bits.to_vec());
@@ -55,7 +56,7 @@ fn labels_that_do_not_fit_are_named() {
     assert!(found.contains("values of type '<u8'"), "{found}");
     fs::rename(&path, root.path().join("a_frame_labels.npy")).unwrap();
     fs::write(root.path().join("b_frame_labels.npy"), "").unwrap();
-    let found = Labels::find(root.path()).unwrap_err().to_string();
+    let found = find_labels(root.path()).unwrap_err().to_string();
     assert!(found.contains("2 label files"), "{found}");
 }
 

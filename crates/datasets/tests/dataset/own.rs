@@ -6,6 +6,8 @@ use protoguard_datasets::{
     Dataset, DatasetError, Half, Layout, LoadOptions, load, testing_videos, training_videos,
 };
 
+use protoguard_frames::files::FilesError;
+
 use crate::fixture::{draw_video, names, put, put_labels, put_picture, shape};
 
 #[test]
@@ -66,7 +68,10 @@ fn a_video_too_short_for_a_clip_and_one_that_is_none_are_named() {
         load(&videos, &LoadOptions::in_memory(shape()), |_| ()).unwrap_err()
     };
     let error = load();
-    assert!(matches!(error, DatasetError::TooShort { found: 3, needed: 5, .. }), "{error}");
+    assert!(
+        matches!(error, DatasetError::Files(FilesError::TooShort { found: 3, needed: 5, .. })),
+        "{error}"
+    );
     fs::write(&short, "text").unwrap();
     let error = load().to_string();
     assert!(error.contains("short.avi\" cannot be decoded as a video"), "{error}");

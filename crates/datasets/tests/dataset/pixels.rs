@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use protoguard_core::Mask;
-use protoguard_datasets::{Dataset, Half, Labels, PixelTruth, Video, testing_videos};
+use protoguard_datasets::{Dataset, Half, PixelTruth, find_labels, testing_videos};
+use protoguard_frames::files::Video;
+use protoguard_frames::labels::Labels;
 
 use crate::fixture::{put, put_picture, shared};
 
@@ -98,7 +100,7 @@ fn ped2s_masks_mark_something_exactly_where_its_labels_do() {
     let (Some(ped2), Some(folder)) = (shared("ped2"), shared("ped2_masks")) else { return };
     let videos = testing_videos(&ped2).unwrap();
     let frames: Vec<usize> = videos.iter().filter_map(Video::known_frames).collect();
-    let labels = Labels::read(&Labels::find(&ped2).unwrap(), &frames).unwrap();
+    let labels = Labels::read(&find_labels(&ped2).unwrap(), &frames).unwrap();
     let truth = PixelTruth::in_folder(&folder, &videos).unwrap();
     let masks = truth.masks(&videos, &frames, None).unwrap();
     for (index, masks) in masks.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use protoguard_datasets::Dataset;
-use protoguard_datasets::dataset::{Survey, SurveyOptions};
+use protoguard_datasets::{Survey, SurveyOptions};
 
 use crate::fixture::{draw_video, put, put_labels, put_picture, shared, small_set};
 
@@ -13,7 +13,7 @@ fn survey(root: &std::path::Path, decode: bool) -> Survey {
 }
 
 fn lines(survey: &Survey) -> String {
-    let line = |oddity: &protoguard_datasets::dataset::Oddity| {
+    let line = |oddity: &protoguard_datasets::Oddity| {
         assert_eq!(oddity.message.lines().count(), 1, "{oddity:?}");
         format!("{} {}\n", if oddity.problem { "problem:" } else { "note:" }, oddity.message)
     };

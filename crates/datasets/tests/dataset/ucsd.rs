@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use protoguard_datasets::{
-    Dataset, Half, Labels, Layout, LoadOptions, Video, load, testing_videos, training_videos,
+    Dataset, Half, Layout, LoadOptions, find_labels, load, testing_videos, training_videos,
 };
+use protoguard_frames::files::Video;
+use protoguard_frames::labels::Labels;
 use tempfile::TempDir;
 
 use crate::fixture::{names, put, put_picture, shape, shared};
@@ -107,7 +109,7 @@ fn ped2s_script_agrees_with_the_label_file_in_use() {
     let (Some(sample), Some(ped2)) = (shared("ped2_tif_sample"), shared("ped2")) else { return };
     let converted = testing_videos(&ped2).unwrap();
     let frames: Vec<usize> = converted.iter().filter_map(Video::known_frames).collect();
-    let expected = Labels::read(&Labels::find(&ped2).unwrap(), &frames).unwrap();
+    let expected = Labels::read(&find_labels(&ped2).unwrap(), &frames).unwrap();
     let dataset = Dataset::open(&sample, None).unwrap();
     let truth = dataset.truth(Some(&dataset.videos(Half::Testing).unwrap())).unwrap();
     // The converted clips are called 01 to 12: the numbers of the script's entries.

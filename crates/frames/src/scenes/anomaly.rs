@@ -1,3 +1,5 @@
+//! What training never shows, and when it is seen.
+
 use std::fmt;
 use std::ops::Range;
 

@@ -1,3 +1,5 @@
+//! Shapes with soft edges on a picture of floats.
+
 use protoguard_core::Frame;
 
 use super::ground::Ground;

@@ -1,3 +1,5 @@
+//! The people who walk through every video.
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 

@@ -1,3 +1,5 @@
+//! People, cyclists, carts and objects, drawn from limbs and discs.
+
 use std::f32::consts::{PI, TAU};
 
 use rand::RngExt;

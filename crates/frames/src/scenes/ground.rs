@@ -1,3 +1,5 @@
+//! Paving, grass and their perspective.
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 

@@ -1,3 +1,5 @@
+//! A drawn thing over frames that are not drawn.
+
 use protoguard_core::Frame;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;

@@ -1,3 +1,5 @@
+//! Smooth noise, and the noise of a camera.
+
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt};
 

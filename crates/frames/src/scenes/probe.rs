@@ -1,7 +1,9 @@
+//! The built-in clips.
+
 use protoguard_core::{Clip, ClipShape, Frame};
 
-use super::SynthConfig;
 use super::anomaly::AnomalyKind;
+use super::config::SynthConfig;
 use super::scene::Scene;
 use crate::resize;
 

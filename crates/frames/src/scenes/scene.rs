@@ -1,3 +1,5 @@
+//! One video: what is in it, and drawing its frames.
+
 use protoguard_core::Frame;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -5,10 +7,10 @@ use rayon::prelude::*;
 
 use super::anomaly::{AnomalyKind, AnomalySpan, Event};
 use super::canvas::Canvas;
+use super::config::{Source, SynthConfig, VideoId};
 use super::crowd::{Actor, Stage, walkers};
 use super::ground::Ground;
 use super::noise::expose;
-use super::{Source, SynthConfig, VideoId};
 
 /// One video, planned but not yet drawn: any of its frames can be drawn at any time.
 pub struct Scene {

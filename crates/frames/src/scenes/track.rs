@@ -1,3 +1,5 @@
+//! Where something is in each frame.
+
 /// Where something is at one frame, and how it holds itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Step {

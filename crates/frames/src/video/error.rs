@@ -1,3 +1,5 @@
+//! What keeps a file from being read as a video.
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;

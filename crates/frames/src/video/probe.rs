@@ -1,3 +1,5 @@
+//! What a video file says of itself, through `ffprobe`.
+
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;

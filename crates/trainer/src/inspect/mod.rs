@@ -3,7 +3,7 @@
 mod table;
 
 use protoguard_datasets::Dataset;
-use protoguard_datasets::dataset::{Survey, SurveyOptions};
+use protoguard_datasets::{Survey, SurveyOptions};
 
 pub use table::SurveyTable;
 

@@ -38,7 +38,7 @@ const ROOMS: [Room; 12] = [
     Room { name: SERVICE, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[FUZZ] },
     Room { name: SERVER, may_use: &[CORE, SERVICE, MODEL], tests_may_use: &[FUZZ] },
     // Its tests meet the service in the same process, with a scorer that needs no libtorch.
-    Room { name: CLIENT, may_use: &[CORE, FRAMES, DATASETS, PROTO], tests_may_use: &[SERVICE] },
+    Room { name: CLIENT, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[SERVICE] },
     // Its mutator needs nothing of ours; its targets, a feature, read what the network sends.
     Room { name: FUZZ, may_use: &[CORE, FRAMES, PROTO, SERVICE], tests_may_use: &[] },
     Room { name: "xtask", may_use: &[], tests_may_use: &[] },

@@ -1,15 +1,17 @@
+//! One video: its size, its frames, and what is odd about it.
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use protoguard_frames::files::{Video, VideoSource, name_of};
 use protoguard_frames::video::{VideoReader, probe};
 use protoguard_frames::{DecodeLimits, ImageFormat, Size, decode, size_of};
 
 use super::VideoSurvey;
 use super::oddity::Oddity;
-use crate::dataset::folder::{name_of, number_of};
-use crate::dataset::{Video, VideoSource};
+use crate::numbers::number_of;
 
 /// One video and what is odd about it.
 pub(super) struct Look {

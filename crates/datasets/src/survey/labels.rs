@@ -1,6 +1,12 @@
+//! What the labels of a data set say, and whether they fit its videos.
+
+use protoguard_frames::files::Video;
+use protoguard_frames::labels::Labels;
+
 use super::oddity::Oddity;
 use super::{LabelSurvey, Survey};
-use crate::dataset::{Dataset, GroundTruth, Labels, LabelsError, Video};
+use crate::dataset::Dataset;
+use crate::labels::{GroundTruth, LabelsError};
 
 /// Reads the ground truth into `survey`: against the test videos where they are there, by itself
 /// otherwise.

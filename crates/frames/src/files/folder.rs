@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::DatasetError;
+use super::error::FilesError;
 use super::natural::natural_order;
 
 const PICTURES: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff"];
@@ -12,29 +12,37 @@ const VIDEOS: [&str; 13] =
     ["avi", "mp4", "mkv", "mov", "m4v", "mpg", "mpeg", "webm", "wmv", "flv", "ts", "mjpeg", "gif"];
 
 /// One folder's entries, each list in natural order.
-pub(super) struct Folder {
-    pub(super) path: PathBuf,
-    pub(super) frames: Vec<PathBuf>,
-    pub(super) videos: Vec<PathBuf>,
-    pub(super) folders: Vec<PathBuf>,
+pub struct Folder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Pictures, by their endings.
+    pub frames: Vec<PathBuf>,
+    /// Video files, by their endings.
+    pub videos: Vec<PathBuf>,
+    /// Folders that are not in `masks`.
+    pub folders: Vec<PathBuf>,
     /// Folders whose names end in `_gt`: ground truth beside videos.
-    pub(super) masks: Vec<PathBuf>,
+    pub masks: Vec<PathBuf>,
     /// Hidden files, what macOS and Windows leave behind, and files of other kinds.
-    pub(super) others: Vec<PathBuf>,
+    pub others: Vec<PathBuf>,
 }
 
 impl Folder {
-    pub(super) fn read(path: &Path, expected: &'static str) -> Result<Self, DatasetError> {
-        let io = |source| DatasetError::Io { path: path.to_owned(), source };
+    /// Looks through one folder; `expected` says in a complaint what should be there.
+    ///
+    /// # Errors
+    /// When it is not there, is a file, or cannot be read.
+    pub fn read(path: &Path, expected: &'static str) -> Result<Self, FilesError> {
+        let io = |source| FilesError::Io { path: path.to_owned(), source };
         let kind = match fs::metadata(path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(DatasetError::NoFolder { path: path.to_owned(), expected });
+                return Err(FilesError::NoFolder { path: path.to_owned(), expected });
             }
             Err(error) => return Err(io(error)),
         };
         if !kind.is_dir() {
-            return Err(DatasetError::NotAFolder { path: path.to_owned(), expected });
+            return Err(FilesError::NotAFolder { path: path.to_owned(), expected });
         }
         let mut folder = Self {
             path: path.to_owned(),
@@ -71,18 +79,10 @@ impl Folder {
         list.push(path);
     }
 
-    pub(super) fn empty(&self, expected: &'static str) -> DatasetError {
+    /// The complaint of a folder that has nothing of what was looked for.
+    pub fn empty(&self, expected: &'static str) -> FilesError {
         let found = format!("{} folders, {} other files", self.folders.len(), self.others.len());
-        DatasetError::Empty { path: self.path.clone(), found, expected }
-    }
-}
-
-/// The pictures of a folder, in natural order.
-pub(super) fn pictures_in(path: &Path) -> io::Result<Vec<PathBuf>> {
-    match Folder::read(path, "a folder of pictures") {
-        Ok(folder) => Ok(folder.frames),
-        Err(DatasetError::Io { source, .. }) => Err(source),
-        Err(other) => Err(io::Error::new(io::ErrorKind::NotFound, other.to_string())),
+        FilesError::Empty { path: self.path.clone(), found, expected }
     }
 }
 
@@ -92,40 +92,7 @@ fn has_extension(path: &Path, accepted: &[&str]) -> bool {
 }
 
 /// The last part of a path.
-pub(super) fn name_of(path: &Path) -> String {
+pub fn name_of(path: &Path) -> String {
     let named = path.file_name().map(|name| name.to_string_lossy().into_owned());
     named.unwrap_or_else(|| path.to_string_lossy().into_owned())
-}
-
-/// The last number in a file's name without its extension: 12 for `frame012.bmp`.
-pub(super) fn number_of(path: &Path) -> Option<usize> {
-    number_in(&path.file_stem()?.to_string_lossy())
-}
-
-/// The last number in a name: 5 for `Test005`, 1 for `1_label`.
-pub(super) fn number_in(name: &str) -> Option<usize> {
-    let end = name.rfind(|c: char| c.is_ascii_digit())? + 1;
-    let digits = name[..end].bytes().rev().take_while(u8::is_ascii_digit).count();
-    name[end - digits..end].parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_number_counts() {
-        let cases = [
-            ("Test005", Some(5)),
-            ("1_label", Some(1)),
-            ("frame012", Some(12)),
-            ("03_0031", Some(31)),
-            ("ü7ü", Some(7)),
-            ("none", None),
-        ];
-        for (name, number) in cases {
-            assert_eq!(number_in(name), number, "{name}");
-        }
-        assert_eq!(number_of(Path::new("clip/frame012.bmp4")), Some(12));
-    }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::DatasetError;
-use super::folder::{Folder, name_of};
+use protoguard_frames::files::{Folder, name_of};
+
+use crate::error::DatasetError;
 
 /// How a data set lies on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +37,7 @@ pub enum Half {
     Testing,
 }
 
-pub(super) const ANY_LAYOUT: &str = "training/frames/<video>/<frame>.jpg, Train/Train001/*.tif \
+pub(crate) const ANY_LAYOUT: &str = "training/frames/<video>/<frame>.jpg, Train/Train001/*.tif \
     (UCSD), training_videos/*.avi (Avenue), training/videos/*.avi (ShanghaiTech), or video files \
     or folders of frames";
 
@@ -57,7 +58,7 @@ impl Layout {
     }
 
     /// The folder of a half, whether it is there or not.
-    pub(super) fn half(self, root: &Path, half: Half) -> PathBuf {
+    pub(crate) fn half(self, root: &Path, half: Half) -> PathBuf {
         let of = |training: &str, testing: &str| match half {
             Half::Training => root.join(training),
             Half::Testing => root.join(testing),
@@ -81,7 +82,7 @@ impl Layout {
     }
 
     /// What the half's folder should hold.
-    pub(super) fn expected(self, half: Half) -> &'static str {
+    pub(crate) fn expected(self, half: Half) -> &'static str {
         match (self, half) {
             (Self::Ucsd, Half::Training) => "UCSD's Train/Train001/*.tif",
             (Self::Ucsd, Half::Testing) => "UCSD's Test/Test001/*.tif",
@@ -100,7 +101,7 @@ impl Layout {
     }
 
     /// Whether `root` looks like it.
-    pub(super) fn fits(self, root: &Path) -> bool {
+    pub(crate) fn fits(self, root: &Path) -> bool {
         let there = |name: &str| root.join(name).is_dir();
         let numbered = |name: &str| {
             let folder = Folder::read(&root.join(name), ANY_LAYOUT);
@@ -131,7 +132,7 @@ impl Layout {
 
     /// The layout of `path`, or of the one folder in it that has a layout: archives unpack into a
     /// folder of their own.
-    pub(super) fn detect(path: &Path) -> Result<Placed, DatasetError> {
+    pub(crate) fn detect(path: &Path) -> Result<Placed, DatasetError> {
         let folder = Folder::read(path, ANY_LAYOUT)?;
         let placed = |root: &Path, layouts: &[Self]| {
             let layout = layouts.iter().copied().find(|layout| layout.fits(root))?;
@@ -158,7 +159,7 @@ impl Layout {
     }
 
     /// `path`, or the one folder in it, that has this layout.
-    pub(super) fn place(self, path: &Path) -> Result<Placed, DatasetError> {
+    pub(crate) fn place(self, path: &Path) -> Result<Placed, DatasetError> {
         let folder = Folder::read(path, ANY_LAYOUT)?;
         let below: Vec<&PathBuf> =
             folder.folders.iter().filter(|f| self != Self::Own && self.fits(f)).collect();
@@ -177,19 +178,19 @@ impl Layout {
 const OWN_HALVES: [&str; 4] = ["training", "testing", "train", "test"];
 
 /// A layout and the folder that has it.
-pub(super) struct Placed {
-    pub(super) root: PathBuf,
-    pub(super) layout: Layout,
+pub(crate) struct Placed {
+    pub(crate) root: PathBuf,
+    pub(crate) layout: Layout,
 }
 
 /// ShanghaiTech's folder of labels.
-pub(super) fn frame_masks(root: &Path) -> Option<PathBuf> {
+pub(crate) fn frame_masks(root: &Path) -> Option<PathBuf> {
     let places = ["testing/test_frame_mask", "test_frame_mask"];
     places.iter().map(|place| root.join(place)).find(|place| place.is_dir())
 }
 
 /// Avenue's folder of masks, which its authors ship by itself.
-pub(super) fn label_masks(root: &Path) -> Option<PathBuf> {
+pub(crate) fn label_masks(root: &Path) -> Option<PathBuf> {
     let places = ["testing_label_mask", "ground_truth_demo/testing_label_mask"];
     places.iter().map(|place| root.join(place)).find(|place| place.is_dir())
 }

@@ -1,15 +1,13 @@
+//! What keeps a folder or a file from being read as videos.
+
 use std::io;
 use std::path::PathBuf;
 
-use protoguard_frames::DecodeError;
-use protoguard_frames::video::VideoError;
+use crate::DecodeError;
 
-use super::Layout;
-use crate::store::CacheError;
-
-/// A folder or a file that is no data set, video or frame.
+/// A folder or a file that is no video or frame.
 #[derive(Debug, thiserror::Error)]
-pub enum DatasetError {
+pub enum FilesError {
     /// The folder is not there.
     #[error("folder {path:?} does not exist; expected {expected}")]
     NoFolder {
@@ -35,42 +33,6 @@ pub enum DatasetError {
         found: String,
         /// What should be there.
         expected: &'static str,
-    },
-    /// No layout fits the folder.
-    #[error("folder {path:?} holds no data set of a known layout; expected {expected}")]
-    UnknownLayout {
-        /// The folder.
-        path: PathBuf,
-        /// What each layout looks like.
-        expected: &'static str,
-    },
-    /// Several data sets lie in the folder.
-    #[error("folder {path:?} holds {found} data sets ({names}); name one of them")]
-    SeveralDatasets {
-        /// The folder.
-        path: PathBuf,
-        /// How many there are.
-        found: usize,
-        /// Their folders.
-        names: String,
-    },
-    /// The folder does not have the layout that was asked for.
-    #[error("folder {path:?} does not have the layout {layout}; expected {expected}")]
-    OtherLayout {
-        /// The folder.
-        path: PathBuf,
-        /// The layout that was asked for.
-        layout: Layout,
-        /// What it looks like.
-        expected: &'static str,
-    },
-    /// A name that is no layout.
-    #[error("layout {found:?} is unknown; expected {accepted}")]
-    LayoutName {
-        /// What was given.
-        found: String,
-        /// The names there are.
-        accepted: String,
     },
     /// Two videos of one half have the same name, such as `01.avi` and a folder `01`.
     #[error("video {name:?} is in {folder:?} twice; expected one file or folder a video")]
@@ -116,12 +78,6 @@ pub enum DatasetError {
         /// What is wrong with its bytes.
         source: DecodeError,
     },
-    /// A video file that gives no frames, or breaks off.
-    #[error(transparent)]
-    Video(#[from] VideoError),
-    /// The frame cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
     /// The operating system refused.
     #[error("cannot read {path:?}: {source}")]
     Io {

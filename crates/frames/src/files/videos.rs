@@ -1,7 +1,9 @@
+//! Videos, found by looking at a folder.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::DatasetError;
+use super::error::FilesError;
 use super::folder::{Folder, name_of};
 use super::natural::natural_order;
 
@@ -61,11 +63,11 @@ impl Video {
 /// files, is many.
 ///
 /// Folders whose names end in `_gt` are ground-truth masks beside the videos and are left out.
+/// `expected` says in a complaint what should be there: callers differ in the pictures they read.
 ///
 /// # Errors
 /// When there is no such folder, or no frames in it.
-pub fn videos_under(path: &Path) -> Result<Vec<Video>, DatasetError> {
-    let expected = "a folder of frames (.jpg, .png, .bmp, .tif), of such folders, or of videos";
+pub fn videos_under(path: &Path, expected: &'static str) -> Result<Vec<Video>, FilesError> {
     let folder = Folder::read(path, expected)?;
     if folder.frames.is_empty() {
         return videos_of(folder, expected);
@@ -74,11 +76,14 @@ pub fn videos_under(path: &Path) -> Result<Vec<Video>, DatasetError> {
 }
 
 /// The videos in `path`: its folders of frames and its video files, in natural order.
-pub(super) fn videos_in(path: &Path, expected: &'static str) -> Result<Vec<Video>, DatasetError> {
+///
+/// # Errors
+/// When there is no such folder, no video in it, or two of one name.
+pub fn videos_in(path: &Path, expected: &'static str) -> Result<Vec<Video>, FilesError> {
     videos_of(Folder::read(path, expected)?, expected)
 }
 
-fn videos_of(folder: Folder, expected: &'static str) -> Result<Vec<Video>, DatasetError> {
+fn videos_of(folder: Folder, expected: &'static str) -> Result<Vec<Video>, FilesError> {
     if folder.folders.is_empty() && folder.videos.is_empty() {
         return Err(folder.empty(expected));
     }
@@ -86,7 +91,7 @@ fn videos_of(folder: Folder, expected: &'static str) -> Result<Vec<Video>, Datas
     for path in &folder.folders {
         let frames = Folder::read(path, expected)?;
         if frames.frames.is_empty() {
-            return Err(frames.empty("frames named *.jpg, *.png, *.bmp or *.tif"));
+            return Err(frames.empty("pictures, one a frame"));
         }
         videos.push(Video::of_frames(frames));
     }
@@ -94,7 +99,7 @@ fn videos_of(folder: Folder, expected: &'static str) -> Result<Vec<Video>, Datas
     let mut seen = BTreeSet::new();
     match videos.iter().find(|video| !seen.insert(video.name.as_str())) {
         None => Ok(videos),
-        Some(video) => Err(DatasetError::Twice { folder: folder.path, name: video.name.clone() }),
+        Some(video) => Err(FilesError::Twice { folder: folder.path, name: video.name.clone() }),
     }
 }
 

@@ -1,13 +1,16 @@
+//! Where labels come from, in every form, and reading them.
+
 use std::path::{Path, PathBuf};
 
+use protoguard_frames::files::{Video, name_of};
+use protoguard_frames::labels::{Labels, read_label_array};
 use rayon::prelude::*;
 
-use super::array::Array;
+use super::error::LabelsError;
 use super::masks::read_masks;
 use super::ranges::{TableRange, read_script, read_table};
-use super::{Labels, LabelsError};
-use crate::dataset::folder::{name_of, number_in};
-use crate::dataset::{Video, matlab};
+use crate::matlab;
+use crate::numbers::number_in;
 
 /// Where the labels of a data set's test videos come from, not yet read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl GroundTruth {
     pub fn labels(&self, videos: &[Video], frames: &[usize]) -> Result<Labels, LabelsError> {
         assert_eq!(videos.len(), frames.len(), "one number of frames a video");
         match (self.form, self.files.as_slice()) {
-            (Form::Array, [path]) => Labels::read(path, frames),
+            (Form::Array, [path]) => Ok(Labels::read(path, frames)?),
             (Form::Table, [path]) => from_table(path, videos, frames),
             (Form::Script, [path]) => from_script(path, videos, frames),
             _ => {
@@ -116,7 +119,7 @@ impl GroundTruth {
     pub(crate) fn by_video(&self) -> Result<Vec<Vec<bool>>, LabelsError> {
         let read = |path: &PathBuf| match self.form {
             Form::Array | Form::Table | Form::Script => Ok(Vec::new()),
-            Form::ArrayByVideo => Array::read(path)?.labels(path, 0),
+            Form::ArrayByVideo => Ok(read_label_array(path, 0)?),
             Form::Pictures => read_masks(path),
             Form::MatlabMasks => matlab::marked_cells(path, MASKS)
                 .map_err(|source| LabelsError::Matlab { path: path.clone(), source }),

@@ -1,3 +1,5 @@
+//! The elements that a MATLAB file is made of.
+
 use std::io::{self, Read};
 
 use super::MatError;

@@ -11,7 +11,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::LabelsError;
+use super::error::LabelsError;
 
 /// Ranges of abnormal frames of one clip, counted from 1.
 pub(super) type ClipRanges = Vec<RangeInclusive<usize>>;

@@ -1,3 +1,5 @@
+//! The values of a cell, as labels and as masks.
+
 use std::io::{self, Read};
 
 use protoguard_core::Mask;

@@ -1,9 +1,12 @@
+//! What is wrong with ground truth.
+
 use std::io;
 use std::path::PathBuf;
 
 use protoguard_frames::DecodeError;
+use protoguard_frames::labels::LabelArrayError;
 
-use crate::dataset::matlab::MatError;
+use crate::matlab::MatError;
 
 /// Ground truth that does not describe the videos.
 #[derive(Debug, thiserror::Error)]
@@ -26,53 +29,14 @@ pub enum LabelsError {
         /// Their names.
         names: String,
     },
+    /// The file is no array of labels of these videos.
+    #[error(transparent)]
+    Array(#[from] LabelArrayError),
     /// A file whose name tells no format of labels.
     #[error("label file {path:?} is of an unknown kind; expected .npy, .csv or .m")]
     Kind {
         /// The file.
         path: PathBuf,
-    },
-    /// The file cannot be read as an array.
-    #[error("label file {path:?} is no npy array: {reason}")]
-    NotAnArray {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An array of another kind.
-    #[error(
-        "label file {path:?} has values of type {found}; bool, u1, i1, i2, i4, i8, f4 or f8 is expected"
-    )]
-    Type {
-        /// The file.
-        path: PathBuf,
-        /// Its element type, as NumPy writes it.
-        found: String,
-    },
-    /// Another shape than one label a frame.
-    #[error("label file {path:?} has shape {found:?}; [{expected}] or [1, {expected}] is expected")]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The array's shape.
-        found: Vec<u64>,
-        /// Frames that it should describe.
-        expected: usize,
-    },
-    /// Another number of labels than frames.
-    #[error(
-        "label file {path:?} has {found} labels; {expected} are expected, one for each frame of {videos} test videos"
-    )]
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Labels in the file.
-        found: usize,
-        /// Frames of all test videos.
-        expected: usize,
-        /// Test videos.
-        videos: usize,
     },
     /// A video's own label file has another number of labels than the video has frames.
     #[error(
@@ -87,18 +51,6 @@ pub enum LabelsError {
         expected: usize,
         /// The video's name.
         video: String,
-    },
-    /// A value that is neither.
-    #[error(
-        "label file {path:?} has the value {found} at frame {index}; 0 (normal) or 1 (abnormal) is expected"
-    )]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The value.
-        found: f64,
-        /// Position in the array.
-        index: usize,
     },
     /// A line that is not of the file's format.
     #[error("label file {path:?}, line {line}: found {found:?}; expected {expected}")]

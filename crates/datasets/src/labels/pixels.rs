@@ -1,13 +1,16 @@
+//! Where abnormal pixels are told, and reading them.
+
 use std::path::{Path, PathBuf};
 
 use protoguard_core::Mask;
+use protoguard_frames::files::{FilesError, Folder, Video};
 use rayon::prelude::*;
 
-use super::LabelsError;
+use super::error::LabelsError;
 use super::masks::mask_pictures;
 use super::truth::MASKS;
-use crate::dataset::folder::Folder;
-use crate::dataset::{DatasetError, Video, matlab, place_of};
+use crate::matlab;
+use crate::numbers::place_of;
 
 /// Where the abnormal pixels of test videos are told, not yet read. Published sets tell them of
 /// some videos only.
@@ -36,7 +39,7 @@ impl PixelTruth {
         let expected = "a folder of masks for each test video, one picture a frame (01/000.png)";
         let found = match Folder::read(folder, expected) {
             Ok(found) => found,
-            Err(DatasetError::Io { path, source }) => return Err(LabelsError::Io { path, source }),
+            Err(FilesError::Io { path, source }) => return Err(LabelsError::Io { path, source }),
             Err(_) => return Err(LabelsError::NotFound { root: folder.to_owned(), expected }),
         };
         let folders = [found.folders, found.masks].concat();
@@ -48,11 +51,11 @@ impl PixelTruth {
         Ok(truth)
     }
 
-    pub(in crate::dataset) fn pictures(places: Vec<Option<PathBuf>>) -> Self {
+    pub(crate) fn pictures(places: Vec<Option<PathBuf>>) -> Self {
         Self { form: Form::Pictures, places }
     }
 
-    pub(in crate::dataset) fn matlab(places: Vec<Option<PathBuf>>) -> Self {
+    pub(crate) fn matlab(places: Vec<Option<PathBuf>>) -> Self {
         Self { form: Form::Matlab, places }
     }
 

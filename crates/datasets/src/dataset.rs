@@ -1,28 +1,19 @@
 //! Data sets on disk: their layouts, their videos and their labels.
 //!
 //! A [`Dataset`] is found by looking at a folder; see [`Layout`] for what is known. Whatever the
-//! layout, it gives [`Video`]s and [`Labels`], and nothing after that knows of folders.
-
-mod error;
-mod folder;
-mod labels;
-mod layout;
-mod matlab;
-mod natural;
-mod survey;
-mod videos;
+//! layout, it gives [`Video`]s and [`GroundTruth`], and nothing after that knows of folders.
 
 use std::path::{Path, PathBuf};
 
-pub use error::DatasetError;
-pub use labels::{Agreement, ClipMasks, GroundTruth, Labels, LabelsError, PixelTruth};
-pub use layout::{Half, Layout};
-pub use matlab::MatError;
-pub use survey::{HalfSurvey, LabelSurvey, Oddity, Survey, SurveyOptions, VideoSurvey};
-pub use videos::{Video, VideoSource, videos_under};
+use protoguard_frames::files::{Folder, Video, name_of, natural_order, videos_in, videos_under};
 
-use folder::{Folder, name_of, number_in, number_of};
-use layout::{Placed, frame_masks, label_masks};
+use crate::error::DatasetError;
+use crate::labels::{ClipMasks, GroundTruth, LabelsError, PixelTruth, find_labels};
+use crate::layout::{Half, Layout, Placed, frame_masks, label_masks};
+use crate::numbers::{number_in, place_of};
+
+/// What a folder without a known layout may hold.
+const OWN: &str = "a folder of frames (.jpg, .png, .bmp, .tif), of such folders, or of videos";
 
 /// A folder with a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +58,10 @@ impl Dataset {
     /// When the half's folder is missing, or it or one of its videos holds no frames.
     pub fn videos(&self, half: Half) -> Result<Vec<Video>, DatasetError> {
         let folder = self.layout.half(&self.root, half);
-        match self.layout {
-            Layout::Own => videos_under(&folder),
-            layout => videos::videos_in(&folder, layout.expected(half)),
-        }
+        Ok(match self.layout {
+            Layout::Own => videos_under(&folder, OWN)?,
+            layout => videos_in(&folder, layout.expected(half))?,
+        })
     }
 
     /// Where the labels of the test videos come from; of all videos that have labels where
@@ -81,7 +72,7 @@ impl Dataset {
     pub fn truth(&self, videos: Option<&[Video]>) -> Result<GroundTruth, LabelsError> {
         match self.shipped_truth(videos) {
             // Labels of published sets are also passed on as one array.
-            Err(error @ LabelsError::NotFound { .. }) => match Labels::find(&self.root) {
+            Err(error @ LabelsError::NotFound { .. }) => match find_labels(&self.root) {
                 Ok(path) => GroundTruth::file(&path),
                 Err(_) => Err(error),
             },
@@ -91,7 +82,7 @@ impl Dataset {
 
     fn shipped_truth(&self, videos: Option<&[Video]>) -> Result<GroundTruth, LabelsError> {
         match self.layout {
-            Layout::Converted | Layout::Own => GroundTruth::file(&Labels::find(&self.root)?),
+            Layout::Converted | Layout::Own => GroundTruth::file(&find_labels(&self.root)?),
             Layout::Ucsd => self.ucsd_truth(videos.unwrap_or_default()),
             Layout::Avenue => {
                 let expected = "testing_label_mask/1_label.mat and so on, one a test video";
@@ -191,18 +182,6 @@ impl Dataset {
     }
 }
 
-/// The file or folder of a video: of its name, or of its number where names differ.
-fn place_of(video: &Video, places: &[PathBuf]) -> Option<PathBuf> {
-    let named = |path: &&PathBuf| {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        stem.is_some_and(|stem| stem.strip_suffix("_gt").unwrap_or(&stem) == video.name)
-    };
-    let number = number_in(&video.name);
-    let numbered =
-        |path: &&PathBuf| video.scene.is_none() && number.is_some() && number_of(path) == number;
-    places.iter().find(named).or_else(|| places.iter().find(numbered)).cloned()
-}
-
 /// Visible files of a folder whose names end so, in natural order.
 fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, LabelsError> {
     let io = |source| LabelsError::Io { path: folder.to_owned(), source };
@@ -214,7 +193,7 @@ fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, LabelsError
             files.push(path);
         }
     }
-    files.sort_by(|a, b| natural::natural_order(&name_of(a), &name_of(b)));
+    files.sort_by(|a, b| natural_order(&name_of(a), &name_of(b)));
     Ok(files)
 }
 

@@ -7,8 +7,8 @@ use protoguard_core::{CHANNELS, Frame, Mask};
 use protoguard_frames::{DecodeLimits, decode};
 use rayon::prelude::*;
 
-use super::LabelsError;
-use crate::dataset::folder::{number_of, pictures_in};
+use super::error::LabelsError;
+use crate::numbers::{number_of, pictures_in};
 
 /// One label a mask of a folder.
 pub(super) fn read_masks(folder: &Path) -> Result<Vec<bool>, LabelsError> {

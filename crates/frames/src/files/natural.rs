@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// Compares runs of digits by value and everything else byte by byte; ties such as `01` and `1`
 /// fall back to the plain order, so that the order is total.
-pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
+pub fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
     while let (Some(&x), Some(&y)) = (left.first(), right.first()) {
         let order = if x.is_ascii_digit() && y.is_ascii_digit() {

@@ -9,10 +9,13 @@ mod video;
 
 use std::path::PathBuf;
 
+use protoguard_frames::files::{FilesError, Video};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Dataset, DatasetError, Half, Video};
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
+use crate::layout::Half;
 use oddity::Ignored;
 pub use oddity::Oddity;
 
@@ -125,7 +128,7 @@ impl Survey {
                     testing = Some(videos).filter(|_| half == Half::Testing);
                 }
                 Err(error) => {
-                    let absent = matches!(error, DatasetError::NoFolder { .. });
+                    let absent = matches!(error, DatasetError::Files(FilesError::NoFolder { .. }));
                     let message = format!("no {name} half: {error}");
                     survey.oddities.push(Oddity { problem: !absent, message });
                     missing = missing.or(Some(error));

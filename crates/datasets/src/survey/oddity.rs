@@ -1,12 +1,15 @@
+//! What is odd about a data set, one line each.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use protoguard_frames::files::{Folder, Video, VideoSource, name_of};
 use serde::Serialize;
 
 use super::HalfSurvey;
-use crate::dataset::folder::{Folder, name_of};
-use crate::dataset::{Dataset, Half, Video, VideoSource};
+use crate::dataset::Dataset;
+use crate::layout::Half;
 
 /// Something that a person should know of a data set, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
