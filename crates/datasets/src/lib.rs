@@ -16,6 +16,7 @@ mod ordered;
 mod store;
 mod survey;
 pub mod synth;
+mod tiff;
 
 pub use dataset::{Dataset, testing_videos, training_videos};
 pub use error::DatasetError;
@@ -29,3 +30,4 @@ pub use store::{
     split_held_out,
 };
 pub use survey::{HalfSurvey, LabelSurvey, Oddity, Survey, SurveyOptions, VideoSurvey};
+pub use tiff::dataset_limits;

@@ -3,63 +3,10 @@
 use std::io::{BufRead, Cursor, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, Limits};
 use protoguard_core::Frame;
 
-/// An encoding that [`decode`] knows, told by the first bytes and never by a file's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ImageFormat {
-    /// Baseline and progressive JPEG.
-    Jpeg,
-    /// PNG; of an animation, the default image.
-    Png,
-    /// Windows bitmap.
-    Bmp,
-    /// TIFF; of several pages, the first.
-    Tiff,
-}
-
-impl ImageFormat {
-    /// What the service accepts: the two encodings that cameras and backends send.
-    pub const WIRE: &'static [Self] = &[Self::Jpeg, Self::Png];
-    /// What data sets on disk may hold.
-    pub const ALL: &'static [Self] = &[Self::Jpeg, Self::Png, Self::Bmp, Self::Tiff];
-
-    /// The format whose signature `bytes` starts with.
-    pub fn sniff(bytes: &[u8]) -> Option<Self> {
-        let starts = |magic: &[u8]| bytes.starts_with(magic);
-        if starts(&[0xFF, 0xD8, 0xFF]) {
-            Some(Self::Jpeg)
-        } else if starts(b"\x89PNG\r\n\x1a\n") {
-            Some(Self::Png)
-        } else if starts(b"BM") {
-            Some(Self::Bmp)
-        } else if starts(b"II\x2A\x00") || starts(b"MM\x00\x2A") {
-            Some(Self::Tiff)
-        } else {
-            None
-        }
-    }
-
-    /// The name that people write.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Jpeg => "JPEG",
-            Self::Png => "PNG",
-            Self::Bmp => "BMP",
-            Self::Tiff => "TIFF",
-        }
-    }
-
-    fn codec(self) -> image::ImageFormat {
-        match self {
-            Self::Jpeg => image::ImageFormat::Jpeg,
-            Self::Png => image::ImageFormat::Png,
-            Self::Bmp => image::ImageFormat::Bmp,
-            Self::Tiff => image::ImageFormat::Tiff,
-        }
-    }
-}
+use crate::codec::{Codec, ImageFormat};
 
 /// What an encoded picture may cost. The default is the service's; see [`DecodeLimits::files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,24 +18,19 @@ pub struct DecodeLimits {
     /// Height times width in pixels: a decoded frame takes three times as many bytes.
     pub max_pixels: usize,
     /// Encodings that are accepted; the others are refused by their first bytes.
-    pub formats: &'static [ImageFormat],
+    pub codecs: &'static [Codec],
 }
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self {
-            max_bytes: 32 << 20,
-            max_side: 8192,
-            max_pixels: 40_000_000,
-            formats: ImageFormat::WIRE,
-        }
+        Self { max_bytes: 32 << 20, max_side: 8192, max_pixels: 40_000_000, codecs: Codec::WIRE }
     }
 }
 
 impl DecodeLimits {
-    /// The default limits with every known format: for files of one's own.
+    /// The default limits with every format that is read here: for files of one's own.
     pub fn files() -> Self {
-        Self { formats: ImageFormat::ALL, ..Self::default() }
+        Self { codecs: Codec::FILES, ..Self::default() }
     }
 
     /// Checks a declared size, in pixels.
@@ -164,12 +106,13 @@ pub enum DecodeError {
 /// # Errors
 /// When the bytes are too many, of no accepted format, too large in pixels, or corrupt.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Frame, DecodeError> {
-    let format = accepted_format(bytes, limits)?;
+    let codec = accepted_codec(bytes, limits)?;
+    let format = codec.format();
     let corrupt = |reason: String| DecodeError::Corrupt { format, reason };
     if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
         return Err(corrupt("it is truncated (no end-of-image marker)".to_owned()));
     }
-    let run = || decode_pixels(bytes, format, limits);
+    let run = || decode_pixels(bytes, codec, limits);
     let image = catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(corrupt("the decoder gave up".to_owned())))?;
     let (height, width) = (image.height() as usize, image.width() as usize);
@@ -203,45 +146,44 @@ pub fn size_of(
     limits: &DecodeLimits,
 ) -> Result<Declared, DecodeError> {
     let head = source.fill_buf().map(|head| head[..head.len().min(16)].to_vec());
-    let format = accepted_format(&head.unwrap_or_default(), limits)?;
-    let reader = ImageReader::with_format(source, format.codec());
-    let (width, height) = reader
-        .into_dimensions()
+    let codec = accepted_codec(&head.unwrap_or_default(), limits)?;
+    let format = codec.format();
+    let decoder = codec
+        .open(source, Limits::default())
         .map_err(|error| DecodeError::Corrupt { format, reason: one_line(&error) })?;
+    let (width, height) = decoder.dimensions();
     let (height, width) = (height as usize, width as usize);
     limits.check_size(height, width)?;
     Ok(Declared { format, size: Size { height, width } })
 }
 
-fn accepted_format(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageFormat, DecodeError> {
+fn accepted_codec(bytes: &[u8], limits: &DecodeLimits) -> Result<Codec, DecodeError> {
     if bytes.len() > limits.max_bytes {
         return Err(DecodeError::TooManyBytes { found: bytes.len(), limit: limits.max_bytes });
     }
-    let accepted = || limits.formats.iter().map(|f| f.name()).collect::<Vec<_>>().join(" or ");
+    let accepted =
+        || limits.codecs.iter().map(|codec| codec.format().name()).collect::<Vec<_>>().join(" or ");
     let Some(found) = ImageFormat::sniff(bytes) else {
         let head: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let found = if head.is_empty() { "nowhere: there are none".into() } else { head.join(" ") };
         return Err(DecodeError::UnknownFormat { found, accepted: accepted() });
     };
-    if !limits.formats.contains(&found) {
-        return Err(DecodeError::FormatNotAccepted { found, accepted: accepted() });
-    }
-    Ok(found)
+    let codec = limits.codecs.iter().find(|codec| codec.format() == found);
+    codec.copied().ok_or_else(|| DecodeError::FormatNotAccepted { found, accepted: accepted() })
 }
 
 fn decode_pixels(
     bytes: &[u8],
-    format: ImageFormat,
+    codec: Codec,
     limits: &DecodeLimits,
 ) -> Result<DynamicImage, DecodeError> {
+    let format = codec.format();
     let corrupt =
         |error: image::ImageError| DecodeError::Corrupt { format, reason: one_line(&error) };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.codec());
     let mut allowed = Limits::no_limits();
     // Sixteen bits and four channels are the most that a pixel takes; as much again is scratch.
     allowed.max_alloc = Some((limits.max_pixels as u64).saturating_mul(16));
-    reader.limits(allowed.clone());
-    let mut decoder = reader.into_decoder().map_err(corrupt)?;
+    let mut decoder = codec.open(Cursor::new(bytes), allowed.clone()).map_err(corrupt)?;
     let (width, height) = decoder.dimensions();
     limits.check_size(height as usize, width as usize)?;
     allowed.reserve(decoder.total_bytes()).map_err(corrupt)?;

@@ -4,6 +4,7 @@
 //! Training and serving share [`decode`](decode()) and [`resize`](resize()), so that a model sees
 //! the same pixels in both. Deliberately absent: data sets, tensors, async and the wire.
 
+mod codec;
 mod decode;
 pub mod files;
 pub mod labels;
@@ -12,5 +13,6 @@ mod resize;
 pub mod scenes;
 pub mod video;
 
-pub use decode::{Declared, DecodeError, DecodeLimits, ImageFormat, Size, decode, size_of};
+pub use codec::{Codec, Decoder, Encoded, ImageFormat, Open};
+pub use decode::{Declared, DecodeError, DecodeLimits, Size, decode, size_of};
 pub use resize::{RESIZER, resize};

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use protoguard_core::{CHANNELS, Frame, Mask};
-use protoguard_frames::{DecodeLimits, decode};
+use protoguard_frames::decode;
 use rayon::prelude::*;
 
 use super::error::LabelsError;
 use crate::numbers::{number_of, pictures_in};
+use crate::tiff::dataset_limits;
 
 /// One label a mask of a folder.
 pub(super) fn read_masks(folder: &Path) -> Result<Vec<bool>, LabelsError> {
@@ -52,6 +53,6 @@ fn pictures(folder: &Path) -> Result<Vec<PathBuf>, LabelsError> {
 
 fn read(path: &Path) -> Result<Frame, LabelsError> {
     let bytes = fs::read(path).map_err(|source| LabelsError::Io { path: path.into(), source })?;
-    decode(&bytes, &DecodeLimits::files())
+    decode(&bytes, &dataset_limits())
         .map_err(|source| LabelsError::Mask { path: path.into(), source })
 }

@@ -87,7 +87,7 @@ impl TakeCells for MaskCells {
         if height == 0 || width == 0 {
             return Err(size(format!("of size {height}x{width}")));
         }
-        let limits = DecodeLimits::files();
+        let limits = DecodeLimits::default();
         limits.check_size(height, width).map_err(|error| size(error.to_string()))?;
         let bytes = whole(stream, &cell.values)?;
         let (each, float) = (bytes.len() / (height * width), float_width(&cell.values));

@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use protoguard_core::{ClipShape, Frame};
 use protoguard_frames::files::{FilesError, OneSize, Video, VideoSource};
 use protoguard_frames::video::{VideoOptions, VideoReader};
-use protoguard_frames::{DecodeLimits, ImageFormat, Size, decode, resize};
+use protoguard_frames::{DecodeLimits, Size, decode, resize};
 use rayon::prelude::*;
 
 use super::{DecodedVideo, FrameCache};
 use crate::DatasetError;
+use crate::tiff::{CODECS, dataset_limits};
 
 /// How videos are made ready.
 #[derive(Clone, Debug)]
 pub struct LoadOptions<'a> {
     /// The clips' geometry: frames are resized to its side.
     pub shape: ClipShape,
-    /// What one frame may cost; any of [`ImageFormat::ALL`] may lie on disk.
+    /// What one frame may cost; it may be in any format that data sets come in.
     pub limits: DecodeLimits,
     /// Where frames are kept; in memory without one.
     pub cache: Option<&'a FrameCache>,
@@ -27,7 +28,7 @@ pub struct LoadOptions<'a> {
 impl LoadOptions<'_> {
     /// Frames in memory, within the limits for files of one's own.
     pub fn in_memory(shape: ClipShape) -> Self {
-        Self { shape, limits: DecodeLimits::files(), cache: None }
+        Self { shape, limits: dataset_limits(), cache: None }
     }
 }
 
@@ -54,7 +55,7 @@ pub fn load(
     }
     let loading = Loading {
         options: LoadOptions {
-            limits: DecodeLimits { formats: ImageFormat::ALL, ..options.limits },
+            limits: DecodeLimits { codecs: CODECS, ..options.limits },
             ..*options
         },
         done: AtomicUsize::new(0),

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use protoguard_frames::files::{Video, VideoSource, name_of};
 use protoguard_frames::video::{VideoReader, probe};
-use protoguard_frames::{DecodeLimits, ImageFormat, Size, decode, size_of};
+use protoguard_frames::{ImageFormat, Size, decode, size_of};
 
 use super::VideoSurvey;
 use super::oddity::Oddity;
 use crate::numbers::number_of;
+use crate::tiff::dataset_limits;
 
 /// One video and what is odd about it.
 pub(super) struct Look {
@@ -123,7 +124,7 @@ struct Picture {
 }
 
 fn read_size(path: &Path, whole: bool) -> Result<Picture, String> {
-    let limits = DecodeLimits::files();
+    let limits = dataset_limits();
     if whole {
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         let frame = decode(&bytes, &limits).map_err(|error| error.to_string())?;

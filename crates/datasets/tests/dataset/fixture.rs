@@ -1,3 +1,5 @@
+//! Small data sets, made for a test.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

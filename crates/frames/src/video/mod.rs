@@ -25,7 +25,7 @@ pub use probe::{VideoInfo, probe};
 pub struct VideoOptions {
     /// The `ffmpeg` program, looked for on the search path unless it is a path itself.
     pub program: OsString,
-    /// What one frame may cost; `max_bytes` and `formats` do not apply.
+    /// What one frame may cost; `max_bytes` and `codecs` do not apply.
     pub limits: DecodeLimits,
 }
 

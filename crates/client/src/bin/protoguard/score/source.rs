@@ -26,7 +26,7 @@ pub(crate) struct SourceFrame {
 }
 
 /// What a folder should hold.
-const EXPECTED: &str = "a folder of frames (.jpg, .png, .bmp, .tif), of such folders, or of videos";
+const EXPECTED: &str = "a folder of frames (.jpg, .png, .bmp), of such folders, or of videos";
 
 /// The videos under `paths`, in the order given.
 pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
