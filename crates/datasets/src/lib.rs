@@ -13,6 +13,7 @@ mod loader;
 mod matlab;
 mod numbers;
 mod ordered;
+mod prefetch;
 mod store;
 mod survey;
 pub mod synth;

@@ -2,14 +2,13 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use protoguard_core::{Clip, ClipShape};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::prefetch::{Outlet, Prefetched};
 use crate::{DatasetError, DecodedVideo};
 
 /// How training clips are drawn.
@@ -104,7 +103,7 @@ impl ClipLoader {
             order,
             config: self.config,
             next: 0,
-            worker: None,
+            made: None,
         }
     }
 }
@@ -117,20 +116,14 @@ pub struct EpochBatches {
     order: Vec<Position>,
     config: LoaderConfig,
     next: usize,
-    worker: Option<Worker>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    batches: Receiver<Result<ClipBatch, DatasetError>>,
-    thread: JoinHandle<()>,
+    made: Option<Prefetched<ClipBatch>>,
 }
 
 impl EpochBatches {
     /// Starts `batches` later, at no cost: the skipped batches are never made.
     #[must_use]
     pub fn skip_batches(mut self, batches: usize) -> Self {
-        self.stop();
+        self.made = None;
         self.next = self.next.saturating_add(batches).min(self.total());
         self
     }
@@ -151,22 +144,11 @@ impl EpochBatches {
         self.order.len().checked_div(self.config.batch_size).unwrap_or(0)
     }
 
-    fn start(&self) -> Worker {
-        let (sender, batches) = sync_channel(self.config.prefetch.max(1));
+    fn start(&self) -> Prefetched<ClipBatch> {
         let videos = Arc::clone(&self.videos);
         let order = self.order[self.next * self.config.batch_size..].to_vec();
         let config = self.config;
-        let thread = std::thread::spawn(move || produce(&videos, &order, config, &sender));
-        Worker { batches, thread }
-    }
-
-    fn stop(&mut self) {
-        if let Some(Worker { batches, thread }) = self.worker.take() {
-            // Without a receiver the thread's next send fails and it returns.
-            drop(batches);
-            // Its panic would already have been seen as an epoch that ends early.
-            let _ = thread.join();
-        }
+        Prefetched::start(config.prefetch, move |outlet| produce(&videos, &order, config, outlet))
     }
 }
 
@@ -174,12 +156,10 @@ fn produce(
     videos: &[DecodedVideo],
     order: &[Position],
     config: LoaderConfig,
-    sender: &SyncSender<Result<ClipBatch, DatasetError>>,
+    outlet: &Outlet<ClipBatch>,
 ) {
     for positions in order.chunks_exact(config.batch_size) {
-        let batch = batch(videos, positions, config);
-        let failed = batch.is_err();
-        if sender.send(batch).is_err() || failed {
+        if !outlet.put(batch(videos, positions, config)) {
             return;
         }
     }
@@ -207,10 +187,10 @@ impl Iterator for EpochBatches {
         if self.next >= self.total() {
             return None;
         }
-        if self.worker.is_none() {
-            self.worker = Some(self.start());
+        if self.made.is_none() {
+            self.made = Some(self.start());
         }
-        let batch = self.worker.as_ref()?.batches.recv().ok()?;
+        let batch = self.made.as_mut()?.next()?;
         self.next = if batch.is_ok() { self.next + 1 } else { self.total() };
         Some(batch)
     }
@@ -222,9 +202,3 @@ impl Iterator for EpochBatches {
 }
 
 impl ExactSizeIterator for EpochBatches {}
-
-impl Drop for EpochBatches {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}

@@ -1,11 +1,10 @@
 //! Clips in their order, for evaluation and calibration.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use protoguard_core::{Clip, ClipShape};
 
+use crate::prefetch::{Outlet, Prefetched};
 use crate::{DatasetError, DecodedVideo};
 
 /// A clip and where it comes from.
@@ -52,8 +51,7 @@ pub struct OrderedConfig {
 /// What `prepare` makes of a clip is what is worth the thread's time, such as a baseline's score.
 #[derive(Debug)]
 pub struct OrderedBatches<T> {
-    batches: Option<Receiver<Result<Vec<T>, DatasetError>>>,
-    thread: Option<JoinHandle<()>>,
+    batches: Prefetched<Vec<T>>,
 }
 
 impl<T: Send + 'static> OrderedBatches<T> {
@@ -64,9 +62,8 @@ impl<T: Send + 'static> OrderedBatches<T> {
         prepare: impl Fn(PlacedClip) -> T + Send + 'static,
     ) -> Self {
         let videos = videos.into();
-        let (sender, batches) = sync_channel(config.prefetch.max(1));
-        let thread = std::thread::spawn(move || produce(&videos, config, &prepare, &sender));
-        Self { batches: Some(batches), thread: Some(thread) }
+        let make = move |outlet: &Outlet<_>| produce(&videos, config, &prepare, outlet);
+        Self { batches: Prefetched::start(config.prefetch, make) }
     }
 }
 
@@ -74,7 +71,7 @@ fn produce<T>(
     videos: &[DecodedVideo],
     config: OrderedConfig,
     prepare: &dyn Fn(PlacedClip) -> T,
-    sender: &SyncSender<Result<Vec<T>, DatasetError>>,
+    outlet: &Outlet<Vec<T>>,
 ) {
     let size = config.batch_size.max(1);
     let mut clips = clips_in_order(videos, config.shape);
@@ -82,8 +79,7 @@ fn produce<T>(
         let some = clips.by_ref().take(size).map(|clip| clip.map(prepare));
         let batch: Result<Vec<T>, DatasetError> = some.collect();
         let ended = batch.as_ref().is_ok_and(Vec::is_empty);
-        let failed = batch.is_err();
-        if ended || sender.send(batch).is_err() || failed {
+        if ended || !outlet.put(batch) {
             return;
         }
     }
@@ -93,17 +89,6 @@ impl<T> Iterator for OrderedBatches<T> {
     type Item = Result<Vec<T>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.batches.as_ref()?.recv().ok()
-    }
-}
-
-impl<T> Drop for OrderedBatches<T> {
-    fn drop(&mut self) {
-        // Without a receiver the thread's next send fails and it returns.
-        drop(self.batches.take());
-        if let Some(thread) = self.thread.take() {
-            // Its panic would already have been seen as batches that end early.
-            let _ = thread.join();
-        }
+        self.batches.next()
     }
 }
