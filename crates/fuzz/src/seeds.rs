@@ -68,7 +68,6 @@ pub fn images() -> Vec<Vec<u8>> {
         (&deep, ImageFormat::Png),
         (&DynamicImage::ImageRgba8(rgba), ImageFormat::Png),
         (&rgb, ImageFormat::Bmp),
-        (&rgb, ImageFormat::Tiff),
     ]
     .into_iter()
     .map(|(image, format)| encode(image, format))

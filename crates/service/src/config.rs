@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protoguard_data::DecodeLimits;
+use protoguard_frames::DecodeLimits;
 
 use crate::{BatchPolicy, CredentialFiles};
 

@@ -1,8 +1,8 @@
 //! A request's bytes to a clip of the model's shape.
 
 use protoguard_core::{Clip, ClipShape, Frame, FrameError};
-use protoguard_data::synth::test_clip;
-use protoguard_data::{DecodeLimits, decode, resize};
+use protoguard_frames::scenes::test_clip;
+use protoguard_frames::{DecodeLimits, decode, resize};
 use protoguard_proto::{
     Bytes, ClipSource, FieldViolation, PixelFormat, RawClip, TestClip, Violations,
 };

@@ -64,7 +64,7 @@ pub use error::{DOMAIN, ServiceError, Unavailable};
 pub use metrics::Metrics;
 pub use model::ModelSpec;
 pub use probes::Probes;
-pub use protoguard_data::DecodeLimits;
+pub use protoguard_frames::DecodeLimits;
 pub use reload::{ReloadError, Reloaded, Reloader, Round};
 pub use serve_error::ServeError;
 pub use service::{Prepared, Service, run};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protoguard_core::{Clip, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput};
-use protoguard_data::synth::test_clip;
+use protoguard_frames::scenes::test_clip;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};

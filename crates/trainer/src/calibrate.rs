@@ -8,7 +8,7 @@ use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
     Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
-use protoguard_data::{DecodedVideo, Half};
+use protoguard_datasets::{DecodedVideo, Half};
 use protoguard_model::checkpoint::CheckpointContent;
 use protoguard_model::{ActivationRanges, Checkpoint, Network, Precision, TchScorerFactory};
 

@@ -77,12 +77,13 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protoguard_data::DatasetError;
+    use protoguard_datasets::DatasetError;
+    use protoguard_frames::files::FilesError;
 
     #[test]
     fn a_cause_is_said_once() {
         let io = std::io::Error::other("no such luck");
-        let error = DatasetError::Io { path: "there".into(), source: io };
+        let error = DatasetError::from(FilesError::Io { path: "there".into(), source: io });
         let error = anyhow::Error::from(error).context("reading frames");
         let line = super::one_line(&error);
         assert_eq!(line, "reading frames: cannot read \"there\": no such luck");

@@ -12,8 +12,9 @@ use std::time::Instant;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
-use protoguard_data::synth::{SynthConfig, write_dataset};
-use protoguard_data::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
+use protoguard_datasets::synth::write_dataset;
+use protoguard_datasets::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
+use protoguard_frames::scenes::SynthConfig;
 use protoguard_model::checkpoint::{Array, Dtype};
 use protoguard_model::{
     HealthMeter, InferenceGraph, LossConfig, ModelConfig, Network, Precision, StepLosses,

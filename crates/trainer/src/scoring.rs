@@ -6,7 +6,7 @@ use protoguard_core::{
     Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Region, Scorer, ScorerError,
     ScorerInput, Statistics,
 };
-use protoguard_data::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
+use protoguard_datasets::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
 /// The raw scores of one video.
 #[derive(Clone, Debug)]

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::ProgressBar;
 use protoguard_core::ClipShape;
-use protoguard_data::{
-    CacheChoice, CacheError, Dataset, DatasetError, DecodeLimits, DecodedVideo, FrameCache, Half,
-    Layout, LoadOptions, Video, load,
+use protoguard_datasets::{
+    CacheChoice, CacheError, Dataset, DatasetError, DecodedVideo, FrameCache, Half, Layout,
+    LoadOptions, load,
 };
+use protoguard_frames::DecodeLimits;
+use protoguard_frames::files::Video;
 
 use crate::progress;
 

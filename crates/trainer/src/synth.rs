@@ -1,6 +1,7 @@
 //! The `synth` command.
 
-use protoguard_data::synth::{SynthConfig, write_dataset};
+use protoguard_datasets::synth::write_dataset;
+use protoguard_frames::scenes::SynthConfig;
 
 use crate::cli::SynthArgs;
 

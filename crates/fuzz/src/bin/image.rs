@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protoguard_data::{DecodeLimits, decode, resize};
+use protoguard_frames::{DecodeLimits, decode, resize};
 
 fuzz_target!(init: protoguard_fuzz::let_caught_panics_pass(), |bytes: &[u8]| {
     let limits = DecodeLimits { max_side: 256, max_pixels: 1 << 14, ..DecodeLimits::files() };

@@ -1,5 +1,5 @@
 use protoguard_core::{Clip, ClipShape};
-use protoguard_data::DecodeLimits;
+use protoguard_frames::DecodeLimits;
 use protoguard_proto::{ClipSource, Violations};
 
 use crate::decode::DecodeTarget;

@@ -6,7 +6,7 @@ mod training;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use protoguard_data::Layout;
+use protoguard_datasets::Layout;
 use protoguard_model::{DeviceSpec, Precision};
 
 use crate::source::SourceArgs;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use protoguard_core::{Clip, ClipScore, ClipShape, Outputs, Scorer, ScorerInput};
-use protoguard_data::DecodedVideo;
+use protoguard_datasets::DecodedVideo;
 
 use super::chosen::{Chosen, ChosenFrame};
 

@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use protoguard_core::{ClipShape, Mask};
-use protoguard_data::{DecodedVideo, GroundTruth, Half, Labels, PixelTruth, Video};
+use protoguard_datasets::{DecodedVideo, GroundTruth, Half, PixelTruth};
+use protoguard_frames::files::Video;
+use protoguard_frames::labels::Labels;
 use sha2::{Digest, Sha256};
 
 use super::report::Subject;

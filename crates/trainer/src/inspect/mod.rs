@@ -2,8 +2,8 @@
 
 mod table;
 
-use protoguard_data::Dataset;
-use protoguard_data::dataset::{Survey, SurveyOptions};
+use protoguard_datasets::Dataset;
+use protoguard_datasets::{Survey, SurveyOptions};
 
 pub use table::SurveyTable;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use protoguard_data::dataset::{HalfSurvey, Survey, VideoSurvey};
+use protoguard_datasets::{HalfSurvey, Survey, VideoSurvey};
 
 /// Prints a survey as plain text: a table a half, the sums, then one line for each oddity.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use protoguard_core::{ClipShape, Recipe};
-use protoguard_data::{DatasetError, DecodedVideo, Half, split_held_out};
+use protoguard_datasets::{DatasetError, DecodedVideo, Half, split_held_out};
 
 use crate::source::Source;
 

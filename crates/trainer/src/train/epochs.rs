@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar};
 use protoguard_core::Clip;
-use protoguard_data::{ClipLoader, EpochBatches, LoaderConfig, clips_in_order};
+use protoguard_datasets::{ClipLoader, EpochBatches, LoaderConfig, clips_in_order};
 use protoguard_model::HealthMeter;
 
 use super::data::TrainingData;

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use protoguard_data::DatasetError;
+use protoguard_datasets::DatasetError;
 use protoguard_model::{ModelError, StepLosses};
 
 use super::interrupt::StopSignal;

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use protoguard_core::Scorer;
-use protoguard_data::{DecodedVideo, RESIZER};
+use protoguard_datasets::DecodedVideo;
+use protoguard_frames::RESIZER;
 use protoguard_model::checkpoint::{
     Array, CheckpointContent, Golden, HeldOut, Preprocessing, TrainingRecord,
 };

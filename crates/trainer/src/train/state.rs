@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use protoguard_data::{DatasetError, DecodedVideo};
+use protoguard_datasets::{DatasetError, DecodedVideo};
 use protoguard_model::checkpoint::ArrayFile;
 use protoguard_model::{CheckpointError, HealthSums, ModelError, StepLosses};
 use serde::{Deserialize, Serialize};

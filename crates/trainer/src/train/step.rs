@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::{Clip, PsnrDb};
-use protoguard_data::ClipBatch;
+use protoguard_datasets::ClipBatch;
 use protoguard_model::checkpoint::Array;
 use protoguard_model::{
     Batch, CheckpointError, HealthMeter, LossConfig, MemoryHealth, ModelError, NamedTensor,

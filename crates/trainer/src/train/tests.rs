@@ -1,8 +1,9 @@
 //! A whole run on drawn scenes, small enough for every test run.
 
 use protoguard_core::ClipShape;
-use protoguard_data::ClipBatch;
-use protoguard_data::synth::{SynthConfig, write_dataset};
+use protoguard_datasets::ClipBatch;
+use protoguard_datasets::synth::write_dataset;
+use protoguard_frames::scenes::SynthConfig;
 use protoguard_model::{Checkpoint, DeviceSpec, EmaConfig, MemoryUpdate, MotionTarget, Network};
 
 use super::*;

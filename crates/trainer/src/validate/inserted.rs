@@ -1,7 +1,7 @@
 use anyhow::Context;
 use protoguard_core::{ClipShape, Frame};
-use protoguard_data::DecodedVideo;
-use protoguard_data::anomalies::{InsertError, InsertPlan, InsertedKind, insert};
+use protoguard_datasets::DecodedVideo;
+use protoguard_datasets::anomalies::{InsertError, InsertPlan, InsertedKind, insert};
 
 /// Long videos are cut into stretches of so many frames, each with one event.
 const STRETCH: usize = 200;

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 
 use anyhow::Context;
-use protoguard_data::{DecodedVideo, Half};
+use protoguard_datasets::{DecodedVideo, Half};
 use protoguard_model::checkpoint::{HeldOut, TrainingRecord};
 use protoguard_model::{Checkpoint, Precision, TchScorerFactory};
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_core::metrics::{self, DetectionRates, MetricError};
-use protoguard_data::anomalies::InsertedKind;
+use protoguard_datasets::anomalies::InsertedKind;
 use serde::Serialize;
 
 use super::InsertedSet;

@@ -1,6 +1,6 @@
 use std::fmt::{self, Display, Formatter};
 
-use protoguard_data::anomalies::InsertedKind;
+use protoguard_datasets::anomalies::InsertedKind;
 
 use super::{Found, ScoreMetrics, ValidationReport};
 use crate::evaluate::{Score, ThresholdOrigin};

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{Baselines, ClipMaps, ClipShape, Frame, Plane, PsnrDb, Recipe, Statistics};
-use protoguard_data::DecodedVideo;
-use protoguard_data::anomalies::InsertedKind;
+use protoguard_datasets::DecodedVideo;
+use protoguard_datasets::anomalies::InsertedKind;
 
 use super::*;
 use crate::evaluate::{Score, ThresholdOrigin};

@@ -18,7 +18,8 @@ struct Room {
 }
 
 const CORE: &str = "protoguard-core";
-const DATA: &str = "protoguard-data";
+const FRAMES: &str = "protoguard-frames";
+const DATASETS: &str = "protoguard-datasets";
 const MODEL: &str = "protoguard-model";
 const PROTO: &str = "protoguard-proto";
 const SERVICE: &str = "protoguard-service";
@@ -29,24 +30,25 @@ const FUZZ: &str = "protoguard-fuzz";
 const LAUNCH: &str = "protoguard-launch";
 
 /// ARCHITECTURE.md shows the same arrows.
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { name: CORE, may_use: &[], tests_may_use: &[] },
-    Room { name: DATA, may_use: &[CORE], tests_may_use: &[] },
+    Room { name: FRAMES, may_use: &[CORE], tests_may_use: &[] },
+    Room { name: DATASETS, may_use: &[CORE, FRAMES], tests_may_use: &[] },
     Room { name: MODEL, may_use: &[CORE], tests_may_use: &[FUZZ] },
-    Room { name: TRAINER, may_use: &[CORE, DATA, MODEL], tests_may_use: &[FUZZ] },
+    Room { name: TRAINER, may_use: &[CORE, FRAMES, DATASETS, MODEL], tests_may_use: &[FUZZ] },
     Room { name: PROTO, may_use: &[CORE], tests_may_use: &[] },
-    Room { name: SERVICE, may_use: &[CORE, DATA, PROTO], tests_may_use: &[FUZZ] },
+    Room { name: SERVICE, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[FUZZ] },
     Room { name: SERVER, may_use: &[CORE, SERVICE, MODEL], tests_may_use: &[FUZZ] },
     // Its tests meet the service in the same process, with a scorer that needs no libtorch.
-    Room { name: CLIENT, may_use: &[CORE, DATA, PROTO], tests_may_use: &[SERVICE] },
+    Room { name: CLIENT, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[SERVICE] },
     // Its mutator needs nothing of ours; its targets, a feature, read what the network sends.
-    Room { name: FUZZ, may_use: &[CORE, DATA, PROTO, SERVICE], tests_may_use: &[] },
+    Room { name: FUZZ, may_use: &[CORE, FRAMES, PROTO, SERVICE], tests_may_use: &[] },
     Room { name: LAUNCH, may_use: &[], tests_may_use: &[] },
     Room { name: "protoguard-lab", may_use: &[LAUNCH], tests_may_use: &[] },
     Room { name: "xtask", may_use: &[LAUNCH], tests_may_use: &[] },
     Room {
         name: "protoguard-tests",
-        may_use: &[CORE, DATA, MODEL, TRAINER, PROTO, SERVICE, SERVER, CLIENT, FUZZ],
+        may_use: &[CORE, FRAMES, DATASETS, MODEL, TRAINER, PROTO, SERVICE, SERVER, CLIENT, FUZZ],
         tests_may_use: &[],
     },
 ];

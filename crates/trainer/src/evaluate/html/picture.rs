@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};
 use maud::{Markup, html};
 use protoguard_core::{PartSurprise, Region};
-use protoguard_data::picture::{
+use protoguard_frames::picture::{
     difference_pixels, error_pixels, frame_pixels, rgb_pixels, true_difference,
 };
 

@@ -71,21 +71,21 @@ fn the_house_is_sound() {
 
 #[test]
 fn an_arrow_that_points_back_is_found() {
-    let found = Fixture::sound().with(CORE, DATA, None).complaints();
+    let found = Fixture::sound().with(CORE, DATASETS, None).complaints();
     assert!(
         found.contains(
-            &"protoguard-core -> protoguard-data is not an arrow of the house".to_owned()
+            &"protoguard-core -> protoguard-datasets is not an arrow of the house".to_owned()
         ),
         "{found:?}"
     );
-    let found = Fixture::sound().with(PROTO, DATA, Some("build")).complaints();
-    assert!(found[0].starts_with("protoguard-proto -> protoguard-data"), "{found:?}");
+    let found = Fixture::sound().with(PROTO, DATASETS, Some("build")).complaints();
+    assert!(found[0].starts_with("protoguard-proto -> protoguard-datasets"), "{found:?}");
 }
 
 #[test]
 fn tests_have_arrows_too() {
-    let found = Fixture::sound().with(DATA, CLIENT, Some("dev")).complaints();
-    assert_eq!(found, ["protoguard-data's tests may not use protoguard-client"]);
+    let found = Fixture::sound().with(DATASETS, CLIENT, Some("dev")).complaints();
+    assert_eq!(found, ["protoguard-datasets's tests may not use protoguard-client"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use protoguard_core::ClipShape;
-use protoguard_data::synth::test_clip;
+use protoguard_frames::scenes::test_clip;
 use protoguard_proto::v1;
 use protoguard_proto::v1::score_clip_request::Clip as WireClip;
 

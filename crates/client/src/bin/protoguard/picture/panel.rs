@@ -4,7 +4,7 @@
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
 use protoguard_core::{Clip, Plane, Region};
-use protoguard_data::picture::{
+use protoguard_frames::picture::{
     difference_pixels, error_pixels, frame_pixels, rgb_pixels, true_difference,
 };
 
@@ -115,7 +115,7 @@ fn tiles(panel: &Panel<'_>) -> Vec<Tile> {
 #[cfg(test)]
 mod tests {
     use protoguard_core::{ClipShape, Frame};
-    use protoguard_data::picture::heat;
+    use protoguard_frames::picture::heat;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use protoguard_core::{Clip, ClipShape, ClipWindow, Frame};
-use protoguard_data::{ImageFormat, resize};
+use protoguard_frames::{Codec, ImageFormat, resize};
 use protoguard_proto::Bytes;
 use protoguard_proto::v1::score_clip_request::Clip as WireClip;
 use protoguard_proto::v1::{EncodedFrames, PixelFormat, RawFrames};
@@ -79,7 +79,8 @@ impl Packing {
     fn encode(self, frame: &SourceFrame, resized: &Frame) -> anyhow::Result<Option<Bytes>> {
         let own = frame.encoded.as_ref();
         let format = own.and_then(|bytes| ImageFormat::sniff(bytes));
-        let travels = format.is_some_and(|format| ImageFormat::WIRE.contains(&format));
+        let travels =
+            format.is_some_and(|format| Codec::WIRE.iter().any(|codec| codec.format() == format));
         match self.payload {
             Some(PayloadKind::Raw) => Ok(None),
             Some(PayloadKind::Png) => {
@@ -131,7 +132,7 @@ fn pack(clip: &Clip, encoded: &VecDeque<Option<Bytes>>) -> WireClip {
 #[cfg(test)]
 mod tests {
     use image::RgbImage;
-    use protoguard_data::{DecodeLimits, decode};
+    use protoguard_frames::{DecodeLimits, decode};
 
     use super::super::source::discover;
     use super::*;

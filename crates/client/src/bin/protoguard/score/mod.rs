@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use protoguard_client::Client;
 use protoguard_core::{ClipShape, Detector};
-use protoguard_data::dataset::Labels;
+use protoguard_frames::labels::Labels;
 use protoguard_proto::{card_from_wire, v1};
 use serde::Serialize;
 

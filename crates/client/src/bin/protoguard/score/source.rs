@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use protoguard_core::{ClipShape, Frame};
-use protoguard_data::dataset::{DatasetError, Video, VideoSource, videos_under};
-use protoguard_data::video::VideoReader;
-use protoguard_data::{DecodeLimits, decode};
+use protoguard_frames::files::{FilesError, OneSize, Video, VideoSource, videos_under};
+use protoguard_frames::video::VideoReader;
+use protoguard_frames::{DecodeLimits, Size, decode};
 use protoguard_proto::Bytes;
 
 /// One video, not yet opened.
@@ -25,6 +25,9 @@ pub(crate) struct SourceFrame {
     pub(crate) encoded: Option<Bytes>,
 }
 
+/// What a folder should hold.
+const EXPECTED: &str = "a folder of frames (.jpg, .png, .bmp), of such folders, or of videos";
+
 /// The videos under `paths`, in the order given.
 pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
@@ -33,7 +36,7 @@ pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             sources.push(Source::File { name: name.into_owned(), path: path.clone() });
         } else {
-            sources.extend(videos_under(path)?.into_iter().map(Source::from));
+            sources.extend(videos_under(path, EXPECTED)?.into_iter().map(Source::from));
         }
     }
     Ok(sources)
@@ -79,14 +82,14 @@ impl Source {
     }
 
     /// Refuses a folder that is too short for one clip before anything is sent.
-    pub(crate) fn check_length(&self, shape: ClipShape) -> Result<(), DatasetError> {
+    pub(crate) fn check_length(&self, shape: ClipShape) -> Result<(), FilesError> {
         match self.known_frames() {
             Some(found) if found < shape.frames() => Err(self.too_short(found, shape)),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn too_short(&self, found: usize, shape: ClipShape) -> DatasetError {
+    pub(crate) fn too_short(&self, found: usize, shape: ClipShape) -> FilesError {
         let path = match self {
             Self::File { path, .. } => path.clone(),
             Self::Folder { name, frames } => {
@@ -96,7 +99,7 @@ impl Source {
                 }
             }
         };
-        DatasetError::TooShort { path, found, needed: shape.frames() }
+        FilesError::TooShort { path, found, needed: shape.frames() }
     }
 
     /// Hands over every frame in temporal order, until `take` says false.
@@ -106,10 +109,11 @@ impl Source {
     ) -> anyhow::Result<()> {
         match self {
             Self::Folder { frames, .. } => {
-                let mut first = None;
+                let mut one_size = OneSize::default();
                 for path in frames {
                     let frame = read_frame(path)?;
-                    check_size(path, &frame.frame, &mut first)?;
+                    let (height, width) = (frame.frame.height(), frame.frame.width());
+                    one_size.check(path, Size { height, width })?;
                     if !take(frame)? {
                         break;
                     }
@@ -130,23 +134,8 @@ impl Source {
 fn read_frame(path: &Path) -> anyhow::Result<SourceFrame> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {path:?}"))?;
     let frame = decode(&bytes, &DecodeLimits::files())
-        .map_err(|source| DatasetError::Frame { path: path.to_owned(), source })?;
+        .map_err(|source| FilesError::Frame { path: path.to_owned(), source })?;
     Ok(SourceFrame { frame, encoded: Some(bytes.into()) })
-}
-
-/// All frames of a video have the size of its first.
-fn check_size(
-    path: &Path,
-    frame: &Frame,
-    first: &mut Option<(usize, usize)>,
-) -> Result<(), DatasetError> {
-    let (height, width) = (frame.height(), frame.width());
-    let (first_height, first_width) = *first.get_or_insert((height, width));
-    if (height, width) == (first_height, first_width) {
-        return Ok(());
-    }
-    let path = path.to_owned();
-    Err(DatasetError::MixedSizes { path, height, width, first_height, first_width })
 }
 
 #[cfg(test)]

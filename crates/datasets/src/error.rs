@@ -1,0 +1,59 @@
+//! What keeps a folder from being used as a data set.
+
+use std::path::PathBuf;
+
+use protoguard_frames::files::FilesError;
+use protoguard_frames::video::VideoError;
+
+use crate::layout::Layout;
+use crate::store::CacheError;
+
+/// A folder or a file that is no data set, video or frame.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// No layout fits the folder.
+    #[error("folder {path:?} holds no data set of a known layout; expected {expected}")]
+    UnknownLayout {
+        /// The folder.
+        path: PathBuf,
+        /// What each layout looks like.
+        expected: &'static str,
+    },
+    /// Several data sets lie in the folder.
+    #[error("folder {path:?} holds {found} data sets ({names}); name one of them")]
+    SeveralDatasets {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+        /// Their folders.
+        names: String,
+    },
+    /// The folder does not have the layout that was asked for.
+    #[error("folder {path:?} does not have the layout {layout}; expected {expected}")]
+    OtherLayout {
+        /// The folder.
+        path: PathBuf,
+        /// The layout that was asked for.
+        layout: Layout,
+        /// What it looks like.
+        expected: &'static str,
+    },
+    /// A name that is no layout.
+    #[error("layout {found:?} is unknown; expected {accepted}")]
+    LayoutName {
+        /// What was given.
+        found: String,
+        /// The names there are.
+        accepted: String,
+    },
+    /// No video or frame lies there.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A video file that gives no frames, or breaks off.
+    #[error(transparent)]
+    Video(#[from] VideoError),
+    /// The frame cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
