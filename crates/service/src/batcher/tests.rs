@@ -250,10 +250,15 @@ async fn what_lapses_is_counted_by_its_reason() {
     tokio::time::advance(Duration::from_millis(6)).await;
     bench.tell(Event::GivenUp);
     bench.settle().await;
+    let _later = bench.enqueue(Some(Duration::from_millis(5)));
+    bench.settle().await;
+    tokio::time::advance(Duration::from_millis(6)).await;
+    bench.tell(Event::GivenUp);
+    bench.settle().await;
     let page = bench.metrics.page();
     for line in [
         r#"protoguard_clips_cancelled_total{model="hall"} 1"#,
-        r#"protoguard_clips_expired_total{model="hall"} 1"#,
+        r#"protoguard_clips_expired_total{model="hall"} 2"#,
     ] {
         assert!(page.contains(line), "{line} is not in {page}");
     }

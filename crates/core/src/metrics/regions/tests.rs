@@ -141,6 +141,14 @@ fn tracks_follow_the_larger_share_and_end_with_a_gap() {
 }
 
 #[test]
+fn two_that_merge_go_on_as_the_larger_one() {
+    let mut tracks = Tracks::default();
+    let frames = [&["#.###"], &["#####"]].map(|rows| Rc::new(Components::of(&mask(rows))));
+    assert_eq!(frames.map(|truth| tracks.follow(&truth)), [vec![0, 1], vec![1]]);
+    assert_eq!(tracks.lengths(), [1, 2]);
+}
+
+#[test]
 fn a_tenth_of_a_track_is_enough() {
     let quiet: [&[&str]; 2] = [&["00", "00"], &["#.", ".."]];
     let loud: [&[&str]; 2] = [&["90", "00"], &["#.", ".."]];
