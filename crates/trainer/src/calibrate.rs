@@ -292,11 +292,34 @@ mod tests {
         let videos = [video("gate", enough), video("hall", enough - 1), video("yard", enough + 1)];
         let options =
             CalibrationOptions { gamma: GAMMA, detector: Recipe::default(), batch_size: 8 };
-        let found = calibrate(&mut FirstPixel, &videos, shape, &options).unwrap();
+        let normal = NormalVideo { held_out: &videos, learnt: &[] };
+        let found = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
         let scenes: Vec<Option<&str>> = found.iter().map(|one| one.scene.as_deref()).collect();
         assert_eq!(scenes, [None, Some("gate"), Some("yard")]);
         let frames: Vec<usize> = found.iter().map(|one| one.frames).collect();
         assert_eq!(frames, [3 * enough, enough, enough + 1]);
         assert!(found.iter().all(|one| one.detector.is_some()));
+        // Learnt video counts where its scene is.
+        let learnt = [video("gate", 90), video("attic", 20)];
+        let normal = NormalVideo { learnt: &learnt, ..normal };
+        let beside = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
+        let as_before = |index: usize| beside[index].detector == found[index].detector;
+        assert_eq!([0, 1, 2].map(as_before), [false, false, true]);
+        assert_eq!(beside.iter().map(|one| one.frames).collect::<Vec<_>>(), frames);
+    }
+
+    #[test]
+    fn of_much_learnt_video_each_gives_its_share() {
+        let shape = ClipShape::new(2, 16).unwrap();
+        let frame = || Frame::new(16, 16, vec![0; 768]).unwrap();
+        let video = |frames: usize| {
+            DecodedVideo::in_memory("01", None, (0..frames).map(|_| frame()).collect())
+        };
+        let clips = |videos: &[DecodedVideo]| -> Vec<usize> {
+            videos.iter().map(|video| video.clip_count(shape)).collect()
+        };
+        assert_eq!(clips(&beginnings(&[video(7), video(2)], shape)), [5, 0]);
+        let much = [video(30_002), video(10_002), video(1)];
+        assert_eq!(clips(&beginnings(&much, shape)), [15_000, 5000, 0]);
     }
 }

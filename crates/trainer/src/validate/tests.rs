@@ -66,7 +66,8 @@ fn what_is_foreign_comes_from_the_next_video() {
 fn darkened(video: DecodedVideo) -> DecodedVideo {
     let frame = |at: usize| {
         let frame = video.frame(at).unwrap().unwrap();
-        Frame::new(SIDE, SIDE, frame.pixels().iter().map(|value| value / 2).collect()).unwrap()
+        Frame::new(SIDE, SIDE, frame.pixels().iter().map(|value| value / 2).collect::<Vec<u8>>())
+            .unwrap()
     };
     DecodedVideo::in_memory(&video.name, None, (0..video.len()).map(frame).collect())
 }
