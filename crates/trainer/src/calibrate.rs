@@ -1,4 +1,4 @@
-//! Bounds and thresholds from held-out normal video, by the scorer that will serve.
+//! Bounds and thresholds from normal video, by the scorer that will serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,6 +14,7 @@ use protoguard_model::{ActivationRanges, Checkpoint, Network, Precision, TchScor
 
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
+use crate::interrupt::Interrupt;
 use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
 use crate::source::Source;
 use crate::{output, progress};
@@ -22,7 +23,9 @@ use crate::{output, progress};
 const RANGE_CLIPS: usize = 32;
 
 /// Clips of learnt video that distributions are made of: half an hour at ten frames a second.
-const LEARNT_CLIPS: usize = 20_000;
+pub(crate) const LEARNT_CLIPS: usize = 20_000;
+/// Parts that they are taken from in each video.
+const STRETCHES: usize = 8;
 
 /// With fewer normal clips the rarest hundredth is three frames or less.
 const ENOUGH_CLIPS: usize = 300;
@@ -53,8 +56,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         Some(root) => learnt(root, args, shape)?,
         None => Vec::new(),
     };
-    let held_out: BTreeSet<&str> = videos.iter().map(|video| video.name.as_str()).collect();
-    learnt.retain(|video| !held_out.contains(video.name.as_str()));
+    leave_out(&mut learnt, &videos)?;
     let normal = NormalVideo { held_out: &videos, learnt: &learnt };
     let found = calibrate(&mut scorer, normal, shape, &options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
@@ -89,6 +91,22 @@ fn learnt(
     Ok(videos)
 }
 
+/// Leaves out what is held out, by name: a data set's folder has both.
+fn leave_out(learnt: &mut Vec<DecodedVideo>, held_out: &[DecodedVideo]) -> anyhow::Result<()> {
+    let names: BTreeSet<&str> = held_out.iter().map(|video| video.name.as_str()).collect();
+    let before = learnt.len();
+    learnt.retain(|video| !names.contains(video.name.as_str()));
+    let left_out = before - learnt.len();
+    anyhow::ensure!(
+        before == 0 || !learnt.is_empty(),
+        "every video of --learnt has the name of one of --data, and is taken for it; other videos, or other names, are needed"
+    );
+    if left_out > 0 {
+        tracing::info!(left_out, used = learnt.len(), "videos of --learnt that --data has as well");
+    }
+    Ok(())
+}
+
 /// What the checkpoint's first calibration was made with, and the defaults where it has none; the
 /// detector is the configuration's where there is one.
 fn options_of(
@@ -105,7 +123,8 @@ fn options_of(
             .unwrap_or_default(),
     };
     let gamma = first.map_or(GAMMA, |calibration| calibration.normaliser.gamma);
-    Ok(CalibrationOptions { gamma, detector, batch_size: args.scorer.batch_size })
+    let batch_size = args.scorer.batch_size;
+    Ok(CalibrationOptions { gamma, detector, batch_size, interrupt: None })
 }
 
 /// Why no calibration could be made.
@@ -150,6 +169,8 @@ pub struct CalibrationOptions {
     pub detector: Recipe,
     /// Clips a forward pass.
     pub batch_size: usize,
+    /// Where signals that end the process are caught; nowhere, and they end it as the system does.
+    pub interrupt: Option<&'static Interrupt>,
 }
 
 /// Normal video of a camera.
@@ -177,9 +198,10 @@ pub fn calibrate(
         batch_size: options.batch_size,
         keep_maps: false,
         bar: progress::bar(0, "calibrating"),
+        interrupt: options.interrupt,
     };
     let scored = score_videos(scorer, normal.held_out, shape, &scoring)?;
-    let learnt = beginnings(normal.learnt, shape);
+    let learnt = spread(normal.learnt, shape, LEARNT_CLIPS);
     let learnt = score_videos(scorer, &learnt, shape, &scoring)?;
     let all = Scored { held_out: scored.iter().collect(), learnt: learnt.iter().collect() };
     let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
@@ -226,15 +248,28 @@ struct Scored<'a> {
     learnt: Vec<&'a ScoredVideo>,
 }
 
-/// Each video as far as its share of [`LEARNT_CLIPS`] goes.
-fn beginnings(videos: &[DecodedVideo], shape: ClipShape) -> Vec<DecodedVideo> {
+/// At most `most` clips, each video's share of them in [`STRETCHES`] parts evenly over it: the
+/// beginning of a day is its night.
+fn spread(videos: &[DecodedVideo], shape: ClipShape, most: usize) -> Vec<DecodedVideo> {
     let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
-    let share = (LEARNT_CLIPS as f64 / clips.max(1) as f64).min(1.0);
-    let beginning = |video: &DecodedVideo| {
-        let kept = (video.clip_count(shape) as f64 * share) as usize;
-        video.part(0..(kept + shape.past_frames()).min(video.len()))
-    };
-    videos.iter().map(beginning).collect()
+    if clips <= most {
+        return videos.to_vec();
+    }
+    let (mut before, mut taken, mut parts) = (0, 0, Vec::new());
+    for video in videos {
+        let of_video = video.clip_count(shape);
+        before += of_video;
+        // What rounding leaves goes to the next video.
+        let kept = before * most / clips - taken;
+        taken += kept;
+        let stretches = kept.min(STRETCHES);
+        for stretch in 0..stretches {
+            let [from, to] = [stretch, stretch + 1].map(|at| at * kept / stretches);
+            let first = stretch * of_video / stretches;
+            parts.push(video.part(first..first + to - from + shape.past_frames()));
+        }
+    }
+    parts
 }
 
 impl CalibrationOptions {
@@ -290,8 +325,12 @@ mod tests {
         };
         let enough = Recipe::MIN_CLIPS;
         let videos = [video("gate", enough), video("hall", enough - 1), video("yard", enough + 1)];
-        let options =
-            CalibrationOptions { gamma: GAMMA, detector: Recipe::default(), batch_size: 8 };
+        let options = CalibrationOptions {
+            gamma: GAMMA,
+            detector: Recipe::default(),
+            batch_size: 8,
+            interrupt: None,
+        };
         let normal = NormalVideo { held_out: &videos, learnt: &[] };
         let found = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
         let scenes: Vec<Option<&str>> = found.iter().map(|one| one.scene.as_deref()).collect();
@@ -309,17 +348,67 @@ mod tests {
     }
 
     #[test]
-    fn of_much_learnt_video_each_gives_its_share() {
+    fn a_signal_ends_it_between_two_batches() {
         let shape = ClipShape::new(2, 16).unwrap();
+        let frames = (0..20).map(|_| Frame::new(16, 16, vec![0; 768]).unwrap());
+        let held_out = [DecodedVideo::in_memory("01", None, frames.collect())];
+        let normal = NormalVideo { held_out: &held_out, learnt: &[] };
+        let interrupt = Interrupt::received(signal_hook::consts::SIGTERM);
+        let options = CalibrationOptions {
+            gamma: GAMMA,
+            detector: Recipe::default(),
+            batch_size: 8,
+            interrupt: Some(Box::leak(Box::new(interrupt))),
+        };
+        let error = calibrate(&mut FirstPixel, normal, shape, &options).unwrap_err();
+        let CalibrateError::Scoring(ScoringError::Stopped(signal)) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(signal.exit_code(), 143);
+    }
+
+    #[test]
+    fn what_is_held_out_is_not_learnt() {
         let frame = || Frame::new(16, 16, vec![0; 768]).unwrap();
+        let videos = |names: &[&str]| -> Vec<DecodedVideo> {
+            names.iter().map(|name| DecodedVideo::in_memory(name, None, vec![frame()])).collect()
+        };
+        let held_out = videos(&["03", "07"]);
+        let mut learnt = videos(&["01", "03", "04"]);
+        leave_out(&mut learnt, &held_out).unwrap();
+        let names: Vec<&str> = learnt.iter().map(|video| video.name.as_str()).collect();
+        assert_eq!(names, ["01", "04"]);
+        assert!(leave_out(&mut Vec::new(), &held_out).is_ok());
+        let error = leave_out(&mut videos(&["03"]), &held_out).unwrap_err().to_string();
+        assert!(error.starts_with("every video of --learnt"), "{error}");
+    }
+
+    #[test]
+    fn of_much_learnt_video_parts_are_taken_all_over_it() {
+        let shape = ClipShape::new(2, 16).unwrap();
         let video = |frames: usize| {
-            DecodedVideo::in_memory("01", None, (0..frames).map(|_| frame()).collect())
+            let frames = (0..frames).map(|_| Frame::new(16, 16, vec![0; 768]).unwrap());
+            DecodedVideo::in_memory("01", None, frames.collect())
         };
         let clips = |videos: &[DecodedVideo]| -> Vec<usize> {
             videos.iter().map(|video| video.clip_count(shape)).collect()
         };
-        assert_eq!(clips(&beginnings(&[video(7), video(2)], shape)), [5, 0]);
-        let much = [video(30_002), video(10_002), video(1)];
-        assert_eq!(clips(&beginnings(&much, shape)), [15_000, 5000, 0]);
+        let videos = [video(102), video(2), video(302), video(12)];
+        assert_eq!(clips(&spread(&videos, shape, 410)), [100, 0, 300, 10]);
+        // 10, 30 and 1 of 41; of the last none is left to rounding.
+        let found = spread(&videos, shape, 41);
+        assert_eq!(
+            clips(&found),
+            [[1, 1, 1, 2, 1, 1, 1, 2], [3, 4, 4, 4, 3, 4, 4, 4]]
+                .concat()
+                .into_iter()
+                .chain([1])
+                .collect::<Vec<_>>()
+        );
+        let starts: Vec<usize> = found[..8].iter().map(|part| part.range().start).collect();
+        assert_eq!(starts, [0, 12, 25, 37, 50, 62, 75, 87]);
+        // Many short videos keep as many clips as are asked for.
+        let many = vec![video(12); 50];
+        assert_eq!(clips(&spread(&many, shape, 20)).iter().sum::<usize>(), 20);
     }
 }

@@ -1,6 +1,6 @@
 //! The trainer: folders of normal video in, a checkpoint and its measure out.
 //!
-//! `train` fits a network, calibrates it on held-out normal frames and writes a checkpoint, and goes
+//! `train` fits a network, calibrates it on the normal frames and writes a checkpoint, and goes
 //! on where it was stopped; `evaluate` measures one on labelled video beside baselines without a
 //! model, `validate` without labels on anomalies put into normal video; `ablate` trains and measures
 //! a grid of configurations. `calibrate`, `export` and `show` take a checkpoint, `inspect` reports
@@ -14,6 +14,7 @@ pub mod config;
 pub mod evaluate;
 pub mod export;
 pub mod inspect;
+pub mod interrupt;
 pub mod log;
 pub mod measure;
 pub mod output;

@@ -172,8 +172,12 @@ fn evaluate_vs_bare(
         }
         bare += started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let options =
-            ScoringOptions { batch_size: BATCH, keep_maps: false, bar: ProgressBar::hidden() };
+        let options = ScoringOptions {
+            batch_size: BATCH,
+            keep_maps: false,
+            bar: ProgressBar::hidden(),
+            interrupt: None,
+        };
         score_videos(&mut scorer, &videos, shape, &options)?;
         evaluate += started.elapsed().as_secs_f64();
     }

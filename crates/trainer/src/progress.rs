@@ -29,7 +29,7 @@ pub fn count(title: &str, things: &str) -> ProgressBar {
 }
 
 /// How long the rest of a run takes: its steps, the held-out clips after every epoch, and the
-/// calibration over the same clips at the end.
+/// calibration at the end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     steps: u64,
@@ -37,6 +37,8 @@ pub(crate) struct Pace {
     held_out_seconds: Option<f64>,
     /// Before the first pass over the held-out clips, what it costs in steps.
     held_out_steps: f64,
+    /// What the calibration costs in passes over the held-out clips.
+    calibration: f64,
 }
 
 impl Pace {
@@ -45,9 +47,10 @@ impl Pace {
     /// Share of the newest step in the mean.
     const NEWEST: f64 = 0.05;
 
-    /// Knows nothing yet; a pass over the held-out clips is taken to cost so many steps.
-    pub(crate) fn new(held_out_steps: f64) -> Self {
-        Self { held_out_steps, ..Self::default() }
+    /// Knows nothing yet; a pass over the held-out clips is taken to cost so many steps, and the
+    /// calibration so many such passes.
+    pub(crate) fn new(held_out_steps: f64, calibration: f64) -> Self {
+        Self { held_out_steps, calibration, ..Self::default() }
     }
 
     /// Takes a step's time into account; old ones fade.
@@ -73,7 +76,8 @@ impl Pace {
             return None;
         }
         let held_out = self.held_out_seconds.unwrap_or(self.held_out_steps * self.step_seconds);
-        let seconds = steps as f64 * self.step_seconds + (epochs + 1) as f64 * held_out;
+        let seconds =
+            steps as f64 * self.step_seconds + (epochs as f64 + self.calibration) * held_out;
         Some(Duration::from_secs_f64(seconds.max(0.0)))
     }
 
@@ -92,14 +96,14 @@ mod tests {
 
     #[test]
     fn the_time_left_counts_what_comes_after_the_steps() {
-        let mut pace = Pace::new(10.0);
+        let mut pace = Pace::new(10.0, 3.0);
         pace.step(9.0);
         assert_eq!(pace.left(100, 1), "estimating");
         pace.step(2.0);
         pace.step(2.0);
-        // 100 steps of 2 s, and twice 10 steps' worth of held-out clips.
-        assert_eq!(pace.left(100, 1), "about 4 minutes left");
+        // 100 steps of 2 s, and four times 10 steps' worth of held-out clips.
+        assert_eq!(pace.time_left(100, 1), Some(Duration::from_secs(280)));
         pace.held_out(3500.0);
-        assert_eq!(pace.left(100, 1), "about 2 hours left");
+        assert_eq!(pace.left(100, 1), "about 4 hours left");
     }
 }

@@ -8,6 +8,8 @@ use protoguard_core::{
 };
 use protoguard_datasets::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
+use crate::interrupt::{Interrupt, StopSignal};
+
 /// The raw scores of one video.
 #[derive(Clone, Debug)]
 pub struct ScoredVideo {
@@ -43,6 +45,9 @@ pub enum ScoringError {
     /// Decoded frames can no longer be read.
     #[error(transparent)]
     Data(#[from] DatasetError),
+    /// The process was told to stop.
+    #[error("stopped by {0}")]
+    Stopped(StopSignal),
     /// A score is missing or NaN.
     #[error("video {video}: frame {frame} has no finite score; the model is broken")]
     NotFinite {
@@ -61,6 +66,8 @@ pub struct ScoringOptions {
     pub keep_maps: bool,
     /// Shows how many clips are done; it is cleared at the end.
     pub bar: ProgressBar,
+    /// Where signals that end the process are caught: looked at before every batch.
+    pub interrupt: Option<&'static Interrupt>,
 }
 
 /// Batches that are read and prepared while one is computed.
@@ -70,7 +77,7 @@ const PREFETCH: usize = 4;
 /// Clips are read, and the baselines computed, on a thread beside the model's.
 ///
 /// # Errors
-/// When frames cannot be read, a batch fails or a score is not finite.
+/// When frames cannot be read, a batch fails, a score is not finite or a signal has come.
 pub fn score_videos(
     scorer: &mut dyn Scorer,
     videos: &[DecodedVideo],
@@ -82,6 +89,10 @@ pub fn score_videos(
     options.bar.set_length(videos.iter().map(|video| video.clip_count(shape) as u64).sum());
     let config = OrderedConfig { shape, batch_size: options.batch_size, prefetch: PREFETCH };
     for batch in OrderedBatches::new(videos.to_vec(), config, Prepared::new) {
+        if let Some(signal) = options.interrupt.and_then(Interrupt::signal) {
+            options.bar.finish_and_clear();
+            return Err(ScoringError::Stopped(signal));
+        }
         let (origins, inputs): (Vec<Origin>, Vec<ScorerInput>) =
             batch?.into_iter().map(|prepared| (prepared.origin, prepared.input)).unzip();
         let first = origins.first().map_or(0, |origin| origin.video);

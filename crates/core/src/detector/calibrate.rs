@@ -11,7 +11,7 @@ use crate::maps::{Part, Statistics};
 use crate::normalise::quantile;
 use crate::surprise::Normal;
 
-/// A single video is cut into so many parts, which are held against each other.
+/// A video of more than two thirds of all clips is cut into so many parts.
 const PIECES: usize = 4;
 /// The share of a part's normal frames that its trust is measured on: rare, and still many frames.
 const TWENTIETH: f64 = 0.05;
@@ -48,14 +48,9 @@ pub struct WeightedPart {
 impl Default for Recipe {
     fn default() -> Self {
         let of = |(part, weight)| WeightedPart { part, weight };
-        let parts = [
-            (Part::LargestError, 1.0),
-            (Part::RelativeError, 1.0),
-            // Finds bicycles among walkers, and little where normal things differ in speed.
-            (Part::Speed, 0.75),
-            // Finds what the separation loss has taught it; without that loss little.
-            (Part::FeatureDistance, 0.5),
-        ];
+        // Speed finds bicycles among walkers, and little where normal things differ in speed. The
+        // feature distance is for recipes of models that the separation loss has taught something.
+        let parts = [(Part::LargestError, 1.0), (Part::RelativeError, 1.0), (Part::Speed, 0.5)];
         // Four times as much at the lower edge as at the upper one.
         Self { parts: parts.map(of).into(), knee: 2.0, keep: 0.6, max_slope: 1.2 }
     }
@@ -119,10 +114,34 @@ impl Recipe {
             return Err(DetectorError::TooFewClips { found });
         }
         let clips: Vec<&Statistics> = held_out.iter().chain(learnt).copied().flatten().collect();
+        self.of_the_model(&clips)?.calibrated(held_out, learnt, &clips)
+    }
+
+    /// The recipe without the parts that no clip has: the feature distance of a model without
+    /// memory.
+    fn of_the_model(&self, clips: &[&Statistics]) -> Result<Self, DetectorError> {
+        let is_there = |of: &&WeightedPart| clips.iter().any(|clip| clip.get(of.part).is_some());
+        let parts: Vec<WeightedPart> = self.parts.iter().filter(is_there).copied().collect();
+        if parts.is_empty() {
+            return Err(DetectorError::Recipe {
+                field: "parts",
+                found: Part::FeatureDistance.name().to_owned(),
+                accepted: "the model has no memory; a part that it has is needed",
+            });
+        }
+        Ok(Self { parts, ..self.clone() })
+    }
+
+    fn calibrated(
+        &self,
+        held_out: &[&[Statistics]],
+        learnt: &[&[Statistics]],
+        clips: &[&Statistics],
+    ) -> Result<Detector, DetectorError> {
         let slopes: Vec<f64> = self
             .parts
             .iter()
-            .map(|of| perspective::slope(of.part, &clips, self.max_slope))
+            .map(|of| perspective::slope(of.part, clips, self.max_slope))
             .collect();
         let videos = self.videos(&slopes, held_out, learnt);
         let across = self.surprises_across(&videos)?;
@@ -153,7 +172,8 @@ impl Recipe {
     }
 
     /// What every clip has of each part, by video: of held-out ones as it is, and of learnt ones as
-    /// it would be had they not been learnt.
+    /// it would be had they not been learnt. Without the learnt ones where nothing says how much
+    /// they flatter the model.
     fn videos(
         &self,
         slopes: &[f64],
@@ -166,12 +186,13 @@ impl Recipe {
         let held_out: Vec<Vec<Judged>> = held_out.iter().map(levelled).collect();
         let learnt: Vec<Vec<Judged>> = learnt.iter().map(levelled).collect();
         let parts: Vec<Part> = self.parts.iter().map(|of| of.part).collect();
+        let values = |video: Vec<Judged>| video.into_iter().map(|clip| clip.values).collect();
         let gaps = generalisation::gaps(&parts, held_out.iter().flatten(), learnt.iter().flatten());
+        let Some(gaps) = gaps else { return held_out.into_iter().map(values).collect() };
         let raise = |clip: Judged| -> Values {
             let parts = parts.iter().zip(&gaps).zip(clip.values);
             parts.map(|((&part, &gap), value)| raised(part, value, gap)).collect()
         };
-        let values = |video: Vec<Judged>| video.into_iter().map(|clip| clip.values).collect();
         let raised = |video: Vec<Judged>| video.into_iter().map(raise).collect();
         held_out.into_iter().map(values).chain(learnt.into_iter().map(raised)).collect()
     }
@@ -229,15 +250,14 @@ pub(super) struct Stretch<'a, Clip> {
     pub(super) clips: &'a [Clip],
 }
 
-/// The videos, or parts of them where all but one together make no distribution. Parts are the
-/// second choice: people who were just there are still there.
+/// The videos, and parts of one that is most of all: held against the rest alone it would be held
+/// against next to nothing. Parts are the second choice: people who were just there are still there.
 pub(super) fn stretches<'a, Clip>(videos: &[&'a [Clip]]) -> Vec<Stretch<'a, Clip>> {
     let filled: Vec<(usize, &'a [Clip])> =
         videos.iter().copied().enumerate().filter(|(_, clips)| !clips.is_empty()).collect();
-    let clips = || filled.iter().map(|(_, clips)| clips.len());
-    let beside_the_longest = clips().sum::<usize>() - clips().max().unwrap_or_default();
-    let pieces = if beside_the_longest < Normal::MIN_VALUES { PIECES } else { 1 };
+    let all: usize = filled.iter().map(|(_, clips)| clips.len()).sum();
     let cut = |&(video, clips): &(usize, &'a [Clip])| {
+        let pieces = if clips.len() * 3 > all * 2 { PIECES } else { 1 };
         let length = clips.len().div_ceil(pieces);
         clips.chunks(length).map(move |clips| Stretch { video, clips })
     };

@@ -23,17 +23,21 @@ pub(super) struct Judged {
 
 /// By how much each part's values are larger on held-out clips than on learnt ones: the natural
 /// logarithm of a factor, in `[0, ln 4]`. The median over the held-out clips of the difference to
-/// the median of their neighbours; clips in which more or less moves than in any learnt one are not
-/// compared. 0 for a part that no model has learnt.
+/// the median of their neighbours; 0 for a part that no model has learnt. Clips in which more or
+/// less moves than in any learnt one are not compared; nothing where those are most of them.
 pub(super) fn gaps<'a>(
     parts: &[Part],
     held_out: impl Iterator<Item = &'a Judged>,
     learnt: impl Iterator<Item = &'a Judged>,
-) -> Vec<f64> {
+) -> Option<Vec<f64>> {
+    let held_out: Vec<&Judged> = held_out.collect();
     let mut learnt: Vec<&Judged> = learnt.collect();
     learnt.sort_by(|a, b| a.moved.total_cmp(&b.moved));
-    let compared: Vec<(&Judged, &[&Judged])> =
-        held_out.filter_map(|clip| Some((clip, neighbours(&learnt, clip.moved)?))).collect();
+    let compare = |&clip: &&'a Judged| Some((clip, neighbours(&learnt, clip.moved)?));
+    let compared: Vec<(&Judged, &[&Judged])> = held_out.iter().filter_map(compare).collect();
+    if 2 * compared.len() < held_out.len() || compared.is_empty() {
+        return None;
+    }
     let gap = |(index, &part): (usize, &Part)| {
         let level = |clip: &Judged| logarithm(part, clip.values[index]);
         let differences = compared.iter().filter_map(|(clip, near)| {
@@ -43,7 +47,7 @@ pub(super) fn gaps<'a>(
         let median = quantile(&differences.collect::<Vec<f64>>(), 0.5).unwrap_or_default();
         if part.is_of_the_model() { median.clamp(0.0, MOST.ln()) } else { 0.0 }
     };
-    parts.iter().enumerate().map(gap).collect()
+    Some(parts.iter().enumerate().map(gap).collect())
 }
 
 /// A learnt clip's value as it would be had the clip not been learnt.
@@ -70,7 +74,10 @@ fn neighbours<'a, 'b>(ordered: &'b [&'a Judged], moved: f64) -> Option<&'b [&'a 
         return None;
     }
     let count = NEIGHBOURS.min(ordered.len());
-    let place = ordered.partition_point(|clip| clip.moved < moved);
+    // Of clips in which the same amount moves the middle one: they lie in the order of videos.
+    let [from, to] = [f64::lt, f64::le]
+        .map(|before| ordered.partition_point(|clip| before(&clip.moved, &moved)));
+    let place = from.midpoint(to);
     let start = place.saturating_sub(count / 2).min(ordered.len() - count);
     ordered.get(start..start + count)
 }
@@ -93,7 +100,7 @@ mod tests {
         };
         let learnt: Vec<Judged> = (1..=1000).map(|i| of(f64::from(i), 0.0, 1.0)).collect();
         let held_out: Vec<Judged> = (600..900).map(|i| of(f64::from(i), 1.0, 1.1)).collect();
-        let found = gaps(&parts, held_out.iter(), learnt.iter());
+        let found = gaps(&parts, held_out.iter(), learnt.iter()).unwrap();
         assert!((found[0] - 0.1 * 10f64.ln()).abs() < 2e-3, "{found:?}");
         assert!((found[1] - 1.1f64.ln()).abs() < 2e-3, "{found:?}");
         assert_eq!(found[2], 0.0, "speed is no model's");
@@ -106,12 +113,14 @@ mod tests {
         let learnt: Vec<Judged> = (0..60).map(|i| clip(f64::from(i), &[-20.0, 0.0])).collect();
         let parts = [Part::PredictionError, Part::FeatureDistance];
         let of = |held_out: Judged| gaps(&parts, [&held_out].into_iter(), learnt.iter());
-        assert_eq!(of(clip(30.0, &[-25.0, 0.0])), [0.0, 0.0]);
-        assert_eq!(of(clip(30.0, &[-3.0, 0.5])), [4f64.ln(), 4f64.ln()]);
+        assert_eq!(of(clip(30.0, &[-25.0, 0.0])), Some(vec![0.0, 0.0]));
+        assert_eq!(of(clip(30.0, &[-3.0, 0.5])), Some(vec![4f64.ln(), 4f64.ln()]));
         assert_eq!(raised(parts[1], 0.0, 4f64.ln()), 0.0);
         // More moves than ever before: nothing to compare it with.
-        assert_eq!(of(clip(61.0, &[-3.0, 0.5])), [0.0, 0.0]);
-        assert_eq!(gaps(&parts, learnt.iter(), [].iter()), [0.0, 0.0]);
+        assert_eq!(of(clip(61.0, &[-3.0, 0.5])), None);
+        assert_eq!(gaps(&parts, learnt.iter(), [].iter()), None);
+        let half = [clip(30.0, &[-20.0, 0.0]), clip(61.0, &[-3.0, 0.5])];
+        assert_eq!(gaps(&parts, half.iter(), learnt.iter()), Some(vec![0.0, 0.0]));
     }
 
     #[test]
@@ -127,5 +136,8 @@ mod tests {
         assert_eq!(range(199.0), Some((50, 150.0, 199.0)));
         assert_eq!(range(199.5), None);
         assert_eq!(neighbours(&ordered[..3], 1.0).map(<[_]>::len), Some(3));
+        let still: Vec<Judged> = (0..200).map(|i| clip(0.0, &[f64::from(i)])).collect();
+        let still: Vec<&Judged> = still.iter().collect();
+        assert_eq!(neighbours(&still, 0.0).unwrap()[0].values, [75.0]);
     }
 }

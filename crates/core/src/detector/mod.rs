@@ -105,7 +105,7 @@ pub enum DetectorError {
         accepted: &'static str,
     },
     /// There is too little normal video.
-    #[error("{found} normal clips; at least {} are needed", Recipe::MIN_CLIPS)]
+    #[error("{found} held-out clips; at least {} are needed", Recipe::MIN_CLIPS)]
     TooFewClips {
         /// How many there are.
         found: usize,

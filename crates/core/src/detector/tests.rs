@@ -52,7 +52,7 @@ fn sums_are_calibrated_across_videos() {
     let recipe = Recipe::default();
     let detector = recipe.calibrate(&videos.each_ref().map(Vec::as_slice), &[]).unwrap();
     let loudest = |detector: &Detector| detector.judge(&videos[3][50]);
-    let values = |clip| recipe.values(&[0.0; 4], clip);
+    let values = |clip| recipe.values(&[0.0; 3], clip);
     let same = recipe.parts_of(&videos.iter().flatten().map(values).collect::<Vec<_>>()).unwrap();
     let in_sample: Vec<f64> = videos
         .iter()
@@ -78,6 +78,9 @@ fn a_single_video_is_cut_and_several_are_kept_whole() {
     assert_eq!(lengths(&[&clips[..4], &clips[..2]]), [(0, 4), (1, 2)]);
     assert_eq!(lengths(&[&clips[..4], &clips[..1]]), [(0, 1), (0, 1), (0, 1), (0, 1), (1, 1)]);
     assert_eq!(lengths(&[&[], &clips[..8]]), [(1, 2); 4]);
+    // What was learnt of one recording beside its held-out end.
+    assert_eq!(lengths(&[&clips[..4], &clips]), [(0, 4), (1, 3), (1, 3), (1, 3), (1, 1)]);
+    assert_eq!(lengths(&[&clips[..5], &clips]), [(0, 5), (1, 10)]);
     assert_eq!(lengths(&[clips.as_slice(); 5]), [0, 1, 2, 3, 4].map(|video| (video, 10)));
 }
 
@@ -199,7 +202,7 @@ fn smoothing_takes_time_and_knows_its_own_distribution() {
 fn what_gives_no_detector_is_named() {
     let four = [1.0, 1.1, 1.2, 1.3].map(statistics);
     let few = Recipe::default().calibrate(&[&four[..1], &[], &four[2..]], &[]).unwrap_err();
-    assert_eq!(few.to_string(), "3 normal clips; at least 4 are needed");
+    assert_eq!(few.to_string(), "3 held-out clips; at least 4 are needed");
     // A video of one clip is no measure of another, and a part of the other is.
     for videos in [[&four[..], &[]], [&four[..1], &four[1..]], [&four[..2], &four[2..]]] {
         Recipe::default().calibrate(&videos, &[]).unwrap();
@@ -302,4 +305,40 @@ fn learnt_video_does_not_flatter_the_threshold() {
     };
     let (honest, flattered) = (value(1.0), value(0.25));
     assert!((honest - flattered).abs() < 0.1, "{honest} dB and {flattered} dB");
+}
+
+#[test]
+fn a_part_that_the_model_does_not_have_is_none_of_the_detector() {
+    let distance = WeightedPart { part: Part::FeatureDistance, weight: 0.5 };
+    let mut recipe = Recipe::default();
+    recipe.parts.push(distance);
+    let without = square(1.0, 1.0);
+    let detector = recipe.calibrate(&[&without], &[]).unwrap();
+    assert_eq!(detector.recipe(), Recipe::default());
+    let with: Vec<Statistics> = (0..50).map(|frame| statistics(loudness(frame))).collect();
+    assert_eq!(recipe.calibrate(&[&with], &[]).unwrap().recipe(), recipe);
+    let alone = Recipe { parts: vec![distance], ..recipe };
+    let error = alone.calibrate(&[&without], &[]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "detector.parts is feature_distance; the model has no memory; a part that it has is needed"
+    );
+}
+
+/// One recording, nine tenths learnt: its pieces are held against each other and not against the
+/// end alone, which has seen the quietest tenth of it.
+#[test]
+fn one_recording_keeps_its_promise() {
+    let clip = |frame: usize| {
+        let crowd = 1.0 + (frame as f32 / 40.0).sin().abs() * loudness(frame);
+        statistics(crowd)
+    };
+    let recording: Vec<Statistics> = (0..1000).map(clip).collect();
+    let (learnt, held_out) = recording.split_at(950);
+    let detector = Recipe::default().calibrate(&[held_out], &[learnt]).unwrap();
+    assert!(detector.parts.iter().all(|part| part.trust > 0.7), "{:?}", detector.parts);
+    let above =
+        recording.iter().filter(|clip| detector.judge(clip).surprise > Detector::threshold(0.05));
+    let above = above.count();
+    assert!((5..=75).contains(&above), "{above} of 1000");
 }

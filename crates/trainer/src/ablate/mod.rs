@@ -19,9 +19,9 @@ pub use grid::{Grid, GridError};
 pub use table::Table;
 
 use crate::cli::AblateArgs;
+use crate::interrupt::Interrupt;
 use crate::output;
 use crate::source::SourceArgs;
-use crate::train::Interrupt;
 
 /// Runs all cells, or the one at `--index`, and writes `table.md` and `table.json` over those that
 /// are done.

@@ -70,6 +70,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         batch_size: args.scorer.batch_size,
         keep_maps: test.has_masks(),
         bar: progress::bar(0, "scoring"),
+        interrupt: None,
     };
     let videos = score_videos(&mut observed, &test.videos, shape, &options)?;
     let scoring_seconds = started.elapsed().as_secs_f64();

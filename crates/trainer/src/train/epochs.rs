@@ -11,6 +11,7 @@ use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
 use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, HeldOut, Learner, LossMeter, StepError};
+use crate::calibrate::LEARNT_CLIPS;
 use crate::config::{Layers, Preset, TrainerConfig};
 use crate::log::{Record, RunRecord, StepRecord, resident_mib};
 use crate::progress::{self, Pace};
@@ -86,10 +87,12 @@ impl<'a> Epochs<'a> {
         };
         let loader = ClipLoader::new(data.training.clone(), loader_config);
         let steps = steps_per_epoch(&loader, training.accumulate);
-        let held_out: usize =
-            data.held_out.iter().map(|video| video.clip_count(config.model.shape)).sum();
+        let [held_out, learnt] = [&data.held_out, &data.training]
+            .map(|of| of.iter().map(|video| video.clip_count(config.model.shape)).sum::<usize>());
         let clips = (training.batch_size * training.accumulate) as f64;
-        let pace = Pace::new(HELD_OUT_COST * held_out as f64 / clips);
+        let calibrated = held_out + learnt.min(LEARNT_CLIPS);
+        let calibration = calibrated as f64 / held_out.max(1) as f64;
+        let pace = Pace::new(HELD_OUT_COST * held_out as f64 / clips, calibration);
         let bar = progress::training_bar(training.epochs * steps);
         Self { config, data, record, keeping, loader, bar, pace }
     }

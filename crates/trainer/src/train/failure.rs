@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use protoguard_datasets::DatasetError;
 use protoguard_model::{ModelError, StepLosses};
 
-use super::interrupt::StopSignal;
 use super::step::StepError;
+use crate::interrupt::StopSignal;
 
 /// What ended a run early.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,7 @@ use super::data::TrainingData;
 use super::step::{EpochRecord, Learner};
 use crate::calibrate::{CalibrationOptions, NormalVideo, activation_ranges, calibrate};
 use crate::config::TrainerConfig;
+use crate::interrupt::Interrupt;
 
 /// Clips a forward pass of the calibration; scores do not depend on it.
 const CALIBRATION_BATCH: usize = 8;
@@ -33,9 +34,11 @@ pub struct Finished<'a> {
     pub seconds: f64,
     /// Where it ran.
     pub device: DeviceSpec,
+    /// Where signals are caught.
+    pub interrupt: Option<&'static Interrupt>,
 }
 
-/// Calibrates a trained network on the held-out video and packs it with everything that serving
+/// Calibrates a trained network on the normal video and packs it with everything that serving
 /// it and training it further needs.
 ///
 /// # Errors
@@ -53,6 +56,7 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
             gamma: finished.config.training.gamma,
             detector: finished.config.detector.clone(),
             batch_size: CALIBRATION_BATCH,
+            interrupt: finished.interrupt,
         },
     )?;
     Ok(Checkpoint::new(CheckpointContent {

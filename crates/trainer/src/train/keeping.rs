@@ -1,9 +1,9 @@
 use std::time::Instant;
 
-use super::interrupt::Interrupt;
 use super::saver::Saver;
 use super::state::TrainingState;
 use super::step::Learner;
+use crate::interrupt::Interrupt;
 use crate::log::{Record, RunLog};
 
 /// What outlives the loop: the state on disk, the log, and the wish to stop.

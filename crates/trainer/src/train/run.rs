@@ -8,17 +8,20 @@ use protoguard_model::{
 
 use super::data::TrainingData;
 use super::epochs::Epochs;
+use super::failure::TrainError;
 use super::finish::{Finished, checkpoint};
-use super::interrupt::Interrupt;
 use super::keeping::Keeping;
 use super::saver::{Saver, SaverError};
 use super::set_threads;
 use super::state::{DataRecord, Position, TrainingState, check_config};
 use super::step::Learner;
+use crate::calibrate::CalibrateError;
 use crate::cli::TrainArgs;
 use crate::config::{Effective, TrainerConfig};
+use crate::interrupt::Interrupt;
 use crate::log::{self, Board, JsonLines, Record, RunLog, RunRecord};
 use crate::output;
+use crate::scoring::ScoringError;
 use crate::source::{Source, SourceArgs};
 
 /// One run: what to learn from and by which recipe, and where everything goes.
@@ -106,13 +109,33 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     // Of this process, and of those before it up to the state that it went on from.
     let seconds = before + started.elapsed().as_secs_f64();
     let history = &position.history;
-    let finished = Finished { config, data: &data, history, seconds, device: spec };
-    let checkpoint = checkpoint(learner, &finished)?;
+    let interrupt = Some(interrupt);
+    let finished = Finished { config, data: &data, history, seconds, device: spec, interrupt };
+    let checkpoint = match checkpoint(learner, &finished) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            let error = stopped(error, position.total_steps, &saver);
+            let detail = error.to_string();
+            log.write(position.total_steps, &Record::End { outcome: "stopped", detail: &detail });
+            return Err(error);
+        }
+    };
     write(request, &checkpoint, saver)?;
     let version = checkpoint.version();
     log.write(position.total_steps, &Record::End { outcome: "finished", detail: version });
     tracing::info!(version, seconds, "wrote {}", request.out.display());
     Ok(())
+}
+
+/// A signal during the calibration is one like any other: the last epoch's state is kept.
+fn stopped(error: anyhow::Error, step: u64, saver: &Saver) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(CalibrateError::Scoring(ScoringError::Stopped(signal))) => {
+            let state = saver.kept().map(ToOwned::to_owned);
+            TrainError::Interrupted { signal: *signal, step, state }.into()
+        }
+        _ => error,
+    }
 }
 
 /// A memory that never starts would be served as it was drawn.

@@ -8,6 +8,7 @@ use protoguard_model::{Checkpoint, DeviceSpec, EmaConfig, MemoryUpdate, MotionTa
 
 use super::*;
 use crate::config::{Layers, TrainerConfig};
+use crate::interrupt::Interrupt;
 use crate::log::RunLog;
 
 fn config(epochs: u64) -> TrainerConfig {
@@ -92,6 +93,7 @@ fn train(config: &TrainerConfig, folder: &tempfile::TempDir) -> Trained {
     let mut position = Position::start();
     bench.run(config, &mut learner, &mut position).unwrap();
     let finished = Finished {
+        interrupt: None,
         config,
         data: &bench.data,
         history: &position.history,

@@ -46,6 +46,7 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
         batch_size: args.scorer.batch_size,
         keep_maps: false,
         bar: progress::bar(0, "scoring"),
+        interrupt: None,
     };
     let scored = score_videos(&mut scorer, &inserted, shape, &options)?;
     let measured = Measured {

@@ -1,3 +1,5 @@
+//! Signals that ask the process to end.
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,7 +42,7 @@ impl Interrupt {
 
     /// As if a signal had come.
     #[cfg(test)]
-    pub(super) fn received(signal: i32) -> Self {
+    pub(crate) fn received(signal: i32) -> Self {
         Self { received: Arc::new(AtomicUsize::new(signal as usize)) }
     }
 
