@@ -12,7 +12,8 @@ pub const TAIL: f64 = 0.001;
 /// The rates of false alarms for which every calibration has a threshold.
 pub const FALSE_ALARM_RATES: [f64; 2] = [0.01, 0.05];
 
-/// What is normal for a camera's scene, measured on normal frames that no weight was fitted to.
+/// What is normal for a camera's scene: bounds and thresholds of the regularity, measured on normal
+/// frames that no weight was fitted to, and the detector of the served score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {

@@ -107,7 +107,7 @@ pub struct ScoreClipResponse {
     pub timings: ::core::option::Option<Timings>,
     #[prost(string, tag = "14")]
     pub request_id: ::prost::alloc::string::String,
-    /// How rare the clip is: -log10 of the share of held-out normal frames at least so unusual. 2 is
+    /// How rare the clip is: -log10 of the share of normal frames at least so unusual. 2 is
     /// one frame in a hundred, and every one more is ten times rarer; it has no upper end. Absent
     /// without a target frame or where the calibration has no detector.
     #[prost(double, optional, tag = "15")]
@@ -136,7 +136,7 @@ pub struct PartSurprise {
     /// In the statistic's own unit.
     #[prost(double, tag = "2")]
     pub value: f64,
-    /// -log10 of the share of held-out normal frames with at least this value.
+    /// -log10 of the share of normal frames with at least this value.
     #[prost(double, tag = "3")]
     pub surprise: f64,
 }
@@ -797,7 +797,7 @@ pub struct Model {
     #[prost(string, tag = "13")]
     pub label: ::prost::alloc::string::String,
 }
-/// Bounds and thresholds measured on held-out normal frames.
+/// Bounds and thresholds measured on normal frames of a scene.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Calibration {
     #[prost(string, tag = "1")]
@@ -805,7 +805,8 @@ pub struct Calibration {
     /// Empty for all scenes together.
     #[prost(string, tag = "2")]
     pub scene: ::prost::alloc::string::String,
-    /// Held-out frames it rests on.
+    /// Held-out frames it rests on. The detector's distributions rest on learnt frames as well where
+    /// the trainer had them.
     #[prost(uint64, tag = "3")]
     pub frames: u64,
     /// Weight of the PSNR against the feature distance, in \[0, 1\].
@@ -863,7 +864,7 @@ pub struct DetectorPart {
     #[prost(double, tag = "5")]
     pub slope: f64,
 }
-/// The distribution of a score over held-out normal frames.
+/// The distribution of a score over normal frames.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Distribution {
     /// Values at evenly spaced quantiles from 0 to 1 - tail_share; the tail begins at the last.

@@ -66,7 +66,7 @@ impl Table<'_> {
             "AUC", "by video", "global", "(95 %)", "TPR @ FPR"
         )?;
         live.rows.iter().try_for_each(|row| writeln!(f, "{}", score_row(row)))?;
-        writeln!(f, "TPR @ FPR: what a threshold of 1 % of held-out normal frames finds here")?;
+        writeln!(f, "TPR @ FPR: what a threshold of 1 % of the camera's normal frames finds here")?;
         let upper = |row: &ScoreRow| {
             row.rates.is_some_and(|rates| rates.threshold_from == ThresholdOrigin::TestFrames)
         };

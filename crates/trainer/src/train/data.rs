@@ -12,8 +12,8 @@ pub struct TrainingData {
     pub name: String,
     /// Videos, or parts of videos, to learn from.
     pub training: Vec<DecodedVideo>,
-    /// Whole videos, or the ends of videos where there are few, for calibration and the validation
-    /// loss.
+    /// Whole videos, or the ends of videos where there are few, for bounds, thresholds and the
+    /// validation loss.
     pub held_out: Vec<DecodedVideo>,
 }
 

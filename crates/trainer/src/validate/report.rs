@@ -57,7 +57,7 @@ pub struct ScoreMetrics {
 pub struct Found {
     /// Micro AUC on one scale for all videos.
     pub auc_global: f64,
-    /// Share of the abnormal frames above the threshold for 1 % of held-out normal frames.
+    /// Share of the abnormal frames above the threshold for 1 % of normal frames.
     pub tpr: f64,
 }
 

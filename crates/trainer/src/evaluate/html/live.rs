@@ -126,7 +126,7 @@ fn table(rows: &[ScoreRow]) -> Markup {
         p.note {
             "By video: scaled by each video’s own extremes, which needs its end; what the literature "
             "reports. Global: one scale for all videos, as live; the interval draws whole videos "
-            "again. The threshold is set on held-out normal frames."
+            "again. The threshold is set on the camera's own normal frames."
             @if rows.iter().any(upper) {
                 " An asterisk: it is set on the test’s own normal frames, which a camera does not have: "
                 "at best."

@@ -94,7 +94,7 @@ pub struct Candidate {
     /// On one scale for all videos, as a live camera would have it; absent where that needs a
     /// calibration and the checkpoint has none.
     pub global: Option<Vec<Vec<f64>>>,
-    /// What raises an alarm, by video: exceeded by [`FALSE_ALARM_RATE`] of the held-out normal
+    /// What raises an alarm, by video: exceeded by [`FALSE_ALARM_RATE`] of the normal
     /// frames. Absent where the checkpoint does not tell.
     pub thresholds: Option<Vec<f64>>,
 }
