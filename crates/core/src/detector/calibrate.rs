@@ -187,7 +187,7 @@ impl Recipe {
         let learnt: Vec<Vec<Judged>> = learnt.iter().map(levelled).collect();
         let parts: Vec<Part> = self.parts.iter().map(|of| of.part).collect();
         let values = |video: Vec<Judged>| video.into_iter().map(|clip| clip.values).collect();
-        let gaps = generalisation::gaps(&parts, held_out.iter().flatten(), learnt.iter().flatten());
+        let gaps = generalisation::gaps(&parts, &held_out, &learnt);
         let Some(gaps) = gaps else { return held_out.into_iter().map(values).collect() };
         let raise = |clip: Judged| -> Values {
             let parts = parts.iter().zip(&gaps).zip(clip.values);

@@ -22,32 +22,61 @@ pub(super) struct Judged {
 }
 
 /// By how much each part's values are larger on held-out clips than on learnt ones: the natural
-/// logarithm of a factor, in `[0, ln 4]`. The median over the held-out clips of the difference to
-/// the median of their neighbours; 0 for a part that no model has learnt. Clips in which more or
-/// less moves than in any learnt one are not compared; nothing where those are most of them.
-pub(super) fn gaps<'a>(
+/// logarithm of a factor, in `[0, ln 4]`; 0 for a part that no model has learnt.
+///
+/// Of every held-out video the median over its clips of the difference to the median of their
+/// neighbours, and of those the mean less its standard error: videos differ by more than what they
+/// are compared by, and what only some of them show is no gap. Videos in which mostly more or less
+/// moves than in any learnt clip are not compared; nothing where none can be.
+pub(super) fn gaps(
     parts: &[Part],
-    held_out: impl Iterator<Item = &'a Judged>,
-    learnt: impl Iterator<Item = &'a Judged>,
+    held_out: &[Vec<Judged>],
+    learnt: &[Vec<Judged>],
 ) -> Option<Vec<f64>> {
-    let held_out: Vec<&Judged> = held_out.collect();
-    let mut learnt: Vec<&Judged> = learnt.collect();
+    let mut learnt: Vec<&Judged> = learnt.iter().flatten().collect();
     learnt.sort_by(|a, b| a.moved.total_cmp(&b.moved));
-    let compare = |&clip: &&'a Judged| Some((clip, neighbours(&learnt, clip.moved)?));
-    let compared: Vec<(&Judged, &[&Judged])> = held_out.iter().filter_map(compare).collect();
-    if 2 * compared.len() < held_out.len() || compared.is_empty() {
-        return None;
-    }
+    let compare = |clip| Some(Compared { clip, near: neighbours(&learnt, clip.moved)? });
+    let compared = held_out.iter().filter_map(|video| {
+        let compared: Vec<Compared<'_>> = video.iter().filter_map(compare).collect();
+        (!compared.is_empty() && 2 * compared.len() >= video.len()).then_some(compared)
+    });
+    let compared: Vec<Vec<Compared<'_>>> = compared.collect();
     let gap = |(index, &part): (usize, &Part)| {
-        let level = |clip: &Judged| logarithm(part, clip.values[index]);
-        let differences = compared.iter().filter_map(|(clip, near)| {
-            let near: Vec<f64> = near.iter().map(|clip| level(clip)).collect();
-            Some(level(clip) - quantile(&near, 0.5)?)
-        });
-        let median = quantile(&differences.collect::<Vec<f64>>(), 0.5).unwrap_or_default();
-        if part.is_of_the_model() { median.clamp(0.0, MOST.ln()) } else { 0.0 }
+        let medians: Option<Vec<f64>> =
+            compared.iter().map(|video| median_difference(part, index, video)).collect();
+        let evident = evident(&medians?)?;
+        Some(if part.is_of_the_model() { evident.clamp(0.0, MOST.ln()) } else { 0.0 })
     };
-    Some(parts.iter().enumerate().map(gap).collect())
+    parts.iter().enumerate().map(gap).collect()
+}
+
+/// A held-out clip beside learnt ones in which as much moves.
+struct Compared<'a> {
+    clip: &'a Judged,
+    near: &'a [&'a Judged],
+}
+
+fn median_difference(part: Part, index: usize, video: &[Compared<'_>]) -> Option<f64> {
+    let level = |clip: &Judged| logarithm(part, clip.values[index]);
+    let difference = |Compared { clip, near }: &Compared<'_>| {
+        let near: Vec<f64> = near.iter().map(|clip| level(clip)).collect();
+        Some(level(clip) - quantile(&near, 0.5)?)
+    };
+    quantile(&video.iter().filter_map(difference).collect::<Vec<f64>>(), 0.5)
+}
+
+/// The mean less its standard error, which one value does not have.
+fn evident(values: &[f64]) -> Option<f64> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    match values.len() {
+        0 => None,
+        1 => Some(mean),
+        _ => {
+            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+            Some(mean - (squares / (count - 1.0) / count).sqrt())
+        }
+    }
 }
 
 /// A learnt clip's value as it would be had the clip not been learnt.
@@ -100,7 +129,7 @@ mod tests {
         };
         let learnt: Vec<Judged> = (1..=1000).map(|i| of(f64::from(i), 0.0, 1.0)).collect();
         let held_out: Vec<Judged> = (600..900).map(|i| of(f64::from(i), 1.0, 1.1)).collect();
-        let found = gaps(&parts, held_out.iter(), learnt.iter()).unwrap();
+        let found = gaps(&parts, &[held_out], &[learnt]).unwrap();
         assert!((found[0] - 0.1 * 10f64.ln()).abs() < 2e-3, "{found:?}");
         assert!((found[1] - 1.1f64.ln()).abs() < 2e-3, "{found:?}");
         assert_eq!(found[2], 0.0, "speed is no model's");
@@ -112,15 +141,31 @@ mod tests {
     fn a_model_is_never_better_on_what_it_has_not_seen_nor_endlessly_worse() {
         let learnt: Vec<Judged> = (0..60).map(|i| clip(f64::from(i), &[-20.0, 0.0])).collect();
         let parts = [Part::PredictionError, Part::FeatureDistance];
-        let of = |held_out: Judged| gaps(&parts, [&held_out].into_iter(), learnt.iter());
+        let learnt = [learnt];
+        let of = |held_out: Judged| gaps(&parts, &[vec![held_out]], &learnt);
         assert_eq!(of(clip(30.0, &[-25.0, 0.0])), Some(vec![0.0, 0.0]));
         assert_eq!(of(clip(30.0, &[-3.0, 0.5])), Some(vec![4f64.ln(), 4f64.ln()]));
         assert_eq!(raised(parts[1], 0.0, 4f64.ln()), 0.0);
         // More moves than ever before: nothing to compare it with.
         assert_eq!(of(clip(61.0, &[-3.0, 0.5])), None);
-        assert_eq!(gaps(&parts, learnt.iter(), [].iter()), None);
-        let half = [clip(30.0, &[-20.0, 0.0]), clip(61.0, &[-3.0, 0.5])];
-        assert_eq!(gaps(&parts, half.iter(), learnt.iter()), Some(vec![0.0, 0.0]));
+        assert_eq!(gaps(&parts, &learnt, &[]), None);
+        let video = |moved: [f64; 3]| moved.map(|moved| clip(moved, &[-20.0, 0.0])).to_vec();
+        assert_eq!(gaps(&parts, &[video([30.0, 61.0, 62.0])], &learnt), None);
+        assert_eq!(gaps(&parts, &[video([29.0, 30.0, 61.0])], &learnt), Some(vec![0.0, 0.0]));
+    }
+
+    /// Videos that are 3, 3 and 0 dB worse: a mean of 2 dB less a standard error of 1 dB.
+    #[test]
+    fn what_only_some_videos_show_is_no_gap() {
+        let learnt: Vec<Judged> = (0..60).map(|i| clip(f64::from(i), &[-20.0])).collect();
+        let video = |decibels: f64| vec![clip(30.0, &[decibels - 20.0]); 5];
+        let found = |videos: &[Vec<Judged>]| {
+            gaps(&[Part::LargestError], videos, std::slice::from_ref(&learnt)).unwrap()[0]
+                * DECIBELS
+        };
+        assert!((found(&[video(3.0), video(3.0), video(0.0)]) - 1.0).abs() < 1e-9);
+        assert_eq!(found(&[video(1.0), video(-0.5)]), 0.0);
+        assert!((found(&[video(2.0), video(2.0)]) - 2.0).abs() < 1e-9);
     }
 
     #[test]
