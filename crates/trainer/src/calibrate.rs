@@ -1,5 +1,8 @@
 //! Bounds and thresholds from held-out normal video, by the scorer that will serve.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -249,77 +252,5 @@ impl CalibrationOptions {
             .map(|of| of.iter().map(|video| video.statistics.as_slice()).collect::<Vec<_>>());
         let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
         Ok(calibration.with_detector(self.detector.calibrate(&held_out, &learnt)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use protoguard_core::{ClipMaps, ClipScore, Frame, Plane, ScorerError, ScorerInput};
-
-    use super::*;
-
-    /// Says of a clip that its target's first pixel is all its error and all its speed.
-    struct FirstPixel;
-
-    impl Scorer for FirstPixel {
-        fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
-            let one = |input: &ScorerInput| {
-                let value = f32::from(input.clip.target().unwrap().pixels()[0]) / 255.0;
-                let plane =
-                    |value| Plane { height: 2, width: 2, channels: 1, values: [value; 4].into() };
-                let maps = ClipMaps {
-                    error: plane(value),
-                    moved: plane(0.1),
-                    speed: plane(value),
-                    feature_distance: None,
-                };
-                let psnr = input.clip.copy_frame_psnr();
-                ClipScore { psnr, maps: Some(maps), ..ClipScore::default() }
-            };
-            Ok(batch.iter().map(one).collect())
-        }
-    }
-
-    #[test]
-    fn a_scene_with_enough_clips_gets_a_calibration_of_its_own() {
-        let shape = ClipShape::new(2, 16).unwrap();
-        let frame = |at: usize| Frame::new(16, 16, vec![(at * 37 % 101) as u8; 768]).unwrap();
-        let video = |scene: &str, clips: usize| {
-            let frames = (0..clips + shape.past_frames()).map(frame).collect();
-            DecodedVideo::in_memory("01", Some(scene), frames)
-        };
-        let enough = Recipe::MIN_CLIPS;
-        let videos = [video("gate", enough), video("hall", enough - 1), video("yard", enough + 1)];
-        let options =
-            CalibrationOptions { gamma: GAMMA, detector: Recipe::default(), batch_size: 8 };
-        let normal = NormalVideo { held_out: &videos, learnt: &[] };
-        let found = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
-        let scenes: Vec<Option<&str>> = found.iter().map(|one| one.scene.as_deref()).collect();
-        assert_eq!(scenes, [None, Some("gate"), Some("yard")]);
-        let frames: Vec<usize> = found.iter().map(|one| one.frames).collect();
-        assert_eq!(frames, [3 * enough, enough, enough + 1]);
-        assert!(found.iter().all(|one| one.detector.is_some()));
-        // Learnt video counts where its scene is.
-        let learnt = [video("gate", 90), video("attic", 20)];
-        let normal = NormalVideo { learnt: &learnt, ..normal };
-        let beside = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
-        let as_before = |index: usize| beside[index].detector == found[index].detector;
-        assert_eq!([0, 1, 2].map(as_before), [false, false, true]);
-        assert_eq!(beside.iter().map(|one| one.frames).collect::<Vec<_>>(), frames);
-    }
-
-    #[test]
-    fn of_much_learnt_video_each_gives_its_share() {
-        let shape = ClipShape::new(2, 16).unwrap();
-        let frame = || Frame::new(16, 16, vec![0; 768]).unwrap();
-        let video = |frames: usize| {
-            DecodedVideo::in_memory("01", None, (0..frames).map(|_| frame()).collect())
-        };
-        let clips = |videos: &[DecodedVideo]| -> Vec<usize> {
-            videos.iter().map(|video| video.clip_count(shape)).collect()
-        };
-        assert_eq!(clips(&beginnings(&[video(7), video(2)], shape)), [5, 0]);
-        let much = [video(30_002), video(10_002), video(1)];
-        assert_eq!(clips(&beginnings(&much, shape)), [15_000, 5000, 0]);
     }
 }
