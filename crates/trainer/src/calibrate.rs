@@ -1,5 +1,8 @@
 //! Bounds and thresholds from normal video, by the scorer that will serve.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -284,131 +287,5 @@ impl CalibrationOptions {
             .map(|of| of.iter().map(|video| video.statistics.as_slice()).collect::<Vec<_>>());
         let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
         Ok(calibration.with_detector(self.detector.calibrate(&held_out, &learnt)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use protoguard_core::{ClipMaps, ClipScore, Frame, Plane, ScorerError, ScorerInput};
-
-    use super::*;
-
-    /// Says of a clip that its target's first pixel is all its error and all its speed.
-    struct FirstPixel;
-
-    impl Scorer for FirstPixel {
-        fn score(&mut self, batch: &[ScorerInput]) -> Result<Vec<ClipScore>, ScorerError> {
-            let one = |input: &ScorerInput| {
-                let value = f32::from(input.clip.target().unwrap().pixels()[0]) / 255.0;
-                let plane =
-                    |value| Plane { height: 2, width: 2, channels: 1, values: [value; 4].into() };
-                let maps = ClipMaps {
-                    error: plane(value),
-                    moved: plane(0.1),
-                    speed: plane(value),
-                    feature_distance: None,
-                };
-                let psnr = input.clip.copy_frame_psnr();
-                ClipScore { psnr, maps: Some(maps), ..ClipScore::default() }
-            };
-            Ok(batch.iter().map(one).collect())
-        }
-    }
-
-    #[test]
-    fn a_scene_with_enough_clips_gets_a_calibration_of_its_own() {
-        let shape = ClipShape::new(2, 16).unwrap();
-        let frame = |at: usize| Frame::new(16, 16, vec![(at * 37 % 101) as u8; 768]).unwrap();
-        let video = |scene: &str, clips: usize| {
-            let frames = (0..clips + shape.past_frames()).map(frame).collect();
-            DecodedVideo::in_memory("01", Some(scene), frames)
-        };
-        let enough = Recipe::MIN_CLIPS;
-        let videos = [video("gate", enough), video("hall", enough - 1), video("yard", enough + 1)];
-        let options = CalibrationOptions {
-            gamma: GAMMA,
-            detector: Recipe::default(),
-            batch_size: 8,
-            interrupt: None,
-        };
-        let normal = NormalVideo { held_out: &videos, learnt: &[] };
-        let found = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
-        let scenes: Vec<Option<&str>> = found.iter().map(|one| one.scene.as_deref()).collect();
-        assert_eq!(scenes, [None, Some("gate"), Some("yard")]);
-        let frames: Vec<usize> = found.iter().map(|one| one.frames).collect();
-        assert_eq!(frames, [3 * enough, enough, enough + 1]);
-        assert!(found.iter().all(|one| one.detector.is_some()));
-        // Learnt video counts where its scene is.
-        let learnt = [video("gate", 90), video("attic", 20)];
-        let normal = NormalVideo { learnt: &learnt, ..normal };
-        let beside = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
-        let as_before = |index: usize| beside[index].detector == found[index].detector;
-        assert_eq!([0, 1, 2].map(as_before), [false, false, true]);
-        assert_eq!(beside.iter().map(|one| one.frames).collect::<Vec<_>>(), frames);
-    }
-
-    #[test]
-    fn a_signal_ends_it_between_two_batches() {
-        let shape = ClipShape::new(2, 16).unwrap();
-        let frames = (0..20).map(|_| Frame::new(16, 16, vec![0; 768]).unwrap());
-        let held_out = [DecodedVideo::in_memory("01", None, frames.collect())];
-        let normal = NormalVideo { held_out: &held_out, learnt: &[] };
-        let interrupt = Interrupt::received(signal_hook::consts::SIGTERM);
-        let options = CalibrationOptions {
-            gamma: GAMMA,
-            detector: Recipe::default(),
-            batch_size: 8,
-            interrupt: Some(Box::leak(Box::new(interrupt))),
-        };
-        let error = calibrate(&mut FirstPixel, normal, shape, &options).unwrap_err();
-        let CalibrateError::Scoring(ScoringError::Stopped(signal)) = error else {
-            panic!("{error}")
-        };
-        assert_eq!(signal.exit_code(), 143);
-    }
-
-    #[test]
-    fn what_is_held_out_is_not_learnt() {
-        let frame = || Frame::new(16, 16, vec![0; 768]).unwrap();
-        let videos = |names: &[&str]| -> Vec<DecodedVideo> {
-            names.iter().map(|name| DecodedVideo::in_memory(name, None, vec![frame()])).collect()
-        };
-        let held_out = videos(&["03", "07"]);
-        let mut learnt = videos(&["01", "03", "04"]);
-        leave_out(&mut learnt, &held_out).unwrap();
-        let names: Vec<&str> = learnt.iter().map(|video| video.name.as_str()).collect();
-        assert_eq!(names, ["01", "04"]);
-        assert!(leave_out(&mut Vec::new(), &held_out).is_ok());
-        let error = leave_out(&mut videos(&["03"]), &held_out).unwrap_err().to_string();
-        assert!(error.starts_with("every video of --learnt"), "{error}");
-    }
-
-    #[test]
-    fn of_much_learnt_video_parts_are_taken_all_over_it() {
-        let shape = ClipShape::new(2, 16).unwrap();
-        let video = |frames: usize| {
-            let frames = (0..frames).map(|_| Frame::new(16, 16, vec![0; 768]).unwrap());
-            DecodedVideo::in_memory("01", None, frames.collect())
-        };
-        let clips = |videos: &[DecodedVideo]| -> Vec<usize> {
-            videos.iter().map(|video| video.clip_count(shape)).collect()
-        };
-        let videos = [video(102), video(2), video(302), video(12)];
-        assert_eq!(clips(&spread(&videos, shape, 410)), [100, 0, 300, 10]);
-        // 10, 30 and 1 of 41; of the last none is left to rounding.
-        let found = spread(&videos, shape, 41);
-        assert_eq!(
-            clips(&found),
-            [[1, 1, 1, 2, 1, 1, 1, 2], [3, 4, 4, 4, 3, 4, 4, 4]]
-                .concat()
-                .into_iter()
-                .chain([1])
-                .collect::<Vec<_>>()
-        );
-        let starts: Vec<usize> = found[..8].iter().map(|part| part.range().start).collect();
-        assert_eq!(starts, [0, 12, 25, 37, 50, 62, 75, 87]);
-        // Many short videos keep as many clips as are asked for.
-        let many = vec![video(12); 50];
-        assert_eq!(clips(&spread(&many, shape, 20)).iter().sum::<usize>(), 20);
     }
 }

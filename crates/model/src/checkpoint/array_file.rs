@@ -52,6 +52,7 @@ impl ArrayFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Dtype;
     use super::*;
 
     fn file() -> ArrayFile {
@@ -68,6 +69,47 @@ mod tests {
         assert_eq!(ArrayFile::read(&path, "kind").unwrap(), file());
         let error = ArrayFile::read(&path, "other").unwrap_err().to_string();
         assert!(error.contains("no \"other\" metadata"), "{error}");
+    }
+
+    #[test]
+    fn arrays_of_every_kind_are_read_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let kinds = [
+            (Dtype::U8, "U8"),
+            (Dtype::I64, "I64"),
+            (Dtype::Bf16, "BF16"),
+            (Dtype::F16, "F16"),
+            (Dtype::F32, "F32"),
+            (Dtype::F64, "F64"),
+        ];
+        let array = |(dtype, name): (Dtype, &str)| {
+            let bytes = (1..=2 * dtype.bytes() as u8).collect();
+            (name.to_owned(), Array::new(dtype, vec![2, 1], bytes).unwrap())
+        };
+        let written = ArrayFile { arrays: kinds.map(array).into(), ..file() };
+        written.write(&path, "kind").unwrap();
+        let read = ArrayFile::read(&path, "kind").unwrap();
+        assert_eq!(read, written);
+        for (name, array) in &read.arrays {
+            assert_eq!(array.dtype().to_string(), *name);
+        }
+    }
+
+    #[test]
+    fn a_header_as_long_as_is_read_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let of_length = |length: usize| ArrayFile { content: "a".repeat(length).into(), ..file() };
+        let header = || read::header_length(&std::fs::read(&path).unwrap());
+        of_length(0).write(&path, "kind").unwrap();
+        let longest = (read::MAX_HEADER - header()) as usize;
+        of_length(longest).write(&path, "kind").unwrap();
+        assert_eq!(header(), read::MAX_HEADER);
+        assert_eq!(ArrayFile::read(&path, "kind").unwrap(), of_length(longest));
+        // Headers are filled up to a multiple of 8 bytes.
+        let error = of_length(longest + 8).write(&path, "kind").unwrap_err().to_string();
+        assert!(error.contains("the header has 4194312 bytes; at most 4194304"), "{error}");
     }
 
     #[test]

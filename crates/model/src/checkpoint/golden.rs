@@ -129,4 +129,26 @@ mod tests {
         golden.check(&memory, Precision::F32).unwrap();
         golden.check(&score(36.0), Precision::F32).unwrap_err();
     }
+
+    #[test]
+    fn a_clip_is_known_by_its_type_and_its_shape() {
+        let shape = ClipShape::new(1, 16).unwrap();
+        let frame = |value| Frame::new(16, 16, [value; 768]).unwrap();
+        let clip = Clip::new(shape, vec![frame(3), frame(250)]).unwrap();
+        let golden =
+            Golden::new(clip, &ClipScore { psnr: Some(PsnrDb(30.0)), ..ClipScore::default() });
+        let golden = golden.unwrap();
+        let array = golden.to_array();
+        assert_eq!((array.dtype(), array.shape()), (Dtype::U8, &[2, 16, 16, 3][..]));
+        assert_eq!([array.bytes()[767], array.bytes()[768]], [3, 250]);
+        let read = |array: &Array| Golden::from_array(array, golden.scores(), shape);
+        assert_eq!(read(&array).as_ref(), Some(&golden));
+        let of = |dtype, shape: [usize; 4]| {
+            let bytes = vec![0; shape.iter().product::<usize>() * Dtype::bytes(dtype)];
+            read(&Array::new(dtype, shape.to_vec(), bytes).unwrap())
+        };
+        assert!(of(Dtype::U8, [2, 16, 16, 3]).is_some());
+        assert!(of(Dtype::F16, [2, 16, 16, 3]).is_none());
+        assert!(of(Dtype::U8, [2, 16, 3, 16]).is_none());
+    }
 }

@@ -82,4 +82,10 @@ mod tests {
         assert_eq!(folder_of(Path::new("models/hall.safetensors")), Path::new("models"));
         assert_eq!(folder_of(Path::new("hall.safetensors")), Path::new("."));
     }
+
+    #[test]
+    fn what_is_not_yet_renamed_is_hidden_and_bears_the_name() {
+        let prefix = super::super::temporary_prefix(Path::new("models/hall.safetensors"));
+        assert_eq!(prefix, ".hall.safetensors-");
+    }
 }

@@ -68,3 +68,31 @@ impl TrainingData {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protoguard_core::Frame;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_little_is_told_from_what_is_enough() {
+        let shape = ClipShape::new(4, 16).unwrap();
+        let video = |frames: usize| {
+            let frame = Frame::new(16, 16, vec![0; 768]).unwrap();
+            DecodedVideo::in_memory("01", None, vec![frame; frames])
+        };
+        let data = |held_out: usize| TrainingData {
+            name: "yard".to_owned(),
+            training: vec![video(14), video(10)],
+            held_out: vec![video(held_out)],
+        };
+        assert_eq!(data(8).describe(shape), "yard: 2 videos, 16 clips, 4 held out");
+        data(8).check_size(shape, 16).unwrap();
+        let error = data(8).check_size(shape, 17).unwrap_err().to_string();
+        assert!(error.starts_with("training videos give 16 clips; at least"), "{error}");
+        assert!(error.ends_with("= 17 are needed"), "{error}");
+        let error = data(7).check_size(shape, 16).unwrap_err().to_string();
+        assert!(error.starts_with("held-out video gives 3 clips; at least 4 are"), "{error}");
+    }
+}
