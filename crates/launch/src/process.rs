@@ -4,10 +4,12 @@
 //! path of an error, so that temporary folders and other children are cleaned up on the way.
 
 use std::collections::HashSet;
+use std::ffi::c_int;
+use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 /// How often the memory of a child is looked at. The kernel keeps the peak, so only growth in the
 /// last moments of its life can be missed.
@@ -28,22 +31,21 @@ pub struct Children {
 }
 
 impl Children {
-    /// Starts to pass signals on. Call it once, before the first child.
+    /// Passes signals on as long as somebody holds what this returns: all who ask hold the same.
+    /// Afterwards a signal does again what it did before.
     ///
     /// # Errors
     /// When the operating system refuses the signal handlers.
     pub fn watch() -> Result<Arc<Self>> {
+        let mut watched = watched();
+        if let Some(children) = watched.as_ref().and_then(Weak::upgrade) {
+            return Ok(children);
+        }
+        if watched.is_none() {
+            catch_signals()?;
+        }
         let children = Arc::new(Self::default());
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
-        let shared = Arc::clone(&children);
-        std::thread::spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                shared.interrupted.store(true, Ordering::SeqCst);
-                // Whoever asks twice does not want to wait.
-                shared.signal(if count == 0 { Signal::TERM } else { Signal::KILL });
-            }
-        });
+        *watched = Some(Arc::downgrade(&children));
         Ok(children)
     }
 
@@ -74,6 +76,32 @@ impl Children {
         Ok(finished)
     }
 
+    /// Runs a program to its end, and hands on each line that it writes to standard error.
+    ///
+    /// # Errors
+    /// When it cannot be started or listened to, or this command was told to stop.
+    pub fn listen(
+        self: &Arc<Self>,
+        command: &mut Command,
+        mut hear: impl FnMut(&str),
+    ) -> Result<ExitStatus> {
+        let mut running = self.spawn(command.stderr(Stdio::piped()))?;
+        let said = running.child.stderr.take().context("a program has no standard error")?;
+        for line in BufReader::new(said).split(b'\n') {
+            let line = line.with_context(|| format!("{} cannot be listened to", running.name))?;
+            hear(&String::from_utf8_lossy(&line));
+        }
+        let finished = running.wait()?;
+        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
+        Ok(finished.status)
+    }
+
+    fn interrupt(&self) {
+        // Whoever asks twice does not want to wait.
+        let again = self.interrupted.swap(true, Ordering::SeqCst);
+        self.signal(if again { Signal::KILL } else { Signal::TERM });
+    }
+
     fn signal(&self, signal: Signal) {
         for &pid in self.lock().iter() {
             // It may have ended already: it is reaped only under this lock, so the number is its own.
@@ -84,6 +112,38 @@ impl Children {
     fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whom signals are passed on to; nobody before the first has asked.
+static WATCHED: Mutex<Option<Weak<Children>>> = Mutex::new(None);
+
+fn watched() -> MutexGuard<'static, Option<Weak<Children>>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread that passes signals on.
+fn catch_signals() -> Result<()> {
+    // What nohup told the whole command to ignore stays ignored.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let caught = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignores(&status, *signal));
+    let mut signals = Signals::new(caught).context("signals cannot be caught")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let children = watched().as_ref().and_then(Weak::upgrade);
+            match children {
+                Some(children) => children.interrupt(),
+                None => drop(emulate_default_handler(signal)),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Whether a process with this text in /proc/PID/status ignores a signal.
+fn ignores(status: &str, signal: c_int) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (mask >> (signal - 1)) & 1 == 1
 }
 
 /// How a program ended.
@@ -222,6 +282,43 @@ mod tests {
         let mut python = Command::new("python3");
         let finished = children.run(python.args(["-c", script])).unwrap();
         assert!(finished.peak_bytes > 64_000_000, "{}", finished.peak_bytes);
+    }
+
+    #[test]
+    fn all_who_watch_share_the_children() {
+        let first = Children::watch().unwrap();
+        let second = Children::watch().unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn what_the_whole_command_ignores_is_known() {
+        let status = "SigBlk:\t0000000000000003\nSigIgn:\t0000000000001001\n";
+        assert_eq!([SIGHUP, SIGINT, 13].map(|signal| ignores(status, signal)), [true, false, true]);
+    }
+
+    #[test]
+    fn each_line_of_standard_error_is_heard() {
+        let children = Arc::new(Children::default());
+        let mut heard = Vec::new();
+        let script = "echo one >&2; printf two >&2; exit 3";
+        let status = children.listen(&mut shell(script), |line| heard.push(line.to_owned()));
+        assert_eq!(status.unwrap().code(), Some(3));
+        assert_eq!(heard, ["one", "two"]);
+    }
+
+    #[test]
+    fn who_is_interrupted_starts_nothing_more() {
+        let children = Arc::new(Children::default());
+        let owner = Arc::clone(&children);
+        let mut heard = Vec::new();
+        let ended = children.listen(&mut shell("echo up >&2; exec sleep 600"), |line| {
+            heard.push(line.to_owned());
+            owner.interrupt();
+        });
+        assert_eq!(ended.unwrap_err().to_string(), "interrupted");
+        assert_eq!(heard, ["up"]);
+        assert_eq!(children.spawn(&mut shell("true")).unwrap_err().to_string(), "interrupted");
     }
 
     #[test]
