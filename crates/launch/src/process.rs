@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ffi::c_int;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -76,7 +77,8 @@ impl Children {
         Ok(finished)
     }
 
-    /// Runs a program to its end, and hands on each line that it writes to standard error.
+    /// Runs a program to its end, and hands on each line that it writes to standard error. What the
+    /// program starts is signalled with it: `python3` may be a script around Python.
     ///
     /// # Errors
     /// When it cannot be started or listened to, or this command was told to stop.
@@ -85,7 +87,7 @@ impl Children {
         command: &mut Command,
         mut hear: impl FnMut(&str),
     ) -> Result<ExitStatus> {
-        let mut running = self.spawn(command.stderr(Stdio::piped()))?;
+        let mut running = self.spawn(command.stderr(Stdio::piped()).process_group(0))?;
         let said = running.child.stderr.take().context("a program has no standard error")?;
         for line in BufReader::new(said).split(b'\n') {
             let line = line.with_context(|| format!("{} cannot be listened to", running.name))?;
@@ -105,7 +107,7 @@ impl Children {
     fn signal(&self, signal: Signal) {
         for &pid in self.lock().iter() {
             // It may have ended already: it is reaped only under this lock, so the number is its own.
-            let _ = kill_process(pid, signal);
+            let _ = send(pid, signal);
         }
     }
 
@@ -199,10 +201,10 @@ impl Running {
     /// # Errors
     /// When it does not end in time; it is killed then.
     pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
-        kill_process(self.pid, Signal::TERM)
+        send(self.pid, Signal::TERM)
             .with_context(|| format!("{} cannot be told to stop", self.name))?;
         if !self.ends_within(patience)? {
-            let _ = kill_process(self.pid, Signal::KILL);
+            let _ = send(self.pid, Signal::KILL);
             self.reap()?;
             bail!("{} was still running {patience:?} after SIGTERM", self.name);
         }
@@ -243,6 +245,11 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// Signals a child, and the group of processes that it leads if it leads one.
+fn send(pid: Pid, signal: Signal) -> rustix::io::Result<()> {
+    kill_process_group(pid, signal).or_else(|_| kill_process(pid, signal))
 }
 
 /// Memory that is resident now, in bytes; 0 for a process that has ended.
@@ -308,11 +315,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_interrupted_starts_nothing_more() {
+    fn who_is_interrupted_ends_what_was_started_and_starts_nothing_more() {
         let children = Arc::new(Children::default());
         let owner = Arc::clone(&children);
         let mut heard = Vec::new();
-        let ended = children.listen(&mut shell("echo up >&2; exec sleep 600"), |line| {
+        let ended = children.listen(&mut shell("sleep 600 & echo up >&2; wait"), |line| {
             heard.push(line.to_owned());
             owner.interrupt();
         });
