@@ -22,8 +22,8 @@ LIBRARY = re.compile(r"(?:torch|nvidia/\w+)/lib/([\w.+-]+\.so[\w.]*)")
 
 def download(folder):
     subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                    "--disable-pip-version-check", "--dest", folder, "--requirement", WHEELS],
-                   check=True)
+                    "--require-hashes", "--disable-pip-version-check", "--dest", folder,
+                    "--requirement", WHEELS], check=True)
 
 
 def wanted(member):

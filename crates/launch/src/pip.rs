@@ -1,11 +1,12 @@
 //! Calls of pip, which knows the package index, certificates and proxy of this machine.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::process::Children;
 use crate::programs::standard_error;
 
 /// What stopped pip; its own words are on standard error.
@@ -70,27 +71,44 @@ const NO_CONNECTION: [&str; 5] = [
 pub fn command(name: &str) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", name, "--disable-pip-version-check"]);
-    pip.env("PIP_ROOT_USER_ACTION", "ignore").stdin(Stdio::null());
+    // What is fetched goes into folders of the project, never among this Python's own packages.
+    pip.env("PIP_ROOT_USER_ACTION", "ignore").env("PIP_REQUIRE_VIRTUALENV", "0");
+    pip.stdin(Stdio::null());
     pip
 }
 
-/// Runs pip on a file of requirements, and passes on what it says to standard error.
+/// Makes a call ask one package index, and that twice at the most, whatever this machine's settings
+/// of pip and proxies say.
+pub fn ask_only(pip: &mut Command, index: &str) {
+    pip.args(["--isolated", "--retries", "1", "--index-url", index]);
+    pip.env("PIP_CONFIG_FILE", "/dev/null");
+    for scheme in ["http", "https", "all"] {
+        let proxy = format!("{scheme}_proxy");
+        pip.env_remove(proxy.to_uppercase()).env_remove(proxy);
+    }
+}
+
+/// Runs pip on a file of requirements, and passes on what it says to standard error. `requirements`
+/// is the file to name in errors.
 ///
 /// # Errors
-/// A [`PipError`].
+/// A [`PipError`], or another where this command was told to stop; pip is then ended first.
 pub fn run(pip: &mut Command, requirements: &Path) -> Result<()> {
-    let mut child = match pip.stdout(standard_error()?).stderr(Stdio::piped()).spawn() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(PipError::NoPython.into()),
-        outcome => outcome.context("python3 cannot be started")?,
-    };
     let mut said = String::new();
-    for line in BufReader::new(child.stderr.take().context("pip has no output")?).split(b'\n') {
-        let line = line.context("pip's output cannot be read")?;
-        let line = String::from_utf8_lossy(&line);
+    let outcome = Children::watch()?.listen(pip.stdout(standard_error()?), |line| {
         eprintln!("{line}");
-        said.extend([&line, "\n"]);
+        said.extend([line, "\n"]);
+    });
+    match outcome {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(explain(&said, requirements).into()),
+        Err(error) if is_absent(&error) => Err(PipError::NoPython.into()),
+        Err(error) => Err(error),
     }
-    if child.wait()?.success() { Ok(()) } else { Err(explain(&said, requirements).into()) }
+}
+
+fn is_absent(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The error that pip's words tell of.
@@ -116,25 +134,23 @@ mod tests {
 
     use super::*;
 
-    /// pip's own answer to a requirement, with an index that is not there or a folder in its place.
-    fn installed(requirement: &str, flags: &[&str]) -> PipError {
+    /// pip's own answer to a requirement, with one index alone.
+    fn installed(requirement: &str, index: &str, flags: &[&str]) -> PipError {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("requirements.txt");
         fs::write(&file, requirement).unwrap();
         let mut pip = command("install");
-        pip.args(["--quiet", "--no-deps", "--retries", "2"]).args(flags).arg("--target");
+        ask_only(&mut pip, index);
+        pip.args(["--quiet", "--no-deps"]).args(flags).arg("--target");
         pip.arg(folder.path().join("packages")).arg("--requirement").arg(&file);
-        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
-            pip.env_remove(name);
-        }
         run(&mut pip, &file).unwrap_err().downcast().unwrap()
     }
 
     #[test]
     fn an_index_that_does_not_answer_is_told_from_a_pin_that_is_wrong() {
         // Nobody listens on the port of `discard`.
-        let nowhere = ["--index-url", "http://127.0.0.1:9/simple"];
-        let error = installed("pinned==1.0", &nowhere);
+        let nowhere = "http://127.0.0.1:9/simple";
+        let error = installed("pinned==1.0", nowhere, &[]);
         assert!(matches!(error, PipError::Unreachable { .. }), "{error}");
         let here = tempfile::tempdir().unwrap();
         let wheel = here.path().join("pinned-1.0-py3-none-any.whl");
@@ -142,9 +158,10 @@ mod tests {
         let links = here.path().display().to_string();
         let offline = ["--no-index", "--find-links", &links];
         let digest = "0".repeat(64);
-        let error = installed(&format!("pinned==1.0 --hash=sha256:{digest}"), &offline);
+        let wrong = format!("pinned==1.0 --hash=sha256:{digest}");
+        let error = installed(&wrong, nowhere, &offline);
         assert!(matches!(error, PipError::WrongHash { .. }), "{error}");
-        let error = installed("pinned==2.0", &offline);
+        let error = installed("pinned==2.0", nowhere, &offline);
         assert!(matches!(error, PipError::Failed { .. }), "{error}");
     }
 

@@ -4,17 +4,21 @@
 //! path of an error, so that temporary folders and other children are cleaned up on the way.
 
 use std::collections::HashSet;
+use std::ffi::c_int;
+use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 /// How often the memory of a child is looked at. The kernel keeps the peak, so only growth in the
 /// last moments of its life can be missed.
@@ -28,22 +32,21 @@ pub struct Children {
 }
 
 impl Children {
-    /// Starts to pass signals on. Call it once, before the first child.
+    /// Passes signals on as long as somebody holds what this returns: all who ask hold the same.
+    /// Afterwards a signal does again what it did before.
     ///
     /// # Errors
     /// When the operating system refuses the signal handlers.
     pub fn watch() -> Result<Arc<Self>> {
+        let mut watched = watched();
+        if let Some(children) = watched.as_ref().and_then(Weak::upgrade) {
+            return Ok(children);
+        }
+        if watched.is_none() {
+            catch_signals()?;
+        }
         let children = Arc::new(Self::default());
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals cannot be caught")?;
-        let shared = Arc::clone(&children);
-        std::thread::spawn(move || {
-            for (count, _) in signals.forever().enumerate() {
-                shared.interrupted.store(true, Ordering::SeqCst);
-                // Whoever asks twice does not want to wait.
-                shared.signal(if count == 0 { Signal::TERM } else { Signal::KILL });
-            }
-        });
+        *watched = Some(Arc::downgrade(&children));
         Ok(children)
     }
 
@@ -74,16 +77,75 @@ impl Children {
         Ok(finished)
     }
 
+    /// Runs a program to its end, and hands on each line that it writes to standard error. What the
+    /// program starts is signalled with it: `python3` may be a script around Python.
+    ///
+    /// # Errors
+    /// When it cannot be started or listened to, or this command was told to stop.
+    pub fn listen(
+        self: &Arc<Self>,
+        command: &mut Command,
+        mut hear: impl FnMut(&str),
+    ) -> Result<ExitStatus> {
+        let mut running = self.spawn(command.stderr(Stdio::piped()).process_group(0))?;
+        let said = running.child.stderr.take().context("a program has no standard error")?;
+        for line in BufReader::new(said).split(b'\n') {
+            let line = line.with_context(|| format!("{} cannot be listened to", running.name))?;
+            hear(&String::from_utf8_lossy(&line));
+        }
+        let finished = running.wait()?;
+        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
+        Ok(finished.status)
+    }
+
+    fn interrupt(&self) {
+        // Whoever asks twice does not want to wait.
+        let again = self.interrupted.swap(true, Ordering::SeqCst);
+        self.signal(if again { Signal::KILL } else { Signal::TERM });
+    }
+
     fn signal(&self, signal: Signal) {
         for &pid in self.lock().iter() {
             // It may have ended already: it is reaped only under this lock, so the number is its own.
-            let _ = kill_process(pid, signal);
+            let _ = send(pid, signal);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Pid>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whom signals are passed on to; nobody before the first has asked.
+static WATCHED: Mutex<Option<Weak<Children>>> = Mutex::new(None);
+
+fn watched() -> MutexGuard<'static, Option<Weak<Children>>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread that passes signals on.
+fn catch_signals() -> Result<()> {
+    // What nohup told the whole command to ignore stays ignored.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let caught = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignores(&status, *signal));
+    let mut signals = Signals::new(caught).context("signals cannot be caught")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let children = watched().as_ref().and_then(Weak::upgrade);
+            match children {
+                Some(children) => children.interrupt(),
+                None => drop(emulate_default_handler(signal)),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Whether a process with this text in /proc/PID/status ignores a signal.
+fn ignores(status: &str, signal: c_int) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (mask >> (signal - 1)) & 1 == 1
 }
 
 /// How a program ended.
@@ -139,10 +201,10 @@ impl Running {
     /// # Errors
     /// When it does not end in time; it is killed then.
     pub fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
-        kill_process(self.pid, Signal::TERM)
+        send(self.pid, Signal::TERM)
             .with_context(|| format!("{} cannot be told to stop", self.name))?;
         if !self.ends_within(patience)? {
-            let _ = kill_process(self.pid, Signal::KILL);
+            let _ = send(self.pid, Signal::KILL);
             self.reap()?;
             bail!("{} was still running {patience:?} after SIGTERM", self.name);
         }
@@ -185,6 +247,11 @@ impl Drop for Running {
     }
 }
 
+/// Signals a child, and the group of processes that it leads if it leads one.
+fn send(pid: Pid, signal: Signal) -> rustix::io::Result<()> {
+    kill_process_group(pid, signal).or_else(|_| kill_process(pid, signal))
+}
+
 /// Memory that is resident now, in bytes; 0 for a process that has ended.
 pub fn resident_bytes(pid: Pid) -> u64 {
     status_bytes(pid, "VmRSS:")
@@ -203,54 +270,4 @@ fn status_bytes(pid: Pid, field: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
-
-    use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
-
-    #[test]
-    fn the_peak_of_a_childs_memory_is_seen() {
-        let children = Arc::new(Children::default());
-        let script = "x = bytearray(b'x') * 64_000_000\nimport time\ntime.sleep(0.3)";
-        let mut python = Command::new("python3");
-        let finished = children.run(python.args(["-c", script])).unwrap();
-        assert!(finished.peak_bytes > 64_000_000, "{}", finished.peak_bytes);
-    }
-
-    #[test]
-    fn a_failure_is_named() {
-        let children = Arc::new(Children::default());
-        let message = children.run(&mut shell("exit 3")).unwrap_err().to_string();
-        assert_eq!(message, "sh failed (exit status: 3)");
-        let absent = children.spawn(&mut Command::new("no-such-program")).unwrap_err();
-        assert_eq!(absent.to_string(), "no-such-program cannot be started");
-    }
-
-    #[test]
-    fn a_child_does_not_outlive_its_owner() {
-        let children = Arc::new(Children::default());
-        let mut running =
-            children.spawn(shell("echo up; exec sleep 600").stdout(Stdio::piped())).unwrap();
-        let mut line = String::new();
-        BufReader::new(running.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pid = running.pid;
-        drop(running);
-        assert!(kill_process(pid, Signal::TERM).is_err(), "the child is gone");
-        assert!(children.lock().is_empty());
-    }
-
-    #[test]
-    fn a_signal_ends_the_wait() {
-        let children = Arc::new(Children::default());
-        let mut running = children.spawn(&mut shell("exec sleep 600")).unwrap();
-        children.signal(Signal::TERM);
-        assert!(!running.wait().unwrap().status.success());
-    }
-}
+mod tests;

@@ -19,6 +19,9 @@ pub struct Workspace {
 
 impl Workspace {
     /// The workspace that this program was built from.
+    ///
+    /// # Errors
+    /// When its folder, which `CARGO_MANIFEST_DIR` names where cargo runs this, holds no workspace.
     pub fn locate() -> Result<Self> {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
             .unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
@@ -72,6 +75,9 @@ impl Workspace {
     }
 
     /// Names of the crates that build without libtorch.
+    ///
+    /// # Errors
+    /// As [`Workspace::metadata`].
     pub fn light_crates(&self) -> Result<Vec<String>> {
         let metadata = self.metadata()?;
         let names =

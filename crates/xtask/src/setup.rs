@@ -14,6 +14,8 @@
 //! run at once.
 
 mod cache;
+#[cfg(test)]
+mod index;
 mod view;
 mod wheels;
 

@@ -24,11 +24,16 @@ def metrics_exist(docs, facts):
 
 
 def metrics_are_charted(docs, facts):
-    """A metric that no panel shows is one that nobody will look at."""
+    """A metric that no panel shows is one that nobody will look at.
+
+    Who scrapes or alerts has a dashboard too, which Grafana's sidecar finds by its label.
+    """
     charted = " ".join(query for _, query in dashboards(docs))
     if charted:
         yield from (f"the dashboard does not chart {name}" for name in facts.metrics
                     if not re.search(rf"\b{name}({'|'.join(SUFFIXES)})?\b", charted))
+    elif kinds(docs, "ServiceMonitor", "PrometheusRule"):
+        yield "no ConfigMap has the label grafana_dashboard and panels"
 
 
 def problems(query, facts):

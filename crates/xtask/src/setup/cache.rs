@@ -84,6 +84,7 @@ fn folder(cache: Option<&OsStr>, home: Option<&OsStr>) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::index::{Index, TORCH};
     use super::*;
 
     #[test]
@@ -106,5 +107,43 @@ mod tests {
         assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
         drop(first);
         lock.try_lock().unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_second_checkout_needs_neither_pip_nor_network() {
+        let home = Index::draw();
+        let cache = Cache::open_in(home.at("cache")).unwrap();
+        // What a set-up left that was killed while it unpacked.
+        fs::create_dir_all(home.at("cache/unpacking/lib")).unwrap();
+        fs::write(home.at("cache/unpacking/lib/libold.so"), "half").unwrap();
+        let fetched = cache.view(&home.wheels()).unwrap();
+        assert!(view::is_complete(&fetched));
+        assert!(!fetched.join("lib/libold.so").exists());
+        assert_eq!(names(&home.at("cache")), ["libtorch-2.11.0-cpu", "lock"]);
+        fs::remove_dir_all(home.at("simple")).unwrap();
+        fs::remove_file(home.at("requirements.txt")).unwrap();
+        assert_eq!(cache.view(&home.wheels()).unwrap(), fetched);
+    }
+
+    #[test]
+    fn what_fails_while_it_unpacks_leaves_the_downloads_alone() {
+        let home = Index::draw();
+        let cache = Cache::open_in(home.at("cache")).unwrap();
+        let script = home.at("broken.py");
+        let broken = "import os, sys\nos.makedirs(sys.argv[3])\nsys.exit('a wheel is broken')\n";
+        fs::write(&script, broken).unwrap();
+        let error = cache.view(&Wheels { script, ..home.wheels() }).unwrap_err();
+        assert_eq!(error.to_string(), "a wheel is broken");
+        assert_eq!(names(&home.at("cache")), ["downloads", "lock"]);
+        fs::remove_file(home.at("simple/torch").join(TORCH)).unwrap();
+        assert!(view::is_complete(&cache.view(&home.wheels()).unwrap()));
     }
 }

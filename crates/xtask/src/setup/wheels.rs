@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use protoguard_launch::pip;
+use protoguard_launch::process::Children;
 use protoguard_launch::workspace::Workspace;
 
 use super::view;
@@ -31,57 +32,82 @@ const NEEDED: u64 = 1_150_000_000;
 /// What is fetched, and how it is unpacked.
 #[derive(Debug)]
 pub(super) struct Wheels {
-    requirements: PathBuf,
-    script: PathBuf,
+    /// A file of pip's, smallest wheel first.
+    pub(super) requirements: PathBuf,
+    /// The Python program that unpacks.
+    pub(super) script: PathBuf,
+    /// Bytes that must be free, less those of the wheels that are there.
+    pub(super) needed: u64,
+    /// A package index to ask in place of the one that pip is configured for.
+    pub(super) index: Option<String>,
 }
 
 impl Wheels {
     /// Those that the workspace pins.
     pub(super) fn pinned(workspace: &Workspace) -> Self {
         let folder = workspace.root().join("crates/xtask/libtorch");
-        Self { requirements: folder.join("requirements.txt"), script: folder.join("unpack.py") }
+        let (requirements, script) = (folder.join("requirements.txt"), folder.join("unpack.py"));
+        Self { requirements, script, needed: NEEDED, index: None }
     }
 
     /// Downloads what is not yet in `downloads`, and unpacks it into `fresh`.
     ///
     /// # Errors
-    /// When the disk is full, Python or pip is missing, the index does not answer, or a file is not
-    /// the one that is pinned.
+    /// When the disk is full, Python or pip is missing, the index does not answer, a file is not
+    /// the one that is pinned, or this command was told to stop.
     pub(super) fn fetch(&self, downloads: &Path, fresh: &Path) -> Result<()> {
-        fs::create_dir_all(downloads)
-            .with_context(|| format!("{} cannot be made", downloads.display()))?;
-        need_space(downloads, NEEDED)?;
-        pip::run(&mut self.pip(downloads)?, &self.requirements)?;
+        let unfinished = downloads.join("unfinished");
+        view::remove(&unfinished)?;
+        fs::create_dir_all(&unfinished)
+            .with_context(|| format!("{} cannot be made", unfinished.display()))?;
+        need_space(downloads, self.needed)?;
+        let text = fs::read_to_string(&self.requirements)
+            .with_context(|| format!("{} cannot be read", self.requirements.display()))?;
+        // pip hands over what it downloaded at the end of a call, hence a call for each.
+        let one = unfinished.join("requirement.txt");
+        for pin in pins(&text) {
+            fs::write(&one, pin).with_context(|| format!("{} cannot be written", one.display()))?;
+            pip::run(
+                self.pip(downloads, &unfinished).arg("--requirement").arg(&one),
+                &self.requirements,
+            )?;
+        }
         self.unpack(downloads, fresh)
     }
 
-    /// The call of pip. It works beside `downloads`, because the system's folder for temporary files
+    /// The call of pip. It works in `unfinished`, because the system's folder for temporary files
     /// may be too small, and without its own cache, where the wheels would stay for nobody.
-    fn pip(&self, downloads: &Path) -> Result<Command> {
-        let unfinished = downloads.join("unfinished");
-        view::remove(&unfinished)?;
-        fs::create_dir(&unfinished).context("the folder for downloads cannot be used")?;
+    fn pip(&self, downloads: &Path, unfinished: &Path) -> Command {
         let mut pip = pip::command("download");
         pip.args(["--require-hashes", "--no-deps", "--no-cache-dir"]).args(TARGET);
-        pip.arg("--dest").arg(downloads).arg("--requirement").arg(&self.requirements);
-        pip.env("TMPDIR", &unfinished);
+        pip.arg("--dest").arg(downloads).env("TMPDIR", unfinished);
         if std::env::var_os("PIP_RESUME_RETRIES").is_none() {
             // From version 25.1 on pip resumes a download; before it ignores this.
             pip.env("PIP_RESUME_RETRIES", "20");
         }
-        Ok(pip)
+        if let Some(index) = &self.index {
+            pip::ask_only(&mut pip, index);
+        }
+        pip
     }
 
     fn unpack(&self, downloads: &Path, fresh: &Path) -> Result<()> {
         eprintln!("  unpacking");
         let mut python = Command::new("python3");
         python.arg("-B").args([&self.script, &self.requirements]).args([downloads, fresh]);
-        let output = python.stdin(Stdio::null()).output().context("python3 cannot be started")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let reason = said.lines().last().unwrap_or("python3 ended without saying why");
-        ensure!(output.status.success(), "{reason}");
+        let mut reason = "python3 ended without saying why".to_owned();
+        let status = Children::watch()?
+            .listen(python.stdin(Stdio::null()), |line| line.clone_into(&mut reason))?;
+        ensure!(status.success(), "{reason}");
         Ok(())
     }
+}
+
+/// The requirements of a file of pip's, each with its hashes in a line of its own.
+fn pins(text: &str) -> Vec<String> {
+    let text = text.replace("\\\n", " ");
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
 }
 
 /// Refuses a disk that will be full in the middle.
