@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use protoguard_core::{ClipMaps, Detector, Plane, Recipe, Statistics};
 use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
 use protoguard_model::{Batch, Checkpoint, CheckpointError, MemoryUpdate, Network};
 use safetensors::SafeTensors;
@@ -158,6 +159,30 @@ fn nan_is_named_wherever_it_is() {
     assert_eq!(error, CheckpointError::NotFinite { name, index: 0 });
 }
 
+#[test]
+fn a_detector_that_no_calibration_makes_is_refused() {
+    let clip = |frame: u8| {
+        let plane = |value: f32| {
+            let values = vec![value * (1.0 + f32::from(frame) / 10.0); 16].into();
+            Plane { height: 4, width: 4, channels: 1, values }
+        };
+        let (error, speed) = (plane(0.01), plane(1.0));
+        let maps =
+            ClipMaps { error, moved: plane(0.02), speed, feature_distance: Some(plane(0.1)) };
+        Statistics::of(&maps)
+    };
+    let clips: Vec<Statistics> = (0..8).map(clip).collect();
+    let detector = Recipe::default().calibrate(&[&clips], &[]).unwrap();
+    let mut content = fixture::content();
+    content.calibrations[0].detector = Some(detector.clone());
+    Checkpoint::new(content).unwrap();
+    let error = refused(|content| {
+        content.calibrations[0].id = "yard".to_owned();
+        content.calibrations[0].detector = Some(Detector { knee: -1.0, ..detector });
+    });
+    assert_eq!(error, CheckpointError::Detector { calibration: "yard".to_owned() });
+}
+
 /// Finite numbers that no training makes, and that would make NaN of every score.
 #[test]
 fn a_negative_variance_and_a_scale_of_zero_are_named() {
@@ -264,6 +289,8 @@ fn other_files_are_no_checkpoints() {
         assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");
         assert!(!error.to_string().contains('\n'));
     }
+    let error = Checkpoint::read(&path).unwrap_err().to_string();
+    assert!(error.ends_with("it has 1 bytes after its last tensor"), "{error}");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn weight_0_turns_the_discriminative_loss_off() {
     let (_, batch, pass) = training(&fixture::config());
     let off = LossConfig { discriminative_weight: 0.0, ..LossConfig::default() };
     let losses = losses::compute(&off, &batch, &pass).unwrap().read().unwrap();
-    assert_eq!(losses.discriminative, None);
+    assert_eq!((losses.discriminative, losses.gradient), (None, None));
     let expected = losses.prediction + 0.1 * losses.difference.unwrap();
     assert!((losses.total - expected).abs() < 1e-5 * expected);
 }

@@ -188,6 +188,11 @@ fn a_memory_that_is_gone_by_asks_for_no_companions() {
         network.commit_memory(&pass).unwrap();
     }
     assert_eq!(seen, [false, true, true], "from the batch on that the items are made of");
+    // Nor do they take part in the normalisation before it.
+    let encoded = |batch: &Batch| fixture::network(&config).forward_training(batch).unwrap().z;
+    let mut alone = two(&config);
+    alone.sped_up = None;
+    assert_eq!(encoded(&two(&config)), encoded(&alone));
 }
 
 #[test]
