@@ -102,6 +102,10 @@ fn long_video_is_cut_and_takes_one_event_a_stretch() {
     let set = InsertedSet::make(&[walked("01", 2050)], 0).unwrap();
     assert_eq!(set.videos.len() + set.skipped.len(), 10);
     assert!(set.videos.iter().all(|made| (204..=206).contains(&made.video.len())));
+    let events = |made: &InsertedVideo| {
+        made.labels.chunk_by(|one, next| one == next).filter(|run| run[0]).count()
+    };
+    assert!(set.videos.iter().all(|made| events(made) == 1));
 }
 
 #[test]
