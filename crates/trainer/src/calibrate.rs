@@ -49,14 +49,12 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     );
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
     let shape = checkpoint.content().model.shape;
-    let source = Source::open(&args.data, &args.source)?;
-    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
-    videos.iter_mut().for_each(|video| video.scene = scene.cloned());
+    let videos = normal_video(&args.data, args, shape)?;
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let options = options_of(checkpoint.content(), args)?;
     let mut learnt = match &args.learnt {
-        Some(root) => learnt(root, args, shape)?,
+        Some(root) => normal_video(root, args, shape)?,
         None => Vec::new(),
     };
     leave_out(&mut learnt, &videos)?;
@@ -82,8 +80,8 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The videos of `--learnt`, of the scene that is calibrated.
-fn learnt(
+/// The videos of `--data` or `--learnt`, of the scene that is calibrated.
+fn normal_video(
     root: &Path,
     args: &CalibrateArgs,
     shape: ClipShape,

@@ -102,9 +102,7 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     });
     let before = position.seconds;
     if let Err(error) = epochs.run(&mut learner, &mut position) {
-        let detail = error.to_string();
-        log.write(position.total_steps, &Record::End { outcome: "stopped", detail: &detail });
-        return Err(error.into());
+        return Err(log_stop(&mut log, position.total_steps, error.into()));
     }
     // Of this process, and of those before it up to the state that it went on from.
     let seconds = before + started.elapsed().as_secs_f64();
@@ -115,9 +113,7 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
             let error = stopped(error, position.total_steps, &saver);
-            let detail = error.to_string();
-            log.write(position.total_steps, &Record::End { outcome: "stopped", detail: &detail });
-            return Err(error);
+            return Err(log_stop(&mut log, position.total_steps, error));
         }
     };
     write(request, &checkpoint, saver)?;
@@ -125,6 +121,12 @@ pub fn train(request: &Request) -> anyhow::Result<()> {
     log.write(position.total_steps, &Record::End { outcome: "finished", detail: version });
     tracing::info!(version, seconds, "wrote {}", request.out.display());
     Ok(())
+}
+
+/// The log's last word of a run that something ended.
+fn log_stop(log: &mut RunLog, step: u64, error: anyhow::Error) -> anyhow::Error {
+    log.write(step, &Record::End { outcome: "stopped", detail: &error.to_string() });
+    error
 }
 
 /// A signal during the calibration is one like any other: the last epoch's state is kept.
