@@ -11,6 +11,9 @@ mod request;
 mod response;
 mod violation;
 
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod v1;
+
 pub use prost::bytes::Bytes;
 
 pub use detector::part_from_wire;
@@ -18,12 +21,6 @@ pub use model::{CardError, ModelRef, calibration_from_wire, card_from_wire};
 pub use request::{ClipRequest, ClipSource, ImageEncoding, PixelFormat, RawClip, TestClip};
 pub use response::{scores_to_wire, surprise_to_wire};
 pub use violation::{FieldViolation, Violations};
-
-/// Generated from `proto/protoguard/v1/*.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
-pub mod v1 {
-    include!("generated/protoguard.v1.rs");
-}
 
 /// The encoded `FileDescriptorSet` of the package, comments included, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/protoguard.v1.bin");

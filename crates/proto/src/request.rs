@@ -1,8 +1,9 @@
 use prost::bytes::Bytes;
 use protoguard_core::{CHANNELS, Outputs};
 
+use crate::model::ModelRef;
 use crate::v1::{self, score_clip_request};
-use crate::{FieldViolation, ModelRef, Violations};
+use crate::violation::{FieldViolation, Violations};
 
 pub use crate::v1::{ImageEncoding, PixelFormat, TestClip};
 

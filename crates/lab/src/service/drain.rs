@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::lab::read_json;
 use crate::loads::LoadReport;
 use crate::results::{Goal, Ratio};

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{Bench, ideal};
+use super::bench::Bench;
+use super::ideal;
 use crate::results::{Goal, Ratio};
 use crate::scrape::Page;
 

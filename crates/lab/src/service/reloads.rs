@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::lab::{NetworkSize, Served};
 use crate::loads::LoadReport;
 use crate::results::{Goal, Ratio};

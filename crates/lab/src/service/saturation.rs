@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::loads::{Bare, LoadReport};
 use crate::results::{Goal, Ratio, median};
 

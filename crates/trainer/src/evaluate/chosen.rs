@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use protoguard_core::normalise::Grouping;
 
+use super::measured::Measured;
 use super::normalised::Signal;
-use super::report::Measured;
 
 /// Frames of one video that are nearer than this show the same event.
 const APART: usize = 12;

@@ -4,9 +4,11 @@ use protoguard_core::normalise::Grouping;
 use protoguard_core::{Detector, Part, Region, Statistics};
 use serde::Serialize;
 
+use super::measured::Measured;
 use super::normalised::detector_of;
+use super::normalised::{Signal, normalise};
+use super::surprises::Surprises;
 use super::surprises::statistic;
-use super::{Measured, Signal, Surprises, normalise};
 
 /// One scored frame.
 #[derive(Serialize)]

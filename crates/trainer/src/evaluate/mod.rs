@@ -4,7 +4,9 @@ mod chosen;
 mod close_up;
 mod frames;
 mod html;
+mod line;
 mod live;
+mod measured;
 mod memory_use;
 mod normalised;
 mod report;
@@ -23,14 +25,16 @@ pub use chosen::{Chosen, ChosenFrame};
 pub use close_up::{CloseUp, CloseUps};
 pub(crate) use frames::frame_lines;
 pub use html::Page;
+pub use line::SummaryLine;
 pub use live::{
-    Alarm, Beside, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Regions, RowRates, Score,
-    ScoreRow, SummaryLine, ThresholdOrigin,
+    Alarm, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Regions, RowRates, Score, ScoreRow,
+    ThresholdOrigin,
 };
+pub use measured::{Beside, Measured};
 pub use memory_use::MemoryObserver;
 pub use normalised::{Normalised, Signal, normalise};
 pub use report::{
-    EvalReport, Measured, MemoryUse, SignalMetrics, Speed, Subject, ThresholdRates, VideoMetrics,
+    EvalReport, MemoryUse, SignalMetrics, Speed, Subject, ThresholdRates, VideoMetrics,
 };
 pub use surprises::Surprises;
 pub use table::Table;

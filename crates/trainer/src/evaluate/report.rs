@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use protoguard_core::Calibration;
 use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
 use serde::Serialize;
 
-use super::live::{Beside, LiveReport};
-use super::normalised::{Normalised, Signal, calibration_of, detector_of, normalise};
+use super::live::LiveReport;
+use super::measured::Measured;
+use super::normalised::{Normalised, Signal, detector_of};
 use crate::scoring::ScoredVideo;
 
 /// Everything that was measured of one checkpoint on one labelled data set.
@@ -158,19 +158,6 @@ impl MemoryUse {
     }
 }
 
-/// The raw material of a report.
-#[derive(Debug)]
-pub struct Measured<'a> {
-    /// Scores of every test video.
-    pub videos: &'a [ScoredVideo],
-    /// Labels of the scored frames of each video, true for abnormal.
-    pub labels: &'a [Vec<bool>],
-    /// The checkpoint's calibrations.
-    pub calibrations: &'a [Calibration],
-    /// What is known beside that.
-    pub beside: &'a Beside,
-}
-
 const GROUPINGS: [Grouping; 4] =
     [Grouping::Video, Grouping::Scene, Grouping::Dataset, Grouping::Calibrated];
 
@@ -229,17 +216,6 @@ fn degenerate_warning(grouping: Grouping, names: &[String]) -> String {
 }
 
 impl Measured<'_> {
-    pub(super) fn normalise(&self, grouping: Grouping, signal: Signal) -> Option<Normalised> {
-        normalise(self.videos, grouping, signal, self.calibrations)
-    }
-
-    /// The anomaly score above which a frame of a video raises an alarm, where its calibration,
-    /// its scene's or else the default one, has a threshold for this rate of false alarms.
-    pub(super) fn threshold(&self, video: usize, false_alarm_rate: f64) -> Option<f64> {
-        let calibration = calibration_of(self.calibrations, self.videos[video].scene.as_deref())?;
-        Some(calibration.threshold(false_alarm_rate)?.regularity.anomaly().0)
-    }
-
     fn threshold_rates(&self) -> Result<Vec<ThresholdRates>, MetricError> {
         let scores = self.normalise(Grouping::Calibrated, Signal::Combined);
         let Some(scores) = scores else { return Ok(Vec::new()) };

@@ -2,8 +2,8 @@
 
 use protoguard_core::{Calibration, Detector, Part, Statistics};
 
+use super::measured::Measured;
 use super::normalised::detector_of;
-use super::report::Measured;
 use crate::scoring::ScoredVideo;
 
 /// The surprise of every scored frame of one video.

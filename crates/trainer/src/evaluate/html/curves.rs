@@ -7,8 +7,8 @@ use protoguard_core::metrics::{RocCurve, roc_auc};
 use protoguard_core::normalise::Grouping;
 
 use super::{Page, SIGNALS, numbers};
+use crate::evaluate::measured::Measured;
 use crate::evaluate::normalised::Signal;
-use crate::evaluate::report::Measured;
 
 /// Points that a curve keeps at most: more cannot be told apart on a screen.
 const MOST_POINTS: usize = 500;

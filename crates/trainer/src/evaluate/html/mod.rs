@@ -16,8 +16,9 @@ use protoguard_core::normalise::Grouping;
 use protoguard_model::checkpoint::TrainingRecord;
 
 use super::close_up::{CloseUp, CloseUps};
+use super::measured::Measured;
 use super::normalised::Signal;
-use super::report::{EvalReport, Measured};
+use super::report::EvalReport;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -12,8 +12,8 @@ use protoguard_frames::picture::{
 
 use crate::evaluate::close_up::CloseUp;
 use crate::evaluate::live::Score;
+use crate::evaluate::measured::Measured;
 use crate::evaluate::normalised::detector_of;
-use crate::evaluate::report::Measured;
 
 const QUALITY: u8 = 85;
 /// Pixels a side above which a tile is made smaller: a page has dozens.

@@ -2,8 +2,10 @@ use protoguard_core::metrics::{AlarmedVideo, EventReport, EventRule, MetricError
 use protoguard_core::{AlarmRule, Detector};
 use serde::Serialize;
 
-use super::FALSE_ALARM_RATE;
-use crate::evaluate::report::Measured;
+use crate::evaluate::measured::Measured;
+
+/// The share of normal frames that may lie above the alarm's threshold.
+pub const FALSE_ALARM_RATE: f64 = 0.01;
 
 /// What the served score's alarm did on the test videos.
 #[derive(Clone, Debug, Serialize)]

@@ -2,25 +2,19 @@
 //! beside its parts and beside what needs no model.
 
 mod alarm;
-mod line;
 mod regions;
 mod row;
 mod score;
 
-use protoguard_core::Mask;
 use protoguard_core::metrics::{FalseAlarmRate, MetricError};
 use serde::Serialize;
 
-pub use alarm::Alarm;
-pub use line::SummaryLine;
+pub use alarm::{Alarm, FALSE_ALARM_RATE};
 pub use regions::Regions;
 pub use row::{Margins, RowRates, ScoreRow, ThresholdOrigin};
 pub use score::{Candidate, Score};
 
-use super::report::Measured;
-
-/// The share of normal frames that may lie above the alarm's threshold.
-pub const FALSE_ALARM_RATE: f64 = 0.01;
+use super::measured::{Beside, Measured};
 
 /// How good the live alarm is, and everything that it is to be compared with.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -33,15 +27,6 @@ pub struct LiveReport {
     pub false_alarm_rate: Option<FalseAlarmRate>,
     /// Whether it points at the right place; absent without masks.
     pub regions: Option<Regions>,
-}
-
-/// What is known of the test videos beside their scores and labels.
-#[derive(Clone, Debug, Default)]
-pub struct Beside {
-    /// The abnormal pixels of the scored frames of each video, where they are told.
-    pub masks: Vec<Option<Vec<Mask>>>,
-    /// Frames a second of the videos, where known.
-    pub frames_per_second: Option<f64>,
 }
 
 impl LiveReport {

@@ -2,7 +2,7 @@ use protoguard_core::metrics::{MappedFrame, MetricError, RegionRule, pixel_auc, 
 use protoguard_core::{Mask, Plane};
 use serde::Serialize;
 
-use crate::evaluate::report::Measured;
+use crate::evaluate::measured::Measured;
 
 /// Whether the served score points at the place of the anomaly.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -4,7 +4,8 @@ use protoguard_core::metrics::{
 use protoguard_core::normalise::quantile;
 use serde::Serialize;
 
-use super::{Candidate, FALSE_ALARM_RATE, Score};
+use super::alarm::FALSE_ALARM_RATE;
+use super::score::{Candidate, Score};
 
 /// How well one score tells abnormal frames.
 #[derive(Clone, Copy, Debug, Serialize)]

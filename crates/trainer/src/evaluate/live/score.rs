@@ -2,9 +2,9 @@ use protoguard_core::normalise::{Bounds, Grouping};
 use protoguard_core::{Calibration, Detector, Part, PsnrDb, Recipe, Smoothing};
 use serde::{Serialize, Serializer};
 
-use super::FALSE_ALARM_RATE;
+use super::alarm::FALSE_ALARM_RATE;
+use crate::evaluate::measured::Measured;
 use crate::evaluate::normalised::{Signal, detector_of};
-use crate::evaluate::report::Measured;
 use crate::evaluate::surprises::{Surprises, statistic};
 use crate::scoring::ScoredVideo;
 

@@ -2,9 +2,9 @@ use protoguard_core::normalise::Grouping;
 use protoguard_model::checkpoint::TrainingRecord;
 use serde::Serialize;
 
-use super::Score;
-use crate::evaluate::normalised::Signal;
-use crate::evaluate::report::EvalReport;
+use super::live::Score;
+use super::normalised::Signal;
+use super::report::EvalReport;
 
 /// The last line that `evaluate` prints: one JSON object, null where there is nothing to measure a
 /// number on.
