@@ -32,8 +32,8 @@ pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};
 pub use detector::{
-    CalibratedPart, ClipSurprise, Detector, DetectorError, PartSurprise, Recipe, Smoother,
-    Smoothing, WeightedPart,
+    AlarmFrequency, CalibratedPart, ClipSurprise, Detector, DetectorError, PartSurprise, Recipe,
+    Smoother, Smoothing, WeightedPart,
 };
 pub use frame::{Frame, FrameError};
 pub use maps::{ClipMaps, Part, Statistics};

@@ -1,6 +1,6 @@
 //! The served score's detector, to the wire and back.
 
-use protoguard_core::{CalibratedPart, Detector, Normal, Part};
+use protoguard_core::{AlarmFrequency, CalibratedPart, Detector, Normal, Part};
 
 use crate::v1;
 
@@ -42,6 +42,20 @@ impl From<v1::Distribution> for Normal {
     }
 }
 
+impl From<AlarmFrequency> for v1::AlarmFrequency {
+    fn from(found: AlarmFrequency) -> Self {
+        let AlarmFrequency { per_unusual_frame, alarms, frames } = found;
+        Self { per_unusual_frame, alarms: alarms as u64, frames: frames as u64 }
+    }
+}
+
+impl From<v1::AlarmFrequency> for AlarmFrequency {
+    fn from(found: v1::AlarmFrequency) -> Self {
+        let v1::AlarmFrequency { per_unusual_frame, alarms, frames } = found;
+        Self { per_unusual_frame, alarms: alarms as usize, frames: frames as usize }
+    }
+}
+
 impl From<&Detector> for v1::Detector {
     fn from(detector: &Detector) -> Self {
         let part = |of: &CalibratedPart| v1::DetectorPart {
@@ -58,6 +72,7 @@ impl From<&Detector> for v1::Detector {
             max_slope: detector.max_slope,
             instant: Some((&detector.instant).into()),
             smoothed: Some((&detector.smoothed).into()),
+            alarms: detector.alarms.map(Into::into),
         }
     }
 }
@@ -77,6 +92,7 @@ pub(crate) fn detector_from_wire(detector: v1::Detector) -> Option<Detector> {
         max_slope: detector.max_slope,
         instant: detector.instant?.into(),
         smoothed: detector.smoothed?.into(),
+        alarms: detector.alarms.map(Into::into),
     };
     Some(detector).filter(Detector::is_valid)
 }
@@ -99,6 +115,7 @@ mod tests {
             max_slope: 1.5,
             instant: normal.clone(),
             smoothed: normal,
+            alarms: Some(AlarmFrequency { per_unusual_frame: 0.25, alarms: 21, frames: 5000 }),
         }
     }
 

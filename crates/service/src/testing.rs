@@ -175,6 +175,7 @@ pub fn detector() -> Detector {
         max_slope: 0.0,
         instant: sum.clone(),
         smoothed: sum,
+        alarms: None,
     }
 }
 

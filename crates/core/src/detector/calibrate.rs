@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::generalisation::{self, Judged, judged, raised};
 use super::{
-    CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, perspective, sum, surprises,
-    value,
+    AlarmFrequency, CalibratedPart, Detector, DetectorError, PartSurprise, Smoothing, perspective,
+    sum, surprises, value,
 };
 use crate::maps::{Part, Statistics};
 use crate::normalise::quantile;
@@ -160,14 +160,18 @@ impl Recipe {
             let mut smoothing = Smoothing::new(self.keep);
             video.iter().map(|&sum| smoothing.push(sum)).collect::<Vec<f64>>()
         };
-        let smoothed: Vec<f64> = sums.iter().flat_map(smooth).collect();
+        let averages: Vec<Vec<f64>> = sums.iter().map(smooth).collect();
+        let smoothed = fit("smoothed sum", &averages.concat())?;
+        let surprises = |video: &Vec<f64>| video.iter().map(|&it| smoothed.surprise(it)).collect();
+        let alarms = AlarmFrequency::of(&averages.iter().map(surprises).collect::<Vec<_>>());
         Ok(Detector {
             parts,
             knee: self.knee,
             keep: self.keep,
             max_slope: self.max_slope,
             instant: fit("sum", &sums.concat())?,
-            smoothed: fit("smoothed sum", &smoothed)?,
+            smoothed,
+            alarms: Some(alarms),
         })
     }
 

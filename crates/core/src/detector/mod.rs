@@ -13,6 +13,7 @@
 //! however strange, neither outvotes the others nor stays in the smoothed sum long after it has
 //! passed.
 
+mod alarms;
 mod calibrate;
 mod generalisation;
 mod perspective;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::maps::{Part, Statistics};
 use crate::surprise::{Normal, SurpriseError};
 
+pub use alarms::AlarmFrequency;
 pub use calibrate::{Recipe, WeightedPart};
 pub use smoothing::{Smoother, Smoothing};
 
@@ -45,6 +47,9 @@ pub struct Detector {
     pub instant: Normal,
     /// Of the sum after smoothing.
     pub smoothed: Normal,
+    /// How often normal video raised the alarm; absent in a detector that was made without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<AlarmFrequency>,
 }
 
 /// A part with its distribution over normal frames.
@@ -189,5 +194,6 @@ impl Detector {
         self.parts.iter().all(trusted)
             && self.recipe().validate().is_ok()
             && normals.chain([&self.instant, &self.smoothed]).all(Normal::is_valid)
+            && self.alarms.as_ref().is_none_or(AlarmFrequency::is_valid)
     }
 }

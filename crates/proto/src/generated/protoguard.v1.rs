@@ -845,6 +845,24 @@ pub struct Detector {
     /// The most that slopes may be.
     #[prost(double, tag = "6")]
     pub max_slope: f64,
+    /// How often normal video raised the alarm (two of three frames whose smoothed surprise is above a
+    /// threshold, until more than three in a row are not). Absent where that was not counted.
+    #[prost(message, optional, tag = "7")]
+    pub alarms: ::core::option::Option<AlarmFrequency>,
+}
+/// The alarm is raised so many times an hour above the smoothed surprise
+/// log10(per_unusual_frame * frames an hour / alarms an hour).
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct AlarmFrequency {
+    /// Alarms for each frame above the threshold, above 0 and at most 1.
+    #[prost(double, tag = "1")]
+    pub per_unusual_frame: f64,
+    /// How many alarms that was counted on.
+    #[prost(uint64, tag = "2")]
+    pub alarms: u64,
+    /// Normal frames that they were counted in.
+    #[prost(uint64, tag = "3")]
+    pub frames: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DetectorPart {

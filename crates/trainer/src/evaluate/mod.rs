@@ -27,8 +27,8 @@ pub(crate) use frames::frame_lines;
 pub use html::Page;
 pub use line::SummaryLine;
 pub use live::{
-    Alarm, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Regions, RowRates, Score, ScoreRow,
-    ThresholdOrigin,
+    Alarm, Candidate, FALSE_ALARM_RATE, LiveReport, Margins, Promise, Regions, RowRates, Score,
+    ScoreRow, ThresholdOrigin,
 };
 pub use measured::{Beside, Measured};
 pub use memory_use::MemoryObserver;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use protoguard_core::normalise::Grouping;
 
-use super::live::{Alarm, LiveReport, Regions, RowRates, ScoreRow, ThresholdOrigin};
+use super::live::{Alarm, LiveReport, Promise, Regions, RowRates, ScoreRow, ThresholdOrigin};
 use super::normalised::Signal;
 use super::report::{ByClass, EvalReport, SignalMetrics, VideoMetrics};
 
@@ -174,7 +174,39 @@ fn alarm_lines(f: &mut Formatter<'_>, alarm: &Alarm, live: &LiveReport) -> fmt::
             rate.an_hour, rate.low, rate.high, rate.normal_minutes
         ),
         None => writeln!(f, "false alarms an hour: pass --fps to have them"),
+    }?;
+    promise_lines(f, &live.promises)
+}
+
+fn promise_lines(f: &mut Formatter<'_>, promises: &[Promise]) -> fmt::Result {
+    if promises.is_empty() {
+        return Ok(());
     }
+    writeln!(
+        f,
+        "\n{:<27}{:>10}{:>9}{:>7}{:>14}{:>16}",
+        "alarm set for so many false",
+        "threshold",
+        "events",
+        "delay",
+        "false alarms",
+        "an hour here"
+    )?;
+    for promise in promises {
+        let mark = if promise.extrapolated { "+" } else { "" };
+        let asked = format!("{} an hour{mark}", promise.alarms_an_hour);
+        let found = promise
+            .found
+            .map_or("-".to_owned(), |rate| format!("({:.0}-{:.0})", rate.low, rate.high));
+        let delay = promise.median_delay_frames.map_or("-".to_owned(), |it| it.to_string());
+        let events = format!("{}/{}", promise.events_found, promise.events);
+        let (threshold, alarms) = (promise.threshold, promise.false_alarms);
+        writeln!(f, "{asked:<27}{threshold:>10.2}{events:>9}{delay:>7}{alarms:>14}{found:>16}")?;
+    }
+    if promises.iter().any(|promise| promise.extrapolated) {
+        writeln!(f, "+ rarer than the calibration's normal video can show; from its fitted tail")?;
+    }
+    Ok(())
 }
 
 fn region_line(found: &Regions) -> String {

@@ -1,7 +1,7 @@
 use protoguard_core::normalise::{FrameScore, Grouping};
 use protoguard_core::{
-    Baselines, Calibration, Clip, ClipMaps, ClipScore, ClipShape, FeatureDistance, Frame, Mask,
-    Part, Plane, PsnrDb, Recipe, Statistics,
+    AlarmFrequency, Baselines, Calibration, Clip, ClipMaps, ClipScore, ClipShape, Detector,
+    FeatureDistance, Frame, Mask, Part, Plane, PsnrDb, Recipe, Statistics,
 };
 use protoguard_model::checkpoint::TrainingRecord;
 
@@ -280,6 +280,33 @@ mod live {
     }
 
     #[test]
+    fn an_alarm_for_fewer_false_alarms_an_hour_has_a_higher_threshold() {
+        let beside = Beside { masks: masks(), frames_per_second: Some(10.0) };
+        let detector = || calibrated().detector.unwrap();
+        let counted = |per_unusual_frame| {
+            let alarms = Some(AlarmFrequency { per_unusual_frame, alarms: 20, frames: 108_000 });
+            calibrated().with_detector(Detector { alarms, ..detector() })
+        };
+        let promises = report(&[counted(0.05)], &beside).live.promises;
+        let asked: Vec<f64> = promises.iter().map(|it| it.alarms_an_hour).collect();
+        assert_eq!(asked, [60.0, 10.0, 1.0, 0.1]);
+        // 36 000 frames an hour, a twentieth of the unusual ones an alarm: 1800 / 60 is 30.
+        for (promise, one_in) in promises.iter().zip([30f64, 180.0, 1800.0, 18_000.0]) {
+            assert!((promise.threshold - one_in.log10()).abs() < 1e-9, "{promise:?}");
+            assert_eq!((promise.events_found, promise.events), (2, 2), "{promise:?}");
+            assert!((promise.found.unwrap().normal_minutes - 0.1).abs() < 1e-12);
+            // Three hours of normal video say nothing of less than one an hour.
+            assert_eq!(promise.extrapolated, promise.alarms_an_hour < 1.0, "{promise:?}");
+        }
+        // So rare an alarm is raised by nothing.
+        let blind = report(&[counted(1e200)], &beside).live.promises;
+        assert!(blind.iter().all(|it| (it.events_found, it.false_alarms) == (0, 0)), "{blind:?}");
+        assert!(report(&[counted(0.05)], &Beside::default()).live.promises.is_empty());
+        let uncounted = calibrated().with_detector(Detector { alarms: None, ..detector() });
+        assert!(report(&[uncounted], &beside).live.promises.is_empty());
+    }
+
+    #[test]
     fn every_part_and_baseline_has_a_row_with_the_origin_of_its_threshold() {
         let live = report(&[calibrated()], &Beside::default()).live;
         let origin = |score| live.row(score).unwrap().rates.unwrap().threshold_from;
@@ -330,7 +357,9 @@ mod live {
         };
         let report = EvalReport::new(&measured, subject(), None).unwrap();
         let text = Table(&report).to_string();
-        for expected in ["served, smoothed: the alarm", "2 of 2 events found", "RBDC 1.0000"] {
+        for expected in
+            ["served, smoothed: the alarm", "2 of 2 events found", "RBDC 1.0000", "0.1 an hour+"]
+        {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
         assert!(text.lines().all(|line| line.chars().count() <= 90), "{text}");

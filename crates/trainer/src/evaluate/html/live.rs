@@ -6,7 +6,7 @@ use protoguard_core::Detector;
 use super::curves::{bands, path};
 use super::{Page, numbers};
 use crate::evaluate::live::{
-    Alarm, FALSE_ALARM_RATE, LiveReport, RowRates, Score, ScoreRow, ThresholdOrigin,
+    Alarm, FALSE_ALARM_RATE, LiveReport, Promise, RowRates, Score, ScoreRow, ThresholdOrigin,
 };
 
 /// The surprise that every picture reaches up to at least, so that the threshold lies inside.
@@ -34,6 +34,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
                 }
                 None => p.warning { "The checkpoint has no detector, so that no alarm can be raised live. Calibrate it to get one." }
             }
+            @if !live.promises.is_empty() { (promises(&live.promises)) }
             (table(&live.rows))
             (curves(page))
         }
@@ -100,6 +101,44 @@ fn region_cards(live: &LiveReport) -> Vec<Card> {
         card("TBDC, tracks found", found.tbdc, format!("{} tracks", found.tracks)),
         card("AUC of single pixels", found.pixel_auc, format!("{} frames", found.frames)),
     ]
+}
+
+fn promises(promises: &[Promise]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption { "The alarm set for so many false ones an hour" }
+                thead {
+                    tr {
+                        th { "an hour" } th { "threshold" } th { "events found" } th { "median delay" }
+                        th { "false alarms here" } th { "that is an hour, 95 %" }
+                    }
+                }
+                tbody { @for promise in promises { (promise_row(promise)) } }
+            }
+        }
+        p.note {
+            "The threshold follows from how often the camera’s own normal video raised the alarm."
+            @if promises.iter().any(|promise| promise.extrapolated) {
+                " A plus: rarer than that video can show, so that it rests on the tail fitted to it; "
+                "more normal video would say more."
+            }
+        }
+    }
+}
+
+fn promise_row(promise: &Promise) -> Markup {
+    let delay = promise.median_delay_frames;
+    html! {
+        tr {
+            th { (promise.alarms_an_hour) @if promise.extrapolated { "+" } }
+            td { (format!("{:.2}", promise.threshold)) }
+            td { (promise.events_found) " of " (promise.events) }
+            td { (delay.map_or("–".to_owned(), |frames| format!("{frames} frames"))) }
+            td { (promise.false_alarms) }
+            td { (promise.found.map_or("–".to_owned(), |rate| format!("{:.0} to {:.0}", rate.low, rate.high))) }
+        }
+    }
 }
 
 fn table(rows: &[ScoreRow]) -> Markup {

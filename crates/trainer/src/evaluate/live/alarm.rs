@@ -22,15 +22,26 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// The alarm of the measured videos; nothing where the checkpoint has no detector.
+    /// The alarm of the measured videos at [`FALSE_ALARM_RATE`]; nothing where the checkpoint has
+    /// no detector.
     pub(super) fn of(measured: &Measured<'_>) -> Result<Option<Self>, MetricError> {
-        let Some(surprises) = measured.smoothed() else { return Ok(None) };
         let rule = AlarmRule::above(Detector::threshold(FALSE_ALARM_RATE));
-        let stands = |video: &Vec<f64>| {
+        Self::by(measured, &vec![rule; measured.videos.len()])
+    }
+
+    /// The alarm by one rule a video, of which the first is told.
+    pub(super) fn by(
+        measured: &Measured<'_>,
+        rules: &[AlarmRule],
+    ) -> Result<Option<Self>, MetricError> {
+        let (Some(surprises), Some(&rule)) = (measured.smoothed(), rules.first()) else {
+            return Ok(None);
+        };
+        let stands = |(video, rule): (&Vec<f64>, &AlarmRule)| {
             let mut alarm = rule.start();
             video.iter().map(|&surprise| alarm.push(surprise)).collect()
         };
-        let alarms: Vec<Vec<bool>> = surprises.iter().map(stands).collect();
+        let alarms: Vec<Vec<bool>> = surprises.iter().zip(rules).map(stands).collect();
         let videos: Vec<AlarmedVideo<'_>> = measured
             .labels
             .iter()

@@ -2,6 +2,7 @@
 //! beside its parts and beside what needs no model.
 
 mod alarm;
+mod promise;
 mod regions;
 mod row;
 mod score;
@@ -10,6 +11,7 @@ use protoguard_core::metrics::{FalseAlarmRate, MetricError};
 use serde::Serialize;
 
 pub use alarm::{Alarm, FALSE_ALARM_RATE};
+pub use promise::Promise;
 pub use regions::Regions;
 pub use row::{Margins, RowRates, ScoreRow, ThresholdOrigin};
 pub use score::{Candidate, Score};
@@ -25,6 +27,9 @@ pub struct LiveReport {
     pub alarm: Option<Alarm>,
     /// How often it is false; absent where the frame rate is not known.
     pub false_alarm_rate: Option<FalseAlarmRate>,
+    /// What comes of the false alarms an hour that an operator asks for; empty where the frame rate
+    /// is not known.
+    pub promises: Vec<Promise>,
     /// Whether it points at the right place; absent without masks.
     pub regions: Option<Regions>,
 }
@@ -47,6 +52,7 @@ impl LiveReport {
             rows: rows.collect::<Result<_, _>>()?,
             false_alarm_rate: alarm.as_ref().and_then(rate),
             alarm,
+            promises: Promise::all(measured, beside.frames_per_second)?,
             regions: Regions::of(measured, &beside.masks)?,
         })
     }

@@ -52,6 +52,7 @@ mod tests {
             max_slope: 0.0,
             instant: normal.clone(),
             smoothed: normal,
+            alarms: None,
         }
     }
 
