@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use protoguard_frames::DecodeLimits;
 
-use crate::{BatchPolicy, CredentialFiles};
+use crate::queue::batch_policy::BatchPolicy;
+use crate::transport::credentials::CredentialFiles;
 
 /// What the service may be told, validated by whoever reads it from a file.
 #[derive(Clone, Debug, PartialEq)]

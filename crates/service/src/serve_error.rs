@@ -1,8 +1,8 @@
 use protoguard_core::ScorerError;
 
-use crate::credentials::CredentialError;
 use crate::error::listed;
-use crate::source::SourceError;
+use crate::registry::source::SourceError;
+use crate::transport::credentials::CredentialError;
 
 /// Why a service ended other than by its shutdown.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

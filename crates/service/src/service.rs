@@ -12,15 +12,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::connections::{Connections, Serving};
-use crate::credentials::Credentials;
+use crate::config::ServiceConfig;
 use crate::health::{Health, Phase};
-use crate::model::{Model, Surroundings};
-use crate::registry::{Names, Registry};
-use crate::reload::Reloader;
-use crate::routes::Routing;
-use crate::source::{FixedSource, FoundModel, ModelSource, SourceError};
-use crate::{Metrics, ModelSpec, Probes, ServeError, ServiceConfig, Traces};
+use crate::metrics::Metrics;
+use crate::registry::model::ModelSpec;
+use crate::registry::model::{Model, Surroundings};
+use crate::registry::models::{Names, Registry};
+use crate::registry::reload::Reloader;
+use crate::registry::source::{FixedSource, FoundModel, ModelSource, SourceError};
+use crate::rpc::routes::Routing;
+use crate::serve_error::ServeError;
+use crate::transport::connections::{Connections, Serving};
+use crate::transport::credentials::Credentials;
+use crate::transport::probes::Probes;
+use crate::transport::trace_context::Traces;
 
 /// Time for the last answers, and for worker threads, after everything was told to end.
 const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::{Metrics, RequestEnd};
-use crate::deadline::Deadline;
+use crate::transport::deadline::Deadline;
 
 const GRPC_STATUS: &str = "grpc-status";
 /// A caller may ask for any path; those that nothing answers share one label.

@@ -1,8 +1,8 @@
 use tokio::time::Instant;
 
-use crate::BatchPolicy;
-use crate::dispatcher::{Dispatch, Dispatcher, Step};
-use crate::fair_queue::Arrived;
+use crate::queue::batch_policy::BatchPolicy;
+use crate::queue::dispatcher::{Dispatch, Dispatcher, Step};
+use crate::queue::fair_queue::Arrived;
 
 /// The batches that one worker takes from a queue of `clips`, numbered from 0, that came from
 /// `callers` in turn.

@@ -1,0 +1,273 @@
+//! Bounds on a request's message while it arrives: on its time, on its size, and on the bytes of
+//! all messages that arrive at once.
+//!
+//! A caller that sends half a message and then nothing, alive and answering pings, would hold its
+//! stream and what it has sent for ever. Bytes are gathered here until the body ends, and only then
+//! shown to tonic, so that no caller makes a message wait in decompressed form, which is not
+//! counted. Nothing is received before a method asks for it. Calls whose requests are streams by
+//! nature are exempt.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::time::{Sleep, sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+use tonic::codegen::http::{Request, Response};
+use tower::{Layer, Service};
+
+use crate::error::ServiceError;
+use crate::transport::byte_budget::{ByteBudget, Holding};
+use crate::transport::connections::MAX_FRAME_BYTES;
+
+/// Prefixes of the paths whose requests are streams.
+const STREAMS: [&str; 1] = ["/grpc.reflection."];
+/// gRPC's prefix of a message: whether it is compressed, and its length in four bytes.
+const PREFIX_BYTES: usize = 5;
+/// A piece of so many bytes is kept as it came. A smaller one is copied, because it may be a sliver
+/// that keeps the whole buffer it was read into.
+const WHOLE_PIECE: usize = MAX_FRAME_BYTES as usize / 2;
+
+#[derive(Clone, Debug)]
+pub(crate) struct ReceivingLayer {
+    pub(crate) timeout: Duration,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) budget: Arc<ByteBudget>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Receiving<S> {
+    inner: S,
+    limits: ReceivingLayer,
+}
+
+impl<S> Layer<S> for ReceivingLayer {
+    type Service = Receiving<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Receiving { inner, limits: self.clone() }
+    }
+}
+
+impl<S> Service<Request<Body>> for Receiving<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if STREAMS.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
+            return self.inner.call(request);
+        }
+        let limits = &self.limits;
+        self.inner.call(request.map(|body| Body::new(limits.gathered(body))))
+    }
+}
+
+impl ReceivingLayer {
+    fn gathered(&self, body: Body) -> Gathered {
+        Gathered {
+            body,
+            timer: Box::pin(sleep(self.timeout)),
+            timeout: self.timeout,
+            max_message_bytes: self.max_message_bytes,
+            holding: self.budget.hold_nothing(),
+            prefix: Vec::with_capacity(PREFIX_BYTES),
+            length: 0,
+            pieces: VecDeque::new(),
+            tail: Vec::new(),
+            is_whole: false,
+        }
+    }
+}
+
+/// A body once it is there in full, or the error of the bound that it broke.
+struct Gathered {
+    body: Body,
+    timer: Pin<Box<Sleep>>,
+    timeout: Duration,
+    max_message_bytes: usize,
+    holding: Holding,
+    prefix: Vec<u8>,
+    /// Bytes of the message that have come.
+    length: usize,
+    /// What has come, in order; shown from the front after the end.
+    pieces: VecDeque<Bytes>,
+    /// Small pieces that came after those, copied together.
+    tail: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Gathered {
+    fn add(&mut self, mut data: Bytes) -> Result<(), ServiceError> {
+        self.holding.take(data.len())?;
+        let of_prefix = data.split_to(data.len().min(PREFIX_BYTES - self.prefix.len()));
+        self.prefix.extend_from_slice(&of_prefix);
+        self.length += data.len();
+        let claimed = self.prefix.first_chunk::<PREFIX_BYTES>();
+        let claimed = claimed.map_or(0, |&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]));
+        let (claimed, limit) = (claimed as usize, self.max_message_bytes);
+        // Whoever claims more is refused at once, and whoever sends more than was claimed as well.
+        if self.length.max(claimed) > limit {
+            return Err(ServiceError::MessageTooLarge { limit });
+        }
+        if data.len() >= WHOLE_PIECE {
+            self.end_tail();
+            self.pieces.push_back(data);
+        } else {
+            self.tail.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    fn end_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    /// Nothing more can come. tonic makes room for a message when it has seen the prefix, so that
+    /// comes by itself.
+    fn end(&mut self) {
+        self.end_tail();
+        if !self.prefix.is_empty() {
+            self.pieces.push_front(std::mem::take(&mut self.prefix).into());
+        }
+        self.is_whole = true;
+    }
+}
+
+impl HttpBody for Gathered {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        loop {
+            if self.is_whole {
+                return Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))));
+            }
+            match Pin::new(&mut self.body).poll_frame(context) {
+                // Requests of gRPC have no trailers.
+                Poll::Ready(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.add(data)?;
+                    }
+                }
+                Poll::Ready(None) => self.end(),
+                Poll::Pending if self.timer.as_mut().poll(context).is_ready() => {
+                    let late = ServiceError::SlowMessage { limit: self.timeout };
+                    return Poll::Ready(Some(Err(late.into())));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let nothing_came = self.prefix.is_empty() && self.body.is_end_stream();
+        if self.is_whole { self.pieces.is_empty() } else { nothing_came }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Waker;
+
+    use tokio::sync::mpsc;
+    use tonic::Code;
+
+    use super::*;
+
+    /// A body that ends when its sender is dropped.
+    struct Sent(mpsc::UnboundedReceiver<&'static [u8]>);
+
+    impl HttpBody for Sent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let frame = |bytes| Ok(Frame::data(Bytes::from_static(bytes)));
+            self.0.poll_recv(context).map(|bytes| bytes.map(frame))
+        }
+    }
+
+    fn gathered() -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
+        gathered_up_to(8)
+    }
+
+    fn gathered_up_to(
+        max_message_bytes: usize,
+    ) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
+        let (sender, sent) = mpsc::unbounded_channel();
+        let (timeout, budget) = (Duration::from_secs(60), ByteBudget::new(10 * WHOLE_PIECE));
+        let limits = ReceivingLayer { timeout, max_message_bytes, budget };
+        (sender, limits.gathered(Body::new(Sent(sent))))
+    }
+
+    fn poll(body: &mut Gathered) -> Poll<Option<Result<Bytes, Code>>> {
+        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let data = |frame: Frame<Bytes>| frame.into_data().expect("there are no trailers");
+        polled.map(|frame| frame.map(|frame| frame.map(data).map_err(|status| status.code())))
+    }
+
+    #[tokio::test]
+    async fn a_message_is_shown_when_nothing_more_can_come() {
+        let (sender, mut body) = gathered();
+        for part in [&b"\0\0"[..], b"\0\0\x02h", b"i"] {
+            sender.send(part).unwrap();
+            assert_eq!(poll(&mut body), Poll::Pending);
+        }
+        drop(sender);
+        for piece in [&b"\0\0\0\0\x02"[..], b"hi"] {
+            assert!(!body.is_end_stream());
+            assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(piece)))));
+        }
+        assert!(body.is_end_stream());
+        assert_eq!(poll(&mut body), Poll::Ready(None));
+    }
+
+    #[tokio::test]
+    async fn large_pieces_are_kept_as_they_came_and_slivers_are_put_together() {
+        static LARGE: [u8; WHOLE_PIECE] = [7; WHOLE_PIECE];
+        let (sender, mut body) = gathered_up_to(4 * WHOLE_PIECE);
+        for part in [&b"\0\0\0\0\0a"[..], b"b", &LARGE, &LARGE[1..], b"c"] {
+            sender.send(part).unwrap();
+        }
+        drop(sender);
+        let mut pieces = Vec::new();
+        while let Poll::Ready(Some(piece)) = poll(&mut body) {
+            pieces.push(piece.unwrap());
+        }
+        let together = [&LARGE[1..], b"c"].concat();
+        assert_eq!(pieces, [&b"\0\0\0\0\0"[..], b"ab", &LARGE, &together]);
+        assert!(std::ptr::eq(pieces[2].as_ptr(), LARGE.as_ptr()));
+    }
+
+    #[tokio::test]
+    async fn more_than_the_limit_is_refused_whether_claimed_or_sent() {
+        for bytes in [&b"\0\0\0\0\x09"[..], b"\0\0\0\0\x01123456789"] {
+            let (sender, mut body) = gathered();
+            sender.send(bytes).unwrap();
+            let refused = Poll::Ready(Some(Err(Code::ResourceExhausted)));
+            assert_eq!(poll(&mut body), refused, "{bytes:?}");
+        }
+    }
+}
