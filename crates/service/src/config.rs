@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use protoguard_frames::DecodeLimits;
 
+use crate::queue::admission::AdmissionLimits;
 use crate::queue::batch_policy::BatchPolicy;
-use crate::transport::credentials::CredentialFiles;
+use crate::transport::credentials::files::CredentialFiles;
+use crate::transport::limits::ConnectionConfig;
 
 /// What the service may be told, validated by whoever reads it from a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,43 +41,6 @@ pub struct ServiceConfig {
     pub credentials: CredentialFiles,
     /// How long and how many.
     pub connections: ConnectionConfig,
-}
-
-/// Bounds on connections and on the requests that they carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionConfig {
-    /// More are closed at once.
-    pub max_connections: usize,
-    /// A connection gets a GOAWAY at about this age, so that callers spread over new replicas.
-    pub max_age: Option<Duration>,
-    /// Time to say a first word, or to finish the TLS handshake.
-    pub first_word_timeout: Duration,
-    /// Time for a request's message to arrive in full.
-    pub receive_timeout: Duration,
-    /// Bytes of all messages that are being received; admission counts them from then on. A lone
-    /// message is always received.
-    pub max_receiving_bytes: usize,
-}
-
-impl Default for ConnectionConfig {
-    fn default() -> Self {
-        Self {
-            max_connections: 4096,
-            max_age: None,
-            first_word_timeout: Duration::from_secs(20),
-            receive_timeout: Duration::from_secs(60),
-            max_receiving_bytes: 256 << 20,
-        }
-    }
-}
-
-/// The bound of one model's queue: clips that are admitted and not yet answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// Clips.
-    pub max_clips: usize,
-    /// Bytes of requests and of their decoded clips. A lone request is always admitted.
-    pub max_bytes: usize,
 }
 
 /// How the service stops.

@@ -16,6 +16,7 @@
 
 mod config;
 mod error;
+mod file_stamp;
 mod health;
 mod metrics;
 mod queue;
@@ -27,16 +28,21 @@ pub mod testing;
 mod transport;
 mod worker;
 
-pub use config::{AdmissionLimits, ConnectionConfig, DrainConfig, ServiceConfig};
-pub use error::{DOMAIN, ServiceError, Unavailable};
+pub use config::{DrainConfig, ServiceConfig};
+pub use error::{ServiceError, Unavailable};
+pub use file_stamp::FileStamp;
 pub use metrics::Metrics;
 pub use protoguard_frames::DecodeLimits;
+pub use queue::admission::AdmissionLimits;
 pub use queue::batch_policy::{BatchPolicy, Decision, QueueView};
-pub use registry::model::ModelSpec;
+pub use registry::error::{ModelError, NameError};
 pub use registry::reload::{ReloadError, Reloaded, Reloader, Round};
-pub use registry::source::{FileStamp, FoundModel, ModelSource, Slot, SourceError};
+pub use registry::source::{FoundModel, ModelSource, ModelSpec, Slot, SourceError};
+pub use rpc::status::DOMAIN;
 pub use serve_error::ServeError;
 pub use service::{Prepared, Service, run};
-pub use transport::credentials::{CredentialError, CredentialFiles, TlsFiles};
+pub use transport::credentials::files::{CredentialError, CredentialFiles, TlsFiles};
+pub use transport::limits::ConnectionConfig;
 pub use transport::probes::Probes;
 pub use transport::trace_context::{TraceContext, Traces};
+pub use worker::crew::ThreadError;

@@ -13,7 +13,7 @@ use protoguard_core::{
     ScorerFactory, ScorerInput,
 };
 
-use crate::registry::model::ModelSpec;
+use crate::registry::source::ModelSpec;
 
 pub use batching::batches_of;
 pub use decoding::decode_clip;

@@ -9,8 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::config::AdmissionLimits;
 use crate::queue::fair_queue::CallerId;
+
+/// The bound of one model's queue: clips that are admitted and not yet answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Clips.
+    pub max_clips: usize,
+    /// Bytes of requests and of their decoded clips. A lone request is always admitted.
+    pub max_bytes: usize,
+}
 
 /// Counts what one model has admitted and not yet answered.
 #[derive(Debug)]

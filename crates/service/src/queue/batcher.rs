@@ -7,13 +7,13 @@ use protoguard_core::ScorerError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tower::BoxError;
 use tracing::{debug, error, info, warn};
 
 use crate::error::{ServiceError, Unavailable};
 use crate::queue::admission::Admission;
 use crate::queue::dispatcher::{Dispatch, Dispatcher, Step};
 use crate::queue::job::{Job, Lapse};
-use crate::serve_error::ServeError;
 
 /// Everything that can change what the batcher does next.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) enum ModelState {
 pub(crate) type BatchSender = mpsc::Sender<Vec<Job>>;
 
 /// Starts a thread for a worker whose thread has ended.
-pub(crate) type Restart = Box<dyn FnMut(usize) -> Result<BatchSender, ServeError> + Send>;
+pub(crate) type Restart = Box<dyn FnMut(usize) -> Result<BatchSender, BoxError> + Send>;
 
 /// A worker is restarted so often without computing a batch in between, and then lost for good.
 const MAX_RESTARTS: usize = 3;

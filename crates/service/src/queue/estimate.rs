@@ -111,7 +111,8 @@ impl Pace {
         Self { workers, max_batch_size, clip_ns: AtomicU64::new(0), lone_ns: AtomicU64::new(0) }
     }
 
-    pub(crate) fn is(&self, estimate: &ComputeEstimate) {
+    /// Takes over what an estimate has become.
+    pub(crate) fn update(&self, estimate: &ComputeEstimate) {
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if let Some(clip) = estimate.least_per_clip(self.max_batch_size) {
             self.clip_ns.store(ns(clip), Ordering::Relaxed);
@@ -148,18 +149,18 @@ mod tests {
     #[test]
     fn the_pace_is_that_of_the_best_batches_of_all_workers() {
         let (pace, mut estimate) = (Pace::new(2, 8), ComputeEstimate::default());
-        pace.is(&estimate);
+        pace.update(&estimate);
         assert_eq!(pace.until_answered(1000), Duration::ZERO);
         estimate.measured(1, ms(32));
-        pace.is(&estimate);
+        pace.update(&estimate);
         // A batch of eight may take no longer than one clip.
         assert_eq!(pace.until_answered(16), ms(32 + 2) + estimate.until_answered(1));
         estimate.measured(8, ms(128));
-        pace.is(&estimate);
+        pace.update(&estimate);
         assert_eq!(pace.until_answered(16), ms(128 + 8) + estimate.until_answered(1));
         assert_eq!(pace.until_answered(0), Duration::ZERO);
         estimate.measured(4, ms(40));
-        pace.is(&estimate);
+        pace.update(&estimate);
         assert_eq!(pace.until_answered(16), ms(80 + 5) + estimate.until_answered(1));
     }
 

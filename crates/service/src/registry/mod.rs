@@ -1,6 +1,7 @@
 //! The models that are served, and how one takes another's place.
 
 mod compatible;
+pub(crate) mod error;
 pub(crate) mod model;
 pub(crate) mod models;
 mod natural;

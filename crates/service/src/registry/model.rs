@@ -1,6 +1,8 @@
+//! A served model: its queue, its batcher and its workers.
+
 use std::sync::Arc;
 
-use protoguard_core::{Calibration, ModelCard, ScorerFactory, ScorerInput};
+use protoguard_core::{Calibration, ModelCard, ScorerInput};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,20 +18,11 @@ use crate::queue::dispatcher::Dispatcher;
 use crate::queue::estimate::Pace;
 use crate::queue::fair_queue::CallerId;
 use crate::queue::job::{Job, Scored, Ticket};
-use crate::registry::source::Slot;
-use crate::serve_error::ServeError;
-use crate::transport::trace_context::Traces;
+use crate::registry::error::ModelError;
+use crate::registry::source::{ModelSpec, Slot};
 use crate::worker::crew::Crew;
 use crate::worker::turns::Turns;
 use crate::worker::watchdog::Watchdog;
-
-/// A model to be served: one factory a worker, all of the same checkpoint.
-#[derive(Clone)]
-pub struct ModelSpec {
-    /// Each makes the replica of one worker, on that worker's thread. The first one's card
-    /// describes the model.
-    pub replicas: Vec<Arc<dyn ScorerFactory>>,
-}
 
 /// What every model of a service is started with.
 #[derive(Clone)]
@@ -39,8 +32,6 @@ pub(crate) struct Surroundings {
     pub(crate) health: Health,
     /// Of all models, which share devices.
     pub(crate) turns: Arc<Turns>,
-    /// Nobody collects spans where absent.
-    pub(crate) traces: Option<Arc<dyn Traces>>,
 }
 
 /// A served model: its queue, its batcher and its workers.
@@ -130,11 +121,11 @@ impl Drop for Model {
 
 /// A calibration that has thresholds, but none for this rate, would leave every verdict open. One
 /// of an early checkpoint that has none at all is served without verdicts.
-fn check_thresholds(slot: &Slot, card: &ModelCard, rate: f64) -> Result<(), ServeError> {
+fn check_thresholds(slot: &Slot, card: &ModelCard, rate: f64) -> Result<(), ModelError> {
     let silent = |of: &&Calibration| !of.thresholds.is_empty() && !of.can_alarm(rate);
     match card.calibrations.iter().find(silent) {
         None => Ok(()),
-        Some(of) => Err(ServeError::NoThreshold {
+        Some(of) => Err(ModelError::NoThreshold {
             rate,
             model: slot.to_string(),
             id: of.id.clone(),
@@ -149,9 +140,9 @@ impl Model {
         slot: Slot,
         spec: ModelSpec,
         around: &Surroundings,
-    ) -> Result<Self, ServeError> {
+    ) -> Result<Self, ModelError> {
         let Some(first) = spec.replicas.first() else {
-            return Err(ServeError::NoReplica);
+            return Err(ModelError::NoReplica);
         };
         let card = first.card().clone();
         let config = &around.config;
@@ -208,8 +199,9 @@ impl Model {
 
     /// Whether the clips ahead of this caller's next would make it too late. They are those that
     /// were admitted, at their best pace, so that nobody is sent away who could be answered.
-    pub(crate) fn is_hopeless(&self, caller: CallerId, deadline: Instant) -> bool {
-        deadline < Instant::now() + self.pace.until_answered(self.admission.ahead_of(caller))
+    pub(crate) fn is_too_late(&self, caller: CallerId, deadline: Option<Instant>) -> bool {
+        let wait = || self.pace.until_answered(self.admission.ahead_of(caller));
+        deadline.is_some_and(|deadline| deadline < Instant::now() + wait())
     }
 
     /// Takes room for a clip before anything is decoded.
@@ -224,8 +216,8 @@ impl Model {
             ModelState::Lost(_) => return Err(self.refusal(Unavailable::NoWorker)),
             ModelState::Ready => {}
         }
-        if deadline.is_some_and(|deadline| self.is_hopeless(caller, deadline)) {
-            return Err(NotAdmitted::Refused(self.refuse_hopeless()));
+        if self.is_too_late(caller, deadline) {
+            return Err(NotAdmitted::Refused(self.too_late()));
         }
         let permit = self.admission.admit(caller, bytes).map_err(|refusal| match refusal {
             Refusal::Closed => NotAdmitted::Replaced,
@@ -243,7 +235,7 @@ impl Model {
     }
 
     /// Counts and names a clip that would be too late.
-    pub(crate) fn refuse_hopeless(&self) -> ServiceError {
+    pub(crate) fn too_late(&self) -> ServiceError {
         self.metrics.expired();
         ServiceError::DeadlineExceeded { at: "before the queue: its wait would end after it" }
     }
@@ -290,25 +282,25 @@ impl Model {
     }
 
     /// Waits until every worker is warm.
-    pub(crate) async fn ready(&self) -> Result<(), ServeError> {
+    pub(crate) async fn ready(&self) -> Result<(), ModelError> {
         let mut state = self.state.clone();
         let reached = state.wait_for(|state| *state != ModelState::Loading).await;
         match reached.as_deref() {
             Ok(ModelState::Lost(source)) => {
-                Err(ServeError::ModelLost { model: self.slot.to_string(), source: source.clone() })
+                Err(ModelError::Lost { model: self.slot.to_string(), source: source.clone() })
             }
             _ => Ok(()),
         }
     }
 
     /// Waits until a worker is lost for good; nothing where the model is closed before.
-    pub(crate) fn lost(&self) -> impl Future<Output = Option<ServeError>> + Send + use<> {
+    pub(crate) fn lost(&self) -> impl Future<Output = Option<ModelError>> + Send + use<> {
         let (mut state, model) = (self.state.clone(), self.slot.to_string());
         async move {
             let is_lost = |state: &ModelState| matches!(state, ModelState::Lost(_));
             match state.wait_for(is_lost).await.as_deref() {
                 Ok(ModelState::Lost(source)) => {
-                    Some(ServeError::ModelLost { model, source: source.clone() })
+                    Some(ModelError::Lost { model, source: source.clone() })
                 }
                 _ => None,
             }

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::ServiceError;
 use crate::queue::fair_queue::CallerId;
+use crate::registry::error::NameError;
 use crate::registry::model::Model;
 use crate::registry::source::Slot;
-use crate::serve_error::ServeError;
 
 /// What requests may name.
 pub(crate) struct Registry {
@@ -43,7 +43,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the default or an alias stands for none of them.
-    pub(crate) fn new(models: Vec<Model>, names: Names) -> Result<Self, ServeError> {
+    pub(crate) fn new(models: Vec<Model>, names: Names) -> Result<Self, NameError> {
         let models = models.into_iter().map(|model| (model.slot().clone(), Arc::new(model)));
         let shelf = RwLock::new(Shelf { models: models.collect(), closed: false });
         let registry = Self { shelf, names, retiring: TaskTracker::new() };
@@ -52,17 +52,17 @@ impl Registry {
         Ok(registry)
     }
 
-    fn check_names(&self) -> Result<(), ServeError> {
+    fn check_names(&self) -> Result<(), NameError> {
         let Names { aliases, default_model } = &self.names;
         for (alias, target) in aliases {
             if self.best(target).is_none() {
                 let (alias, target) = (alias.clone(), target.to_string());
-                return Err(ServeError::UnknownAlias { alias, target, known: self.known() });
+                return Err(NameError::UnknownAlias { alias, target, known: self.known() });
             }
         }
         if self.best(&self.resolved(default_model)).is_none() {
             let name = default_model.to_string();
-            return Err(ServeError::UnknownDefault { name, known: self.known() });
+            return Err(NameError::UnknownDefault { name, known: self.known() });
         }
         Ok(())
     }
@@ -85,8 +85,8 @@ impl Registry {
     }
 
     /// Whether every model's next clip of this caller would be too late.
-    pub(crate) fn is_hopeless(&self, caller: CallerId, deadline: Instant) -> bool {
-        self.read(|shelf| shelf.models.values().all(|model| model.is_hopeless(caller, deadline)))
+    pub(crate) fn is_too_late(&self, caller: CallerId, deadline: Option<Instant>) -> bool {
+        self.read(|shelf| shelf.models.values().all(|model| model.is_too_late(caller, deadline)))
     }
 
     /// The model in a place.

@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use crate::error::ServiceError;
+use crate::file_stamp::FileStamp;
 use crate::health::Condition;
 use crate::registry::compatible::missing;
+use crate::registry::error::ModelError;
 use crate::registry::model::{Model, Surroundings};
 use crate::registry::models::Registry;
 use crate::registry::source::Slot;
-use crate::registry::source::{FileStamp, FoundModel, ModelSource, SourceError};
-use crate::serve_error::ServeError;
+use crate::registry::source::{FoundModel, ModelSource, SourceError};
 
 /// A candidate that is not warm by then is given up.
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);
@@ -40,7 +41,7 @@ struct Shared {
     registry: Arc<Registry>,
     around: Surroundings,
     /// Told when a model is lost.
-    lost: mpsc::UnboundedSender<ServeError>,
+    lost: mpsc::UnboundedSender<ModelError>,
     /// What was tried last in every place, whether or not it succeeded.
     tried: Mutex<BTreeMap<Slot, FileStamp>>,
 }
@@ -72,7 +73,7 @@ pub enum ReloadError {
     },
     /// Its replicas cannot be built, do not reproduce the golden clip, or cannot be warmed up.
     #[error(transparent)]
-    Build(#[from] ServeError),
+    Build(#[from] ModelError),
     /// Its replicas were not warm in time.
     #[error("it was not warm after {} s", BUILD_PATIENCE.as_secs())]
     Slow,
@@ -98,7 +99,7 @@ impl Reloader {
         source: Arc<dyn ModelSource>,
         registry: Arc<Registry>,
         around: Surroundings,
-        lost: mpsc::UnboundedSender<ServeError>,
+        lost: mpsc::UnboundedSender<ModelError>,
     ) -> Self {
         let tried = Mutex::default();
         Self { shared: Arc::new(Shared { source, registry, around, lost, tried }) }

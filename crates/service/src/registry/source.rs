@@ -1,11 +1,11 @@
 //! Where models come from, as the service sees it: places that can be looked at and loaded again.
 
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::sync::Arc;
 
-use crate::registry::model::ModelSpec;
+use protoguard_core::ScorerFactory;
+
+use crate::file_stamp::FileStamp;
 
 /// A model's place: its name, and where several versions of a name are kept, the version's label.
 /// The checkpoint in a place may change; its content hash is the version that answers carry.
@@ -26,32 +26,6 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Tells one state of a file from another without reading it. Times are compared for equality and
-/// never for order, so a clock that jumps hides nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileStamp {
-    inode: u64,
-    bytes: u64,
-    modified: [i64; 2],
-}
-
-impl FileStamp {
-    /// The present state of the file that `path` leads to, through links.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        let modified = [metadata.mtime(), metadata.mtime_nsec()];
-        Ok(Self { inode: metadata.ino(), bytes: metadata.len(), modified })
-    }
-
-    /// A stamp of something that is no file; another number is another state.
-    pub fn number(number: u64) -> Self {
-        Self { inode: number, ..Self::default() }
-    }
-}
-
 /// A model that can be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundModel {
@@ -59,6 +33,14 @@ pub struct FoundModel {
     pub slot: Slot,
     /// Its state, which is another as soon as loading it may give another model.
     pub stamp: FileStamp,
+}
+
+/// A model to be served: one factory a worker, all of the same checkpoint.
+#[derive(Clone)]
+pub struct ModelSpec {
+    /// Each makes the replica of one worker, on that worker's thread. The first one's card
+    /// describes the model.
+    pub replicas: Vec<Arc<dyn ScorerFactory>>,
 }
 
 /// What is wrong with a source or with one of its models.

@@ -1,3 +1,5 @@
+//! What models there are, and the call that loads them again.
+
 use std::sync::Arc;
 
 use protoguard_proto::v1::model_service_server::ModelService;
@@ -5,10 +7,10 @@ use protoguard_proto::{FieldViolation, ModelRef, v1};
 use tonic::{Request, Response, Status};
 
 use crate::error::ServiceError;
-use crate::metrics::AskedModel;
 use crate::registry::model::Model;
 use crate::registry::models::Registry;
 use crate::registry::reload::{Reloaded, Reloader};
+use crate::transport::counting::AskedModel;
 
 /// `protoguard.v1.ModelService`.
 pub(crate) struct Models {
@@ -38,7 +40,7 @@ impl ModelService for Models {
         let found = request.extensions().get::<AskedModel>().cloned().unwrap_or_default();
         let asked = model_ref(&request.into_inner().model)?;
         let model = self.registry.find(asked.as_ref())?;
-        found.is(&model.slot().name);
+        found.set(&model.slot().name);
         Ok(Response::new(v1::GetModelResponse { model: Some(described(&model)) }))
     }
 

@@ -1,3 +1,5 @@
+//! `ScoreClip`: from a request to its response.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,12 +8,13 @@ use protoguard_core::{Calibration, Outputs, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
 use protoguard_proto::{ClipRequest, FieldViolation, Violations, scores_to_wire, v1};
 use tokio::time::Instant;
+use tonic::codegen::http::Extensions;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, debug, info_span};
 
 use crate::config::ServiceConfig;
 use crate::error::{ServiceError, Unavailable};
-use crate::metrics::{AskedModel, Stage, outcome_of};
+use crate::metrics::{Stage, outcome_of};
 use crate::queue::fair_queue::CallerId;
 use crate::queue::job::Scored;
 use crate::registry::model::{Admitted, Model, NotAdmitted, QueuedClip};
@@ -19,9 +22,11 @@ use crate::registry::models::Registry;
 use crate::rpc::decode::DecodeTarget;
 use crate::rpc::offload::offload;
 use crate::rpc::pictures::add_pictures;
+use crate::rpc::status::code_of;
 use crate::rpc::verdict::{add_verdict, calibration_for};
-use crate::transport::auth::caller_of;
+use crate::transport::counting::AskedModel;
 use crate::transport::deadline::Deadline;
+use crate::transport::peer::Peer;
 use crate::transport::trace_context::{TraceContext, Traces};
 
 /// `protoguard.v1.ScoringService`.
@@ -70,6 +75,11 @@ impl ScoringService for Scoring {
         };
         Ok(Response::new(answered.instrument(span).await?))
     }
+}
+
+/// Who takes turns in the queue for a request with these extensions.
+pub(super) fn caller_of(extensions: &Extensions) -> CallerId {
+    extensions.get::<Peer>().map_or(0, |peer| peer.connection)
 }
 
 /// What a request says beside its message.
@@ -128,7 +138,7 @@ impl Scoring {
     fn place(&self, request: &ClipRequest, call: &Call) -> Result<Placed, ServiceError> {
         loop {
             let model = self.registry.find(request.model.as_ref())?;
-            call.asked_model.is(&model.slot().name);
+            call.asked_model.set(&model.slot().name);
             let calibration = calibration_for(model.card(), request.scene.as_deref())?.cloned();
             let target = DecodeTarget { shape: model.card().shape, limits: self.config.decode };
             target.check_count(&request.source)?;
@@ -154,7 +164,7 @@ async fn compute(placed: Placed, request: ClipRequest, call: Call) -> Result<Ans
     let decoded = decoding.instrument(info_span!("decode")).await;
     let decoded = decoded.and_then(|clip| clip.map_err(ServiceError::from));
     let decode = started.elapsed();
-    let outcome = decoded.as_ref().err().map_or(Code::Ok, ServiceError::code);
+    let outcome = decoded.as_ref().err().map_or(Code::Ok, code_of);
     model.metrics().took(Stage::Decode, outcome_of(outcome), decode);
     let clip = match decoded {
         Ok(clip) => clip,

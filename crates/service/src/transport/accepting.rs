@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::connections::{Answers, Connection, Serving, until};
+use super::connection::{Answers, Connection, Serving, until};
 use super::lingering::Lingering;
-use crate::transport::auth::Peer;
+use super::peer::Peer;
 
 /// When the system has no file descriptors left, accepting again at once only spins.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -102,8 +102,9 @@ async fn pause(wait: Option<Duration>) {
 }
 
 fn asynchronous(
-    (stream, peer): (std::net::TcpStream, SocketAddr),
+    accepted: (std::net::TcpStream, SocketAddr),
 ) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = accepted;
     stream.set_nonblocking(true)?;
     Ok((TcpStream::from_std(stream)?, peer))
 }

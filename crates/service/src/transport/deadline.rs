@@ -23,18 +23,22 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(crate) struct Deadline(pub(crate) Instant);
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DeadlineLayer;
+pub(crate) struct DeadlineLayer {
+    /// The table of errors, which is `rpc`'s.
+    pub(crate) status: fn(ServiceError) -> Status,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct DeadlineService<S> {
     inner: S,
+    status: fn(ServiceError) -> Status,
 }
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = DeadlineService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService { inner }
+        DeadlineService { inner, status: self.status }
     }
 }
 
@@ -59,10 +63,11 @@ where
         let deadline = Instant::now() + patience;
         request.extensions_mut().insert(Deadline(deadline));
         let answer = self.inner.call(request);
+        let status = self.status;
         Box::pin(async move {
             timeout_at(deadline, answer).await.unwrap_or_else(|_| {
                 let late = ServiceError::DeadlineExceeded { at: "before the answer" };
-                Ok(Status::from(late).into_http())
+                Ok(status(late).into_http())
             })
         })
     }
@@ -126,7 +131,8 @@ mod tests {
         });
         let request = Request::builder().header(GRPC_TIMEOUT, "50m").body(()).unwrap();
         let started = Instant::now();
-        let response = DeadlineLayer.layer(never).call(request).await.unwrap();
+        let layer = DeadlineLayer { status: |late| Status::deadline_exceeded(late.to_string()) };
+        let response = layer.layer(never).call(request).await.unwrap();
         assert_eq!(response.headers()["grpc-status"], "4");
         // Paused time stops at the timer, to its granularity of a millisecond.
         assert!((50..=52).contains(&started.elapsed().as_millis()));

@@ -1,3 +1,5 @@
+//! The end of a socket: it is closed so that the caller can still read what was said last.
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,13 +11,13 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connections::{CONNECTION_WINDOW, LAST_WORD};
+use super::limits::{CLOSE_TIMEOUT, CONNECTION_WINDOW};
 
 /// Bytes that are read for nobody: what flow control lets a caller have on its way, and its frames.
 const MOST_UNREAD: u64 = 2 * CONNECTION_WINDOW as u64;
 
 /// A socket that outlives its connection until the caller has closed its end, or for
-/// [`LAST_WORD`].
+/// [`CLOSE_TIMEOUT`].
 ///
 /// A request may be on its way while the last answer and the GOAWAY are on theirs. A socket that is
 /// closed then resets the connection, and the caller may lose both before it has read them.
@@ -63,7 +65,7 @@ impl Drop for Lingering {
             let _ = stream.shutdown().await;
             // What still comes is for nobody.
             let mut rest = stream.take(MOST_UNREAD);
-            let _ = timeout(LAST_WORD, copy(&mut rest, &mut sink())).await;
+            let _ = timeout(CLOSE_TIMEOUT, copy(&mut rest, &mut sink())).await;
             drop(place);
         };
         self.tasks.spawn_on(linger, &runtime);

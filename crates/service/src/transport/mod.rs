@@ -1,14 +1,16 @@
 //! Sockets, and what a request passes before its method sees it.
 
 mod accepting;
-pub(crate) mod auth;
 pub(crate) mod byte_budget;
+pub(crate) mod connection;
 pub(crate) mod connections;
+pub(crate) mod counting;
 pub(crate) mod credentials;
 pub(crate) mod deadline;
-pub(crate) mod gate;
+pub(crate) mod limits;
 mod lingering;
 mod opening;
+pub(crate) mod peer;
 pub(crate) mod probes;
 pub(crate) mod receiving;
 pub(crate) mod trace_context;

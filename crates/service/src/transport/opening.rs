@@ -1,3 +1,5 @@
+//! The beginning of a connection: a bound on the time until its caller speaks HTTP/2.
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

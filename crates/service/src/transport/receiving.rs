@@ -18,12 +18,11 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
-use tonic::codegen::http::{Request, Response};
-use tower::{Layer, Service};
+use tonic::codegen::http::Request;
 
+use super::byte_budget::{ByteBudget, Holding};
+use super::limits::MAX_FRAME_BYTES;
 use crate::error::ServiceError;
-use crate::transport::byte_budget::{ByteBudget, Holding};
-use crate::transport::connections::MAX_FRAME_BYTES;
 
 /// Prefixes of the paths whose requests are streams.
 const STREAMS: [&str; 1] = ["/grpc.reflection."];
@@ -33,55 +32,30 @@ const PREFIX_BYTES: usize = 5;
 /// that keeps the whole buffer it was read into.
 const WHOLE_PIECE: usize = MAX_FRAME_BYTES as usize / 2;
 
+/// The bounds, and how what breaks one is refused.
 #[derive(Clone, Debug)]
-pub(crate) struct ReceivingLayer {
+pub(crate) struct Receiving {
     pub(crate) timeout: Duration,
     pub(crate) max_message_bytes: usize,
     pub(crate) budget: Arc<ByteBudget>,
+    /// The table of errors, which is `rpc`'s.
+    pub(crate) status: fn(ServiceError) -> Status,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Receiving<S> {
-    inner: S,
-    limits: ReceivingLayer,
-}
-
-impl<S> Layer<S> for ReceivingLayer {
-    type Service = Receiving<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Receiving { inner, limits: self.clone() }
-    }
-}
-
-impl<S> Service<Request<Body>> for Receiving<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl Receiving {
+    /// The same request, whose message is received within the bounds.
+    pub(crate) fn bounded(&self, request: Request<Body>) -> Request<Body> {
         if STREAMS.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
-            return self.inner.call(request);
+            return request;
         }
-        let limits = &self.limits;
-        self.inner.call(request.map(|body| Body::new(limits.gathered(body))))
+        request.map(|body| Body::new(self.gathered(body)))
     }
-}
 
-impl ReceivingLayer {
     fn gathered(&self, body: Body) -> Gathered {
         Gathered {
             body,
             timer: Box::pin(sleep(self.timeout)),
-            timeout: self.timeout,
-            max_message_bytes: self.max_message_bytes,
+            limits: self.clone(),
             holding: self.budget.hold_nothing(),
             prefix: Vec::with_capacity(PREFIX_BYTES),
             length: 0,
@@ -96,8 +70,7 @@ impl ReceivingLayer {
 struct Gathered {
     body: Body,
     timer: Pin<Box<Sleep>>,
-    timeout: Duration,
-    max_message_bytes: usize,
+    limits: Receiving,
     holding: Holding,
     prefix: Vec<u8>,
     /// Bytes of the message that have come.
@@ -115,11 +88,11 @@ impl Gathered {
         let of_prefix = data.split_to(data.len().min(PREFIX_BYTES - self.prefix.len()));
         self.prefix.extend_from_slice(&of_prefix);
         self.length += data.len();
-        let claimed = self.prefix.first_chunk::<PREFIX_BYTES>();
-        let claimed = claimed.map_or(0, |&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]));
-        let (claimed, limit) = (claimed as usize, self.max_message_bytes);
+        let prefix = self.prefix.first_chunk::<PREFIX_BYTES>();
+        let claimed = prefix.map_or(0, |&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]));
+        let limit = self.limits.max_message_bytes;
         // Whoever claims more is refused at once, and whoever sends more than was claimed as well.
-        if self.length.max(claimed) > limit {
+        if self.length.max(claimed as usize) > limit {
             return Err(ServiceError::MessageTooLarge { limit });
         }
         if data.len() >= WHOLE_PIECE {
@@ -164,13 +137,13 @@ impl HttpBody for Gathered {
                 // Requests of gRPC have no trailers.
                 Poll::Ready(Some(frame)) => {
                     if let Ok(data) = frame?.into_data() {
-                        self.add(data)?;
+                        self.add(data).map_err(self.limits.status)?;
                     }
                 }
                 Poll::Ready(None) => self.end(),
                 Poll::Pending if self.timer.as_mut().poll(context).is_ready() => {
-                    let late = ServiceError::SlowMessage { limit: self.timeout };
-                    return Poll::Ready(Some(Err(late.into())));
+                    let late = ServiceError::SlowMessage { limit: self.limits.timeout };
+                    return Poll::Ready(Some(Err((self.limits.status)(late))));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -217,8 +190,12 @@ mod tests {
         max_message_bytes: usize,
     ) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
         let (sender, sent) = mpsc::unbounded_channel();
-        let (timeout, budget) = (Duration::from_secs(60), ByteBudget::new(10 * WHOLE_PIECE));
-        let limits = ReceivingLayer { timeout, max_message_bytes, budget };
+        let limits = Receiving {
+            timeout: Duration::from_secs(60),
+            max_message_bytes,
+            budget: ByteBudget::new(10 * WHOLE_PIECE),
+            status: |error| Status::resource_exhausted(error.to_string()),
+        };
         (sender, limits.gathered(Body::new(Sent(sent))))
     }
 

@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::ModelMetrics;
 use crate::queue::batcher::{BatchSender, Event, Restart};
 use crate::queue::estimate::Pace;
-use crate::serve_error::ServeError;
 use crate::worker::thread::{SafeSize, Worker};
 use crate::worker::turns::Turns;
 use crate::worker::watchdog::Pulse;
@@ -30,6 +29,18 @@ pub(crate) struct Crew {
     pub(crate) posts: Vec<Post>,
 }
 
+/// A worker's thread that cannot be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("worker {worker} of model `{model}` cannot be started: {reason}")]
+pub struct ThreadError {
+    /// The model's name.
+    pub model: String,
+    /// Number of the worker.
+    pub worker: usize,
+    /// The system's words.
+    pub reason: String,
+}
+
 /// What a worker's threads leave to each other.
 #[derive(Default)]
 pub(crate) struct Post {
@@ -39,7 +50,10 @@ pub(crate) struct Post {
 
 impl Crew {
     /// Starts every worker.
-    pub(crate) fn start(mut self) -> Result<(Self, Vec<BatchSender>), ServeError> {
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(mut self) -> Result<(Self, Vec<BatchSender>), ThreadError> {
         self.posts = self.factories.iter().map(|_| Post::default()).collect();
         let workers = (0..self.posts.len()).map(|worker| self.start_worker(worker));
         let workers = workers.collect::<Result<_, _>>()?;
@@ -52,11 +66,11 @@ impl Crew {
 
     /// How the batcher starts a worker again.
     pub(crate) fn restart(self) -> Restart {
-        Box::new(move |worker| self.start_worker(worker))
+        Box::new(move |worker| Ok(self.start_worker(worker)?))
     }
 
     /// Starts the thread of one worker, which builds its replica and takes batches.
-    pub(crate) fn start_worker(&self, index: usize) -> Result<BatchSender, ServeError> {
+    fn start_worker(&self, index: usize) -> Result<BatchSender, ThreadError> {
         let (sender, batches) = mpsc::channel(1);
         let post = &self.posts[index];
         let worker = Worker {
@@ -79,7 +93,7 @@ impl Crew {
             worker.run();
         };
         let name = format!("score-{}-{index}", self.model);
-        thread::Builder::new().name(name).spawn(run).map_err(|error| ServeError::Thread {
+        thread::Builder::new().name(name).spawn(run).map_err(|error| ThreadError {
             model: self.model.clone(),
             worker: index,
             reason: error.to_string(),

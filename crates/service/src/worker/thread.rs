@@ -84,7 +84,7 @@ impl Worker {
         let estimate = ComputeEstimate::default();
         let mut bench = Bench { worker: self, scorer, estimate, left };
         bench.warm_up()?;
-        bench.worker.pace.is(&bench.estimate);
+        bench.worker.pace.update(&bench.estimate);
         let _alive = bench.worker.metrics.worker_alive();
         let _serving = bench.worker.turn.begin_serving();
         let best = bench.worker.fit_batch_size.then(|| bench.estimate.best_size());
@@ -180,7 +180,7 @@ impl Bench<'_> {
         let hopeless = batch.drop_lapsed(self.estimate.until_answered(size));
         if hopeless && batch.len() == 0 {
             self.estimate.doubted(size);
-            self.worker.pace.is(&self.estimate);
+            self.worker.pace.update(&self.estimate);
         }
         let safe = self.worker.memory.get();
         if batch.len() > safe {
@@ -200,7 +200,7 @@ impl Bench<'_> {
         match scored {
             Ok(scores) => {
                 self.estimate.measured(batch.len(), pass.compute);
-                self.worker.pace.is(&self.estimate);
+                self.worker.pace.update(&self.estimate);
                 self.worker.metrics.computed(batch.len());
                 batch.answer_all(scores, pass);
                 Ok(())

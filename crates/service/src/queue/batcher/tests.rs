@@ -7,7 +7,7 @@ use protoguard_core::{Clip, ClipShape, Frame, Outputs, ScorerInput};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::config::AdmissionLimits;
+use crate::queue::admission::AdmissionLimits;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::queue::admission::{Arrival, InUse};
 use crate::queue::batch_policy::BatchPolicy;

@@ -1,11 +1,13 @@
+//! Values that are read again when their files change.
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tracing::{info, warn};
 
-use super::CredentialError;
-use crate::registry::source::FileStamp;
+use super::files::CredentialError;
+use crate::file_stamp::FileStamp;
 
 /// What was read from files that may change.
 pub(super) struct Rotating<T> {

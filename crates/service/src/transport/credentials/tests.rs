@@ -1,8 +1,11 @@
+//! What a token opens, how files rotate, and what errors may say of them.
+
 use std::path::Path;
 
 use tonic::Code;
 use tonic::Status;
 
+use super::files::TlsFiles;
 use super::*;
 
 const SCORE: &str = "/protoguard.v1.ScoringService/ScoreClip";
@@ -71,7 +74,8 @@ fn what_a_token_opens() {
 
 #[test]
 fn without_an_admin_token_the_loopback_administers() {
-    let (folder, nobody) = (Folder::new(), open(None, None));
+    let folder = Folder::new();
+    let nobody = open(None, None);
     let ask = |credentials: &Credentials, address, authorization| {
         code(credentials, &Ask { method: RELOAD, address, authorization })
     };

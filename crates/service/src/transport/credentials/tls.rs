@@ -1,3 +1,5 @@
+//! Certificates and keys, as rustls takes them.
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::{CredentialError, TlsFiles};
+use super::files::{CredentialError, TlsFiles};
 
 /// gRPC speaks nothing else.
 const HTTP2: &[u8] = b"h2";

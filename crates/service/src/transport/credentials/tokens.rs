@@ -1,10 +1,12 @@
+//! Bearer tokens, kept as digests.
+
 use std::fmt;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::CredentialError;
+use super::files::CredentialError;
 
 /// The digests of known tokens.
 pub(super) struct Tokens(Vec<[u8; 32]>);

@@ -16,8 +16,8 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::{Metrics, RequestEnd};
-use crate::transport::deadline::Deadline;
+use super::deadline::Deadline;
+use crate::metrics::{Metrics, RequestEnd};
 
 const GRPC_STATUS: &str = "grpc-status";
 /// A caller may ask for any path; those that nothing answers share one label.
@@ -28,28 +28,28 @@ const UNKNOWN_METHOD: &str = "unknown";
 pub(crate) struct AskedModel(Arc<OnceLock<String>>);
 
 impl AskedModel {
-    pub(crate) fn is(&self, model: &str) {
+    pub(crate) fn set(&self, model: &str) {
         // A retried look-up finds a model of the same name.
         let _ = self.0.set(model.to_owned());
     }
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct RequestMetricsLayer {
+pub(crate) struct CountingLayer {
     pub(crate) metrics: Metrics,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct RequestMetrics<S> {
+pub(crate) struct Counting<S> {
     inner: S,
     metrics: Metrics,
 }
 
-impl<S> Layer<S> for RequestMetricsLayer {
-    type Service = RequestMetrics<S>;
+impl<S> Layer<S> for CountingLayer {
+    type Service = Counting<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequestMetrics { inner, metrics: self.metrics.clone() }
+        Counting { inner, metrics: self.metrics.clone() }
     }
 }
 
@@ -87,7 +87,7 @@ impl Drop for Record {
     }
 }
 
-impl<S, B> Service<Request<B>> for RequestMetrics<S>
+impl<S, B> Service<Request<B>> for Counting<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
     S::Future: Send + 'static,
