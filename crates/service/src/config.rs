@@ -1,10 +1,12 @@
+//! What the service may be told.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protoguard_frames::DecodeLimits;
 
 use crate::queue::admission::AdmissionLimits;
-use crate::queue::batch_policy::BatchPolicy;
+use crate::queue::dispatcher::BatchPolicy;
 use crate::transport::credentials::files::CredentialFiles;
 use crate::transport::limits::ConnectionConfig;
 
@@ -16,7 +18,7 @@ pub struct ServiceConfig {
     pub default_model: String,
     /// Names that stand for `name` or `name@version`.
     pub aliases: BTreeMap<String, String>,
-    /// How clips ride together.
+    /// How many clips a forward pass may have.
     pub batch: BatchPolicy,
     /// What one model may hold between admission and answer.
     pub admission: AdmissionLimits,
@@ -39,7 +41,7 @@ pub struct ServiceConfig {
     pub look_interval: Duration,
     /// Who may speak to the server.
     pub credentials: CredentialFiles,
-    /// How long and how many.
+    /// How many connections there may be, and how long they may take.
     pub connections: ConnectionConfig,
 }
 
@@ -55,7 +57,7 @@ pub struct DrainConfig {
 impl ServiceConfig {
     /// The defaults, for one model.
     pub fn new(default_model: impl Into<String>) -> Self {
-        let batch = BatchPolicy { max_batch_size: 8, max_batch_delay: Duration::ZERO };
+        let batch = BatchPolicy { max_batch_size: 8 };
         Self {
             default_model: default_model.into(),
             aliases: BTreeMap::new(),

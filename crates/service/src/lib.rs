@@ -34,7 +34,7 @@ pub use file_stamp::FileStamp;
 pub use metrics::Metrics;
 pub use protoguard_frames::DecodeLimits;
 pub use queue::admission::AdmissionLimits;
-pub use queue::batch_policy::{BatchPolicy, Decision, QueueView};
+pub use queue::dispatcher::BatchPolicy;
 pub use registry::error::{ModelError, NameError};
 pub use registry::reload::{ReloadError, Reloaded, Reloader, Round};
 pub use registry::source::{FoundModel, ModelSource, ModelSpec, Slot, SourceError};

@@ -4,7 +4,6 @@
 //! all connections together, which is what memory is made of.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -25,8 +24,6 @@ pub struct AdmissionLimits {
 pub(crate) struct Admission {
     limits: AdmissionLimits,
     in_use: Mutex<InUse>,
-    /// Admitted clips that are still being decoded: more is arriving while it is not zero.
-    arriving: AtomicUsize,
     /// Told when nothing is in use.
     empty: Notify,
 }
@@ -65,20 +62,9 @@ pub(crate) struct Permit {
     bytes: usize,
 }
 
-/// Marks a clip as arriving until it is queued or given up.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    admission: Arc<Admission>,
-}
-
 impl Admission {
     pub(crate) fn new(limits: AdmissionLimits) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            in_use: Mutex::default(),
-            arriving: AtomicUsize::new(0),
-            empty: Notify::new(),
-        })
+        Arc::new(Self { limits, in_use: Mutex::default(), empty: Notify::new() })
     }
 
     /// Takes room for one clip of `bytes`, or says which bound is full. A clip alone is always
@@ -113,15 +99,6 @@ impl Admission {
         in_use.callers.values().map(|&clips| clips.min(turns)).sum()
     }
 
-    pub(crate) fn arrival(self: &Arc<Self>) -> Arrival {
-        self.arriving.fetch_add(1, Ordering::AcqRel);
-        Arrival { admission: Arc::clone(self) }
-    }
-
-    pub(crate) fn arriving(&self) -> usize {
-        self.arriving.load(Ordering::Acquire)
-    }
-
     /// Admits nothing from here on, and waits until what was admitted is answered.
     pub(crate) async fn close(&self) {
         self.lock().closed = true;
@@ -149,6 +126,10 @@ impl Permit {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    pub(crate) fn caller(&self) -> CallerId {
+        self.caller
+    }
 }
 
 impl Drop for Permit {
@@ -165,12 +146,6 @@ impl Drop for Permit {
         if in_use.clips == 0 {
             self.admission.empty.notify_one();
         }
-    }
-}
-
-impl Drop for Arrival {
-    fn drop(&mut self) {
-        self.admission.arriving.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -243,14 +218,5 @@ mod tests {
         assert_eq!([1, 2].map(|caller| admission.ahead_of(caller)), [1, 1]);
         held.clear();
         assert_eq!(admission.in_use(), InUse::default());
-    }
-
-    #[test]
-    fn arrivals_are_counted_until_they_settle() {
-        let admission = admission();
-        let arrival = admission.arrival();
-        assert_eq!(admission.arriving(), 1);
-        drop(arrival);
-        assert_eq!(admission.arriving(), 0);
     }
 }

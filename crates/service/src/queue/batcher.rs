@@ -1,26 +1,23 @@
 //! The task that gives a model's waiting clips to its workers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use protoguard_core::ScorerError;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 use tracing::{debug, error, info, warn};
 
 use crate::error::{ServiceError, Unavailable};
-use crate::queue::admission::Admission;
-use crate::queue::dispatcher::{Dispatch, Dispatcher, Step};
+use crate::queue::dispatcher::{Dispatch, Dispatcher};
 use crate::queue::job::{Job, Lapse};
 
 /// Everything that can change what the batcher does next.
 #[derive(Debug)]
 pub(crate) enum Event {
     Enqueue(Box<Job>),
-    /// A caller went away or ran out of time, or an admitted clip never came: the queue may hold
-    /// jobs that nobody needs, and nothing may be arriving any more.
+    /// A caller went away or ran out of time: the queue may hold jobs that nobody needs.
     GivenUp,
     WorkerReady {
         worker: usize,
@@ -74,7 +71,6 @@ pub(crate) struct Batcher {
     pub(crate) restarts: Restarts,
     /// Unbounded as a channel, and bounded by admission: every job holds a permit.
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
-    pub(crate) admission: Arc<Admission>,
     pub(crate) state: watch::Sender<ModelState>,
     /// Ends the task; what waits then is answered UNAVAILABLE.
     pub(crate) closed: CancellationToken,
@@ -84,14 +80,13 @@ impl Batcher {
     /// Runs until closed; dropping the workers' channels then ends their threads.
     pub(crate) async fn run(mut self) {
         loop {
-            let wake = self.dispatch().await;
+            self.dispatch().await;
             tokio::select! {
                 () = self.closed.cancelled() => break,
                 event = self.events.recv() => match event {
                     Some(event) => self.take_in(event),
                     None => break,
                 },
-                () = wake_at(wake) => {}
             }
             // What came at the same time belongs to the same decision.
             while let Ok(event) = self.events.try_recv() {
@@ -105,15 +100,10 @@ impl Batcher {
         self.refuse_all(Unavailable::Draining);
     }
 
-    /// Sends batches until there is nothing to send; says when to look again.
-    async fn dispatch(&mut self) -> Option<Instant> {
-        loop {
-            let now = Instant::now();
-            match self.dispatcher.step(now, self.admission.arriving()) {
-                Step::Send(dispatch) => self.send(dispatch).await,
-                Step::SleepUntil(wake) => return Some(wake),
-                Step::Sleep => return None,
-            }
+    /// Sends batches until there is none to send.
+    async fn dispatch(&mut self) {
+        while let Some(dispatch) = self.dispatcher.next_batch(Instant::now()) {
+            self.send(dispatch).await;
         }
     }
 
@@ -127,14 +117,13 @@ impl Batcher {
     }
 
     fn put_back(&mut self, jobs: Vec<Job>) {
-        let now = Instant::now();
-        self.dispatcher.put_back(jobs.into_iter().map(|job| job.arrived(now)));
+        self.dispatcher.put_back(jobs.into_iter().map(Job::arrived));
     }
 
     fn take_in(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Enqueue(job) => self.enqueue(*job, now),
+            Event::Enqueue(job) => self.enqueue(*job),
             Event::GivenUp => self.sweep(now),
             Event::WorkerReady { worker, best_batch_size } => {
                 self.dispatcher.ready(worker);
@@ -160,9 +149,9 @@ impl Batcher {
         }
     }
 
-    fn enqueue(&mut self, job: Job, now: Instant) {
+    fn enqueue(&mut self, job: Job) {
         if self.dispatcher.any_left() {
-            self.dispatcher.push(job.arrived(now));
+            self.dispatcher.push(job.arrived());
         } else {
             self.refuse(job, Unavailable::NoWorker);
         }
@@ -199,7 +188,8 @@ impl Batcher {
             return false;
         }
         *tried += 1;
-        let (model, attempt) = (&self.model, *tried);
+        let attempt = *tried;
+        let model = &self.model;
         match (self.restarts.restart)(worker) {
             Ok(batches) => {
                 warn!(model, worker, attempt, "worker restarted");
@@ -224,13 +214,6 @@ impl Batcher {
 
     fn refuse(&self, job: Job, why: Unavailable) {
         job.ticket.answer(Err(ServiceError::Unavailable { model: self.model.clone(), why }));
-    }
-}
-
-async fn wake_at(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,18 +1,30 @@
-//! The batcher's state without its channels: who waits, what every worker is doing, and which
-//! batch goes where. Pure, so that its properties can be tested on random histories.
+//! When a batch starts, of which clips and where: the batcher's state without its channels, so that
+//! its properties can be tested on random histories.
+//!
+//! The alternatives were a timer that every batch waits for, which makes a lone clip pay for
+//! company that never comes, and forming the next batch as soon as a worker has started one, which
+//! freezes it while it is small. Here a batch is formed when a worker is free, of all that waits;
+//! only a full batch is handed to a worker ahead of time, since waiting cannot make it larger. No
+//! clip waits for a timer.
 
 use tokio::time::Instant;
 
-use super::batch_policy::{BatchPolicy, Decision, QueueView};
-use crate::queue::fair_queue::{Arrived, FairQueue};
+use super::fair_queue::{Arrived, FairQueue};
+
+/// The bound of dynamic batching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// Clips of a forward pass, at most.
+    pub max_batch_size: usize,
+}
 
 /// Jobs in the order of their callers' turns, and the workers that take them.
 #[derive(Debug)]
 pub(crate) struct Dispatcher<J> {
     /// As it was configured.
     configured: BatchPolicy,
-    /// The same with batches no larger than pays.
-    policy: BatchPolicy,
+    /// Clips of a batch: as many as were configured, or as pay.
+    max_batch_size: usize,
     waiting: FairQueue<J>,
     workers: Vec<WorkerState>,
 }
@@ -37,20 +49,14 @@ pub(crate) struct Dispatch<J> {
     pub(crate) jobs: Vec<J>,
 }
 
-/// What follows from the present state.
-#[derive(Debug)]
-pub(crate) enum Step<J> {
-    Send(Dispatch<J>),
-    /// Nothing before this time, unless something happens.
-    SleepUntil(Instant),
-    /// Nothing until something happens.
-    Sleep,
-}
-
 impl<J> Dispatcher<J> {
     pub(crate) fn new(policy: BatchPolicy, workers: usize) -> Self {
-        let (configured, waiting) = (policy, FairQueue::new());
-        Self { configured, policy, waiting, workers: vec![WorkerState::Starting; workers] }
+        Self {
+            configured: policy,
+            max_batch_size: policy.max_batch_size,
+            waiting: FairQueue::new(),
+            workers: vec![WorkerState::Starting; workers],
+        }
     }
 
     pub(crate) fn push(&mut self, arrived: Arrived<J>) {
@@ -73,7 +79,7 @@ impl<J> Dispatcher<J> {
 
     /// Forms batches of this size at most, and never larger ones than were configured.
     pub(crate) fn limit(&mut self, size: usize) {
-        self.policy.max_batch_size = size.clamp(1, self.configured.max_batch_size);
+        self.max_batch_size = size.clamp(1, self.configured.max_batch_size);
     }
 
     pub(crate) fn done(&mut self, worker: usize, now: Instant) {
@@ -107,23 +113,13 @@ impl<J> Dispatcher<J> {
         std::iter::from_fn(|| self.waiting.pop()).collect()
     }
 
-    /// What to do now; to be asked again after every `Send`.
-    pub(crate) fn step(&mut self, now: Instant, arriving: usize) -> Step<J> {
+    /// The batch that is to be computed next, where one is; to be asked again until there is none.
+    pub(crate) fn next_batch(&mut self, now: Instant) -> Option<Dispatch<J>> {
+        let count = self.waiting.len().min(self.max_batch_size);
         let idle = self.workers.iter().position(|&state| state == WorkerState::Idle);
-        let slot = self.open_slot();
-        let oldest = self.waiting.oldest().unwrap_or(now);
-        let view = QueueView {
-            waiting: self.waiting.len(),
-            oldest_wait: now.saturating_duration_since(oldest),
-            arriving,
-            idle_worker: idle.is_some(),
-            open_slot: slot.is_some(),
-        };
-        match (self.policy.decide(&view), idle.or(slot)) {
-            (Decision::Take(count), Some(worker)) => Step::Send(self.take(count, worker, now)),
-            (Decision::WaitFor(left), _) => Step::SleepUntil(now + left),
-            (Decision::Take(_) | Decision::Wait, _) => Step::Sleep,
-        }
+        let is_full = count == self.max_batch_size;
+        let worker = if is_full { idle.or_else(|| self.open_slot()) } else { idle };
+        worker.filter(|_| count > 0).map(|worker| self.take(count, worker, now))
     }
 
     /// The busy worker without a next batch that will probably be free first.
@@ -179,13 +175,12 @@ mod tests {
     }
 
     /// A job of the one caller there is.
-    fn arrived(job: u32, since: Instant) -> Arrived<u32> {
-        Arrived { job, caller: 0, since }
+    fn arrived(job: u32) -> Arrived<u32> {
+        Arrived { job, caller: 0 }
     }
 
     fn dispatcher() -> Dispatcher<u32> {
-        let max_batch_delay = Duration::from_millis(4);
-        let policy = BatchPolicy { max_batch_size: MAX_BATCH, max_batch_delay };
+        let policy = BatchPolicy { max_batch_size: MAX_BATCH };
         let mut dispatcher = Dispatcher::new(policy, WORKERS);
         (0..WORKERS).for_each(|worker| dispatcher.ready(worker));
         dispatcher
@@ -195,18 +190,18 @@ mod tests {
         #[test]
         fn every_job_is_computed_once_in_order_and_in_bounds(
             history in proptest::collection::vec(happening(), 0..200),
-            arriving in 0usize..2,
         ) {
             let mut dispatcher = dispatcher();
             let mut hands: Vec<Hands> = (0..WORKERS).map(|_| Hands::default()).collect();
-            let (mut now, mut pushed, mut taken) = (Instant::now(), 0u32, Vec::<u32>::new());
+            let mut now = Instant::now();
+            let mut pushed = 0u32;
+            let mut taken = Vec::<u32>::new();
             // Whatever the history leaves, finished workers take the rest.
             let rest = (0..300).map(|step| Happening::Done(step % WORKERS));
-            let flush = std::iter::once(Happening::Pass(10));
-            for happening in history.into_iter().chain(flush).chain(rest) {
+            for happening in history.into_iter().chain(rest) {
                 match happening {
                     Happening::Arrive => {
-                        dispatcher.push(arrived(pushed, now));
+                        dispatcher.push(arrived(pushed));
                         pushed += 1;
                     }
                     Happening::Done(worker) => {
@@ -216,12 +211,17 @@ mod tests {
                     }
                     Happening::Pass(ms) => now += Duration::from_millis(ms),
                 }
-                while let Step::Send(Dispatch { worker, jobs }) = dispatcher.step(now, arriving) {
+                while let Some(Dispatch { worker, jobs }) = dispatcher.next_batch(now) {
                     prop_assert!((1..=MAX_BATCH).contains(&jobs.len()));
+                    let is_free = hands[worker].batches.is_empty();
+                    prop_assert!(is_free || jobs.len() == MAX_BATCH, "frozen while it was small");
                     taken.extend(&jobs);
                     hands[worker].batches.push_back(jobs);
                     prop_assert!(hands[worker].batches.len() <= 2, "more than a channel of one");
                 }
+                let is_free = |hands: &Hands| hands.batches.is_empty();
+                let waiting = pushed as usize - taken.len();
+                prop_assert!(waiting == 0 || !hands.iter().any(is_free), "a free worker waits");
             }
             prop_assert_eq!(taken, (0..pushed).collect::<Vec<_>>());
             prop_assert!(dispatcher.take_all().is_empty());
@@ -229,29 +229,54 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_clip_on_an_idle_worker_waits_for_nothing() {
+        let mut dispatcher = dispatcher();
+        let now = Instant::now();
+        dispatcher.push(arrived(0));
+        let Some(sent) = dispatcher.next_batch(now) else { panic!("nothing sent") };
+        assert_eq!((sent.worker, sent.jobs), (0, vec![0]));
+        assert!(dispatcher.next_batch(now).is_none());
+    }
+
+    #[test]
+    fn only_a_full_batch_is_handed_to_a_busy_worker() {
+        let mut dispatcher = Dispatcher::new(BatchPolicy { max_batch_size: 4 }, 1);
+        dispatcher.ready(0);
+        let now = Instant::now();
+        dispatcher.push(arrived(0));
+        assert!(dispatcher.next_batch(now).is_some());
+        (1..4).for_each(|job| dispatcher.push(arrived(job)));
+        assert!(dispatcher.next_batch(now).is_none());
+        (4..9).for_each(|job| dispatcher.push(arrived(job)));
+        let Some(sent) = dispatcher.next_batch(now) else { panic!("nothing sent") };
+        assert_eq!(sent.jobs, [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn jobs_of_a_lost_worker_come_first_again() {
         let mut dispatcher = dispatcher();
         let now = Instant::now();
-        (0..3).for_each(|job| dispatcher.push(arrived(job, now)));
-        let Step::Send(first) = dispatcher.step(now, 0) else { panic!("nothing sent") };
-        dispatcher.push(arrived(3, now));
+        (0..3).for_each(|job| dispatcher.push(arrived(job)));
+        let Some(first) = dispatcher.next_batch(now) else { panic!("nothing sent") };
+        dispatcher.push(arrived(3));
         dispatcher.lost(first.worker);
-        dispatcher.put_back(first.jobs.into_iter().map(|job| arrived(job, now)));
-        let Step::Send(second) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+        dispatcher.put_back(first.jobs.into_iter().map(|job| arrived(job)));
+        let Some(second) = dispatcher.next_batch(now) else { panic!("nothing sent") };
         assert_eq!((second.worker, second.jobs), (1, vec![0, 1, 2]));
         dispatcher.lost(1);
         assert!(!dispatcher.any_left());
-        assert!(matches!(dispatcher.step(now, 0), Step::Sleep));
+        assert!(dispatcher.next_batch(now).is_none());
         assert_eq!(dispatcher.take_all(), [3]);
     }
 
     #[test]
     fn batches_are_no_larger_than_pays_nor_than_configured() {
-        let (mut dispatcher, now) = (dispatcher(), Instant::now());
-        (0..9).for_each(|job| dispatcher.push(arrived(job, now)));
+        let mut dispatcher = dispatcher();
+        let now = Instant::now();
+        (0..9).for_each(|job| dispatcher.push(arrived(job)));
         let mut sizes = |limit| {
             dispatcher.limit(limit);
-            let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+            let Some(sent) = dispatcher.next_batch(now) else { panic!("nothing sent") };
             sent.jobs.len()
         };
         assert_eq!([sizes(2), sizes(MAX_BATCH + 5), sizes(0)], [2, MAX_BATCH, 1]);
@@ -259,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_lost_worker_that_was_done_before_stays_lost() {
-        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        let mut dispatcher = dispatcher();
+        let now = Instant::now();
         (0..WORKERS).for_each(|worker| dispatcher.lost(worker));
         dispatcher.done(0, now);
         assert!(!dispatcher.any_left());
@@ -267,23 +293,25 @@ mod tests {
 
     #[test]
     fn a_restarted_worker_takes_batches_again() {
-        let (mut dispatcher, now) = (dispatcher(), Instant::now());
+        let mut dispatcher = dispatcher();
+        let now = Instant::now();
         (0..WORKERS).for_each(|worker| dispatcher.lost(worker));
         dispatcher.restarting(1);
         assert!(dispatcher.any_left() && !dispatcher.all_ready());
-        dispatcher.push(arrived(0, now));
-        assert!(matches!(dispatcher.step(now, 0), Step::Sleep));
+        dispatcher.push(arrived(0));
+        assert!(dispatcher.next_batch(now).is_none());
         dispatcher.ready(1);
-        let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+        let Some(sent) = dispatcher.next_batch(now) else { panic!("nothing sent") };
         assert_eq!((sent.worker, sent.jobs), (1, vec![0]));
     }
 
     #[test]
     fn a_caller_with_many_clips_does_not_fill_the_batch() {
-        let (mut dispatcher, now) = (dispatcher(), Instant::now());
-        (0..9).for_each(|job| dispatcher.push(arrived(job, now)));
-        dispatcher.push(Arrived { job: 100, caller: 1, since: now });
-        let Step::Send(sent) = dispatcher.step(now, 0) else { panic!("nothing sent") };
+        let mut dispatcher = dispatcher();
+        let now = Instant::now();
+        (0..9).for_each(|job| dispatcher.push(arrived(job)));
+        dispatcher.push(Arrived { job: 100, caller: 1 });
+        let Some(sent) = dispatcher.next_batch(now) else { panic!("nothing sent") };
         assert_eq!(sent.jobs, [0, 100, 1]);
     }
 
@@ -292,11 +320,8 @@ mod tests {
         let mut dispatcher = dispatcher();
         let start = Instant::now();
         let mut send_full = |at| {
-            (0..MAX_BATCH as u32).for_each(|job| dispatcher.push(arrived(job, at)));
-            match dispatcher.step(at, 0) {
-                Step::Send(dispatch) => Some(dispatch.worker),
-                _ => None,
-            }
+            (0..MAX_BATCH as u32).for_each(|job| dispatcher.push(arrived(job)));
+            dispatcher.next_batch(at).map(|dispatch| dispatch.worker)
         };
         let later = |ms| start + Duration::from_millis(ms);
         let order: Vec<_> = (0..5).map(|step| send_full(later(step))).collect();

@@ -8,8 +8,6 @@
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
 /// Who sent a job: the number of the connection.
 pub(crate) type CallerId = u64;
 
@@ -23,21 +21,14 @@ pub(crate) struct FairQueue<J> {
 #[derive(Debug)]
 struct CallerQueue<J> {
     caller: CallerId,
-    jobs: VecDeque<Waiting<J>>,
+    jobs: VecDeque<J>,
 }
 
-#[derive(Debug)]
-struct Waiting<J> {
-    job: J,
-    since: Instant,
-}
-
-/// A job, who sent it, and since when it waits.
+/// A job and who sent it.
 #[derive(Debug)]
 pub(crate) struct Arrived<J> {
     pub(crate) job: J,
     pub(crate) caller: CallerId,
-    pub(crate) since: Instant,
 }
 
 impl<J> FairQueue<J> {
@@ -49,30 +40,23 @@ impl<J> FairQueue<J> {
         self.len
     }
 
-    /// Since when the job waits that has waited longest.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        // A caller's first job is its oldest.
-        self.callers.iter().filter_map(|caller| caller.jobs.front()).map(|job| job.since).min()
-    }
-
     pub(crate) fn push(&mut self, arrived: Arrived<J>) {
-        let Arrived { job, caller, since } = arrived;
+        let Arrived { job, caller } = arrived;
         self.len += 1;
-        let waiting = Waiting { job, since };
         match self.callers.iter_mut().find(|queue| queue.caller == caller) {
-            Some(queue) => queue.jobs.push_back(waiting),
-            None => self.callers.push_back(CallerQueue { caller, jobs: [waiting].into() }),
+            Some(queue) => queue.jobs.push_back(job),
+            None => self.callers.push_back(CallerQueue { caller, jobs: [job].into() }),
         }
     }
 
     /// Puts a job before all others, as one that was taken and not computed.
     pub(crate) fn push_front(&mut self, arrived: Arrived<J>) {
-        let Arrived { job, caller, since } = arrived;
+        let Arrived { job, caller } = arrived;
         self.len += 1;
         let found = self.callers.iter().position(|queue| queue.caller == caller);
         let queue = found.and_then(|index| self.callers.remove(index));
         let mut queue = queue.unwrap_or(CallerQueue { caller, jobs: VecDeque::new() });
-        queue.jobs.push_front(Waiting { job, since });
+        queue.jobs.push_front(job);
         self.callers.push_front(queue);
     }
 
@@ -84,7 +68,7 @@ impl<J> FairQueue<J> {
         if !turn.jobs.is_empty() {
             self.callers.push_back(turn);
         }
-        Some(next.job)
+        Some(next)
     }
 
     /// Keeps the jobs that are `needed`; gives back the others.
@@ -92,11 +76,11 @@ impl<J> FairQueue<J> {
         let mut swept = Vec::new();
         for queue in &mut self.callers {
             let jobs = std::mem::take(&mut queue.jobs);
-            for waiting in jobs {
-                if needed(&waiting.job) {
-                    queue.jobs.push_back(waiting);
+            for job in jobs {
+                if needed(&job) {
+                    queue.jobs.push_back(job);
                 } else {
-                    swept.push(waiting.job);
+                    swept.push(job);
                 }
             }
         }
@@ -117,15 +101,16 @@ mod tests {
     /// A job says who sent it and which of theirs it is.
     type Job = [u64; 2];
 
-    fn arrived(job: Job, since: Instant) -> Arrived<Job> {
-        Arrived { job, caller: job[0], since }
+    fn arrived(job: Job) -> Arrived<Job> {
+        Arrived { job, caller: job[0] }
     }
 
     fn filled(callers: &[u64]) -> FairQueue<Job> {
-        let (mut queue, mut counts, now) = (FairQueue::new(), BTreeMap::new(), Instant::now());
+        let mut queue = FairQueue::new();
+        let mut counts = BTreeMap::new();
         for &caller in callers {
             let count = counts.entry(caller).or_insert(0);
-            queue.push(arrived([caller, *count], now));
+            queue.push(arrived([caller, *count]));
             *count += 1;
         }
         queue
@@ -146,20 +131,9 @@ mod tests {
     #[test]
     fn what_comes_back_comes_first() {
         let mut queue = filled(&[7, 7, 8]);
-        let (now, first) = (Instant::now(), queue.pop().unwrap());
-        queue.push_front(arrived(first, now));
+        let first = queue.pop().unwrap();
+        queue.push_front(arrived(first));
         assert_eq!(drained(&mut queue), [[7, 0], [8, 0], [7, 1]]);
-    }
-
-    #[test]
-    fn the_oldest_is_known_whoever_sent_it() {
-        let mut queue = FairQueue::new();
-        assert_eq!(queue.oldest(), None);
-        let start = Instant::now();
-        let later = start + std::time::Duration::from_millis(1);
-        queue.push(arrived([1, 0], later));
-        queue.push(arrived([2, 0], start));
-        assert_eq!(queue.oldest(), Some(start));
     }
 
     proptest! {
@@ -191,7 +165,8 @@ mod tests {
             callers in proptest::collection::vec(0u64..4, 0..40),
             odd in 0u64..2,
         ) {
-            let (mut queue, mut all) = (filled(&callers), filled(&callers));
+            let mut queue = filled(&callers);
+            let mut all = filled(&callers);
             let swept = queue.sweep(|job| job[1] % 2 == odd);
             prop_assert!(swept.iter().all(|job| job[1] % 2 != odd));
             prop_assert_eq!(queue.len() + swept.len(), callers.len());

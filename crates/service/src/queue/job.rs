@@ -1,3 +1,5 @@
+//! A clip in the queue: what it carries, and how it ends when it is not computed.
+
 use std::time::Duration;
 
 use protoguard_core::{ClipScore, ScorerInput};
@@ -8,7 +10,7 @@ use tonic::Code;
 use crate::error::ServiceError;
 use crate::metrics::{Gauged, ModelMetrics, Stage, outcome_of};
 use crate::queue::admission::Permit;
-use crate::queue::fair_queue::{Arrived, CallerId};
+use crate::queue::fair_queue::Arrived;
 
 /// One clip on its way through the queue.
 #[derive(Debug)]
@@ -30,7 +32,6 @@ pub(crate) struct Ticket {
     pub(crate) span: tracing::Span,
     /// The same for a forward pass that hangs and can say nothing itself.
     pub(crate) request_id: String,
-    pub(crate) caller: CallerId,
     /// Taken when the clip's forward pass begins.
     pub(crate) waiting: Option<[Gauged; 2]>,
     pub(crate) metrics: ModelMetrics,
@@ -59,13 +60,13 @@ pub(crate) enum Lapse {
 
 impl Job {
     /// The job as the queue takes it.
-    pub(crate) fn arrived(self, since: Instant) -> Arrived<Self> {
-        Arrived { caller: self.ticket.caller, since, job: self }
+    pub(crate) fn arrived(self) -> Arrived<Self> {
+        Arrived { caller: self.ticket.permit.caller(), job: self }
     }
 }
 
 impl Ticket {
-    /// Why computing the clip serves nobody, where a forward pass that starts now takes `compute`.
+    /// The check of deadlines after the queue: why computing the clip serves nobody, where a forward pass that starts now takes `compute`.
     pub(crate) fn lapse(&self, now: Instant, compute: Duration) -> Option<Lapse> {
         match self.deadline {
             Some(deadline) if deadline <= now => Some(Lapse::Expired),

@@ -4,6 +4,5 @@ mod compatible;
 pub(crate) mod error;
 pub(crate) mod model;
 pub(crate) mod models;
-mod natural;
 pub(crate) mod reload;
 pub(crate) mod source;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use protoguard_frames::files::natural_order;
 use protoguard_proto::ModelRef;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -17,7 +18,7 @@ use crate::registry::source::Slot;
 
 /// What requests may name.
 pub(crate) struct Registry {
-    shelf: RwLock<Shelf>,
+    places: RwLock<Places>,
     names: Names,
     /// Models that were replaced and answer what they have admitted.
     retiring: TaskTracker,
@@ -32,7 +33,7 @@ pub(crate) struct Names {
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Places {
     models: BTreeMap<Slot, Arc<Model>>,
     /// Nothing is put here any more.
     closed: bool,
@@ -45,8 +46,8 @@ impl Registry {
     /// When the default or an alias stands for none of them.
     pub(crate) fn new(models: Vec<Model>, names: Names) -> Result<Self, NameError> {
         let models = models.into_iter().map(|model| (model.slot().clone(), Arc::new(model)));
-        let shelf = RwLock::new(Shelf { models: models.collect(), closed: false });
-        let registry = Self { shelf, names, retiring: TaskTracker::new() };
+        let places = RwLock::new(Places { models: models.collect(), closed: false });
+        let registry = Self { places, names, retiring: TaskTracker::new() };
         registry.check_names()?;
         registry.all().iter().for_each(|model| model.metrics().shown(model.card()));
         Ok(registry)
@@ -56,7 +57,8 @@ impl Registry {
         let Names { aliases, default_model } = &self.names;
         for (alias, target) in aliases {
             if self.best(target).is_none() {
-                let (alias, target) = (alias.clone(), target.to_string());
+                let alias = alias.clone();
+                let target = target.to_string();
                 return Err(NameError::UnknownAlias { alias, target, known: self.known() });
             }
         }
@@ -72,7 +74,7 @@ impl Registry {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Model>> {
-        self.read(|shelf| shelf.models.values().cloned().collect())
+        self.read(|places| places.models.values().cloned().collect())
     }
 
     /// The model that a request asks for, or the default.
@@ -86,12 +88,14 @@ impl Registry {
 
     /// Whether every model's next clip of this caller would be too late.
     pub(crate) fn is_too_late(&self, caller: CallerId, deadline: Option<Instant>) -> bool {
-        self.read(|shelf| shelf.models.values().all(|model| model.is_too_late(caller, deadline)))
+        self.read(|places| {
+            places.models.values().all(|model| model.intake().is_too_late(caller, deadline))
+        })
     }
 
     /// The model in a place.
     pub(crate) fn at(&self, slot: &Slot) -> Option<Arc<Model>> {
-        self.read(|shelf| shelf.models.get(slot).cloned())
+        self.read(|places| places.models.get(slot).cloned())
     }
 
     /// Whether the default or an alias stands for the model in a place.
@@ -106,12 +110,12 @@ impl Registry {
     pub(crate) fn put(&self, model: Model, patience: Duration) {
         let model = Arc::new(model);
         let replaced = {
-            let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
-            if shelf.closed {
+            let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+            if places.closed {
                 return;
             }
             model.metrics().shown(model.card());
-            shelf.models.insert(model.slot().clone(), model)
+            places.models.insert(model.slot().clone(), model)
         };
         self.retire(replaced, patience);
     }
@@ -119,7 +123,7 @@ impl Registry {
     /// Takes a model out of its place.
     pub(crate) fn remove(&self, slot: &Slot, patience: Duration) {
         let removed =
-            self.shelf.write().unwrap_or_else(PoisonError::into_inner).models.remove(slot);
+            self.places.write().unwrap_or_else(PoisonError::into_inner).models.remove(slot);
         self.retire(removed, patience);
     }
 
@@ -132,7 +136,7 @@ impl Registry {
 
     /// Ends every model, waiting for none longer than `patience`. Says whether all ended.
     pub(crate) async fn close(&self, patience: Duration) -> bool {
-        self.shelf.write().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.places.write().unwrap_or_else(PoisonError::into_inner).closed = true;
         let mut ended = true;
         for model in self.all() {
             ended &= model.close(patience).await;
@@ -160,8 +164,8 @@ impl Registry {
             };
             model.slot().name == asked.name && asked.version.as_ref().is_none_or(version)
         };
-        self.read(|shelf| {
-            shelf.models.values().filter(fits).max_by(|a, b| later(a.slot(), b.slot())).cloned()
+        self.read(|places| {
+            places.models.values().filter(fits).max_by(|a, b| later(a.slot(), b.slot())).cloned()
         })
     }
 
@@ -173,16 +177,34 @@ impl Registry {
         self.all().iter().map(described).collect()
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Shelf) -> T) -> T {
+    fn read<T>(&self, look: impl FnOnce(&Places) -> T) -> T {
         // Every change is one insertion or removal, so a panic elsewhere spoils nothing.
-        look(&self.shelf.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.places.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Which of a name's places answers requests that name no version.
 fn later(a: &Slot, b: &Slot) -> Ordering {
     match (&a.label, &b.label) {
-        (Some(a), Some(b)) => super::natural::compare(a, b),
+        (Some(a), Some(b)) => natural_order(a, b),
         (a, b) => a.is_none().cmp(&b.is_none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_count_as_numbers_and_none_is_last() {
+        let ordered =
+            ["", "2024-2", "2024-10", "v1", "v01x", "v2", "v9", "v10", "v10.1", "v10.10", "w"];
+        let slot =
+            |label: Option<&str>| Slot { name: "hall".to_owned(), label: label.map(str::to_owned) };
+        for pair in ordered.windows(2) {
+            let [a, b] = [pair[0], pair[1]].map(|label| slot(Some(label)));
+            assert_eq!(later(&a, &b), Ordering::Less, "{pair:?}");
+            assert_eq!(later(&b, &slot(None)), Ordering::Less);
+        }
     }
 }

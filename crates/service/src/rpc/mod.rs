@@ -3,8 +3,7 @@
 pub(crate) mod decode;
 mod model_service;
 mod offload;
-mod pictures;
+mod response;
 pub(crate) mod routes;
 mod scoring_service;
 pub(crate) mod status;
-mod verdict;

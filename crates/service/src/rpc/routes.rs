@@ -21,13 +21,12 @@ use super::status::{in_our_words, refusals_answered};
 use crate::registry::model::Surroundings;
 use crate::registry::models::Registry;
 use crate::registry::reload::Reloader;
-use crate::transport::byte_budget::ByteBudget;
 use crate::transport::connection::Answers;
 use crate::transport::counting::{AskedModel, CountingLayer};
 use crate::transport::credentials::{Caller, Credentials};
 use crate::transport::deadline::{Deadline, DeadlineLayer};
 use crate::transport::peer::Peer;
-use crate::transport::receiving::Receiving;
+use crate::transport::receiving::{ByteBudget, Receiving};
 use crate::transport::trace_context::Traces;
 
 /// What is refused on its headers where it would be too late.
@@ -140,5 +139,5 @@ fn in_time(registry: &Registry, request: Request<Body>) -> Result<Request<Body>,
     if let Some(asked) = extensions.get::<AskedModel>() {
         asked.set(&model.slot().name);
     }
-    Err(model.too_late().into())
+    Err(model.intake().too_late().into())
 }

@@ -4,26 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protoguard_core::{Calibration, Outputs, ScorerInput};
+use protoguard_core::{Calibration, Clip, Outputs, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
-use protoguard_proto::{ClipRequest, FieldViolation, Violations, scores_to_wire, v1};
+use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, Violations, v1};
 use tokio::time::Instant;
 use tonic::codegen::http::Extensions;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, debug, info_span};
 
+use super::decode::DecodeTarget;
+use super::offload::offload;
+use super::response::{add_pictures, add_verdict, calibration_for, has_pictures, response_of};
+use super::status::code_of;
 use crate::config::ServiceConfig;
 use crate::error::{ServiceError, Unavailable};
-use crate::metrics::{Stage, outcome_of};
+use crate::metrics::{ModelMetrics, Stage, outcome_of};
 use crate::queue::fair_queue::CallerId;
-use crate::queue::job::Scored;
-use crate::registry::model::{Admitted, Model, NotAdmitted, QueuedClip};
+use crate::queue::intake::{Admitted, NotAdmitted};
+use crate::registry::model::Model;
 use crate::registry::models::Registry;
-use crate::rpc::decode::DecodeTarget;
-use crate::rpc::offload::offload;
-use crate::rpc::pictures::add_pictures;
-use crate::rpc::status::code_of;
-use crate::rpc::verdict::{add_verdict, calibration_for};
 use crate::transport::counting::AskedModel;
 use crate::transport::deadline::Deadline;
 use crate::transport::peer::Peer;
@@ -36,12 +35,6 @@ pub(crate) struct Scoring {
     /// Whether new clips are refused because the server is stopping.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) traces: Option<Arc<dyn Traces>>,
-}
-
-/// A clip's scores with what its way through the service took.
-struct Answer {
-    scored: Scored,
-    decode: Duration,
 }
 
 #[tonic::async_trait]
@@ -97,34 +90,36 @@ struct Placed {
     calibration: Option<Calibration>,
 }
 
+/// A clip that was decoded.
+struct Decoded {
+    clip: Clip,
+    took: Duration,
+}
+
 impl Scoring {
-    /// 1. check, 2. admit, 3. decode, 4. queue and compute, 5. encode.
+    /// 1. check and admit, 2. decode, 3. queue and compute, 4. respond.
     async fn score(
         &self,
         request: v1::ScoreClipRequest,
         call: Call,
     ) -> Result<v1::ScoreClipResponse, ServiceError> {
         let request = ClipRequest::try_from(request)?;
-        let placed = self.place(&request, &call)?;
-        let (model, calibration) = (Arc::clone(&placed.model), placed.calibration.clone());
-        let (request_id, image_encoding) = (request.request_id.clone(), request.image_encoding);
-        let scene = request.scene.clone().unwrap_or_default();
-        let Answer { scored, decode } = compute(placed, request, call).await?;
+        let Placed { model, mut admitted, target, calibration } = self.place(&request, &call)?;
+        let ClipRequest { source, scene, outputs, image_encoding, request_id, .. } = request;
 
-        let mut response = scores_to_wire(&scored.score);
+        let decoded = decode(&model, target, source).await;
+        let Decoded { clip, took } = decoded.inspect_err(|_| admitted.refuse())?;
+
+        let input = ScorerInput { clip, outputs };
+        let scored = model.intake().score(admitted, input, request_id.clone());
+        let scored = scored.instrument(info_span!("queue_and_compute")).await?;
+
+        let mut response = response_of(model.card(), &scored, took);
+        response.request_id = request_id;
         let rate = self.config.false_alarm_rate;
         add_verdict(&mut response, &scored.score, calibration.as_ref(), rate);
-        if let Some(regularity) = response.regularity {
-            model.metrics().regularity(&scene, regularity);
-        }
-        if let Some(surprise) = response.surprise {
-            model.metrics().surprise(&scene, surprise);
-        }
-        response.model = model.card().name.clone();
-        response.model_version = model.card().version.clone();
-        response.request_id = request_id;
-        response.timings = Some(timings(&scored, decode));
-        if !has_pictures(&scored) {
+        count_verdict(&response, model.metrics(), &scene.unwrap_or_default());
+        if !has_pictures(&scored.score) {
             return Ok(response);
         }
         offload("encoding of pictures", move || {
@@ -144,10 +139,12 @@ impl Scoring {
             target.check_count(&request.source)?;
             check_outputs(request, &model, target.has_target(&request.source))?;
             if self.draining.load(Ordering::Acquire) {
-                let (model, why) = (model.slot().to_string(), Unavailable::Draining);
-                return Err(ServiceError::Unavailable { model, why });
+                return Err(ServiceError::Unavailable {
+                    model: model.slot().to_string(),
+                    why: Unavailable::Draining,
+                });
             }
-            match model.admit(target.bytes(&request.source), call.caller, call.deadline) {
+            match model.intake().admit(target.bytes(&request.source), call.caller, call.deadline) {
                 Ok(admitted) => return Ok(Placed { model, admitted, target, calibration }),
                 Err(NotAdmitted::Refused(error)) => return Err(error),
                 Err(NotAdmitted::Replaced) => {}
@@ -156,28 +153,28 @@ impl Scoring {
     }
 }
 
-async fn compute(placed: Placed, request: ClipRequest, call: Call) -> Result<Answer, ServiceError> {
-    let Placed { model, admitted, target, .. } = placed;
+async fn decode(
+    model: &Model,
+    target: DecodeTarget,
+    source: ClipSource,
+) -> Result<Decoded, ServiceError> {
     let started = Instant::now();
-    let ClipRequest { source, outputs, request_id, .. } = request;
     let decoding = offload("decoding", move || target.clip(&source));
-    let decoded = decoding.instrument(info_span!("decode")).await;
-    let decoded = decoded.and_then(|clip| clip.map_err(ServiceError::from));
-    let decode = started.elapsed();
-    let outcome = decoded.as_ref().err().map_or(Code::Ok, code_of);
-    model.metrics().took(Stage::Decode, outcome_of(outcome), decode);
-    let clip = match decoded {
-        Ok(clip) => clip,
-        Err(error) => {
-            admitted.refuse();
-            return Err(error);
-        }
-    };
-    let input = ScorerInput { clip, outputs };
-    let Call { deadline, caller, .. } = call;
-    let clip = QueuedClip { input, deadline, caller, request_id };
-    let scored = model.score(admitted, clip).instrument(info_span!("queue_and_compute")).await?;
-    Ok(Answer { scored, decode })
+    let clip = decoding.instrument(info_span!("decode")).await;
+    let clip = clip.and_then(|clip| clip.map_err(ServiceError::from));
+    let took = started.elapsed();
+    let code = clip.as_ref().err().map_or(Code::Ok, code_of);
+    model.metrics().took(Stage::Decode, outcome_of(code), took);
+    Ok(Decoded { clip: clip?, took })
+}
+
+fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene: &str) {
+    if let Some(regularity) = response.regularity {
+        metrics.regularity(scene, regularity);
+    }
+    if let Some(surprise) = response.surprise {
+        metrics.surprise(scene, surprise);
+    }
 }
 
 /// A listed output must be possible; a view gives what there is.
@@ -203,19 +200,4 @@ fn check_outputs(
         found.push(FieldViolation::new("outputs", description));
     }
     if found.is_empty() { Ok(()) } else { Err(Violations(found).into()) }
-}
-
-fn has_pictures(scored: &Scored) -> bool {
-    let score = &scored.score;
-    score.predicted_frame.is_some() || score.error_map.is_some() || !score.rgb_difference.is_empty()
-}
-
-fn timings(scored: &Scored, decode: Duration) -> v1::Timings {
-    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    v1::Timings {
-        queue_us: us(scored.queue),
-        decode_us: us(decode),
-        compute_us: us(scored.compute),
-        batch_size: u32::try_from(scored.batch_size).unwrap_or(u32::MAX),
-    }
 }

@@ -1,3 +1,5 @@
+//! Decoding without a server, for fuzzing.
+
 use protoguard_core::{Clip, ClipShape};
 use protoguard_frames::DecodeLimits;
 use protoguard_proto::{ClipSource, Violations};

@@ -1,7 +1,6 @@
 //! Sockets, and what a request passes before its method sees it.
 
 mod accepting;
-pub(crate) mod byte_budget;
 pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod counting;

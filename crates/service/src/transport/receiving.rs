@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::Request;
 
-use super::byte_budget::{ByteBudget, Holding};
 use super::limits::MAX_FRAME_BYTES;
 use crate::error::ServiceError;
 
@@ -156,95 +156,59 @@ impl HttpBody for Gathered {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::task::Waker;
+/// The bound on the bytes of all messages that arrive and are not yet admitted.
+///
+/// HTTP/2's windows bound what a stream or a connection may send ahead, and `max_message_bytes`
+/// one message; neither counts how many there are. Only bytes that came are counted, never a
+/// length that was claimed: a claim costs its caller nothing.
+#[derive(Debug)]
+pub(crate) struct ByteBudget {
+    limit: usize,
+    in_use: AtomicUsize,
+}
 
-    use tokio::sync::mpsc;
-    use tonic::Code;
+/// What one message holds of the budget; dropping it gives it back.
+#[derive(Debug)]
+struct Holding {
+    budget: Arc<ByteBudget>,
+    bytes: usize,
+}
 
-    use super::*;
-
-    /// A body that ends when its sender is dropped.
-    struct Sent(mpsc::UnboundedReceiver<&'static [u8]>);
-
-    impl HttpBody for Sent {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            let frame = |bytes| Ok(Frame::data(Bytes::from_static(bytes)));
-            self.0.poll_recv(context).map(|bytes| bytes.map(frame))
-        }
+impl ByteBudget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, in_use: AtomicUsize::new(0) })
     }
 
-    fn gathered() -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
-        gathered_up_to(8)
+    fn hold_nothing(self: &Arc<Self>) -> Holding {
+        Holding { budget: Arc::clone(self), bytes: 0 }
     }
+}
 
-    fn gathered_up_to(
-        max_message_bytes: usize,
-    ) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
-        let (sender, sent) = mpsc::unbounded_channel();
-        let limits = Receiving {
-            timeout: Duration::from_secs(60),
-            max_message_bytes,
-            budget: ByteBudget::new(10 * WHOLE_PIECE),
-            status: |error| Status::resource_exhausted(error.to_string()),
+impl Holding {
+    /// Takes `bytes` more. A message alone gets all that it asks for, so that none that is
+    /// accepted elsewhere is refused here for ever.
+    fn take(&mut self, bytes: usize) -> Result<(), ServiceError> {
+        let limit = self.budget.limit;
+        let more = |in_use: usize| {
+            let is_alone = in_use == self.bytes;
+            let sum = in_use.saturating_add(bytes);
+            (is_alone || sum <= limit).then_some(sum)
         };
-        (sender, limits.gathered(Body::new(Sent(sent))))
-    }
-
-    fn poll(body: &mut Gathered) -> Poll<Option<Result<Bytes, Code>>> {
-        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
-        let data = |frame: Frame<Bytes>| frame.into_data().expect("there are no trailers");
-        polled.map(|frame| frame.map(|frame| frame.map(data).map_err(|status| status.code())))
-    }
-
-    #[tokio::test]
-    async fn a_message_is_shown_when_nothing_more_can_come() {
-        let (sender, mut body) = gathered();
-        for part in [&b"\0\0"[..], b"\0\0\x02h", b"i"] {
-            sender.send(part).unwrap();
-            assert_eq!(poll(&mut body), Poll::Pending);
-        }
-        drop(sender);
-        for piece in [&b"\0\0\0\0\x02"[..], b"hi"] {
-            assert!(!body.is_end_stream());
-            assert_eq!(poll(&mut body), Poll::Ready(Some(Ok(Bytes::from_static(piece)))));
-        }
-        assert!(body.is_end_stream());
-        assert_eq!(poll(&mut body), Poll::Ready(None));
-    }
-
-    #[tokio::test]
-    async fn large_pieces_are_kept_as_they_came_and_slivers_are_put_together() {
-        static LARGE: [u8; WHOLE_PIECE] = [7; WHOLE_PIECE];
-        let (sender, mut body) = gathered_up_to(4 * WHOLE_PIECE);
-        for part in [&b"\0\0\0\0\0a"[..], b"b", &LARGE, &LARGE[1..], b"c"] {
-            sender.send(part).unwrap();
-        }
-        drop(sender);
-        let mut pieces = Vec::new();
-        while let Poll::Ready(Some(piece)) = poll(&mut body) {
-            pieces.push(piece.unwrap());
-        }
-        let together = [&LARGE[1..], b"c"].concat();
-        assert_eq!(pieces, [&b"\0\0\0\0\0"[..], b"ab", &LARGE, &together]);
-        assert!(std::ptr::eq(pieces[2].as_ptr(), LARGE.as_ptr()));
-    }
-
-    #[tokio::test]
-    async fn more_than_the_limit_is_refused_whether_claimed_or_sent() {
-        for bytes in [&b"\0\0\0\0\x09"[..], b"\0\0\0\0\x01123456789"] {
-            let (sender, mut body) = gathered();
-            sender.send(bytes).unwrap();
-            let refused = Poll::Ready(Some(Err(Code::ResourceExhausted)));
-            assert_eq!(poll(&mut body), refused, "{bytes:?}");
+        match self.budget.in_use.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => {
+                self.bytes += bytes;
+                Ok(())
+            }
+            Err(in_use) => Err(ServiceError::ReceivingTooMuch { in_use, limit }),
         }
     }
 }
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.budget.in_use.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tracing::error;
 
 use crate::error::ServiceError;
 use crate::metrics::Stage;
-use crate::queue::job::{Job, Scored, Ticket};
+use crate::queue::job::{Job, Lapse, Scored, Ticket};
 
 /// Clips side by side, as a scorer takes them, and their callers in the same order.
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Batch {
             match job.ticket.lapse(now, compute) {
                 None => self.push(job),
                 Some(lapse) => {
-                    hopeless |= lapse == crate::queue::job::Lapse::Hopeless;
+                    hopeless |= lapse == Lapse::Hopeless;
                     job.ticket.lapsed(lapse);
                 }
             }

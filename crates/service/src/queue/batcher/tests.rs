@@ -1,16 +1,16 @@
-//! The task under paused time: whatever passes here passes without waiting, unless a timer of the
-//! batcher was really started.
+//! The task under paused time: whatever passes here passes without waiting, unless a timer was
+//! really started.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protoguard_core::{Clip, ClipShape, Frame, Outputs, ScorerInput};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::queue::admission::AdmissionLimits;
 use crate::metrics::{Metrics, ModelMetrics};
-use crate::queue::admission::{Arrival, InUse};
-use crate::queue::batch_policy::BatchPolicy;
+use crate::queue::admission::{Admission, AdmissionLimits, InUse};
+use crate::queue::dispatcher::BatchPolicy;
 use crate::queue::job::{Scored, Ticket};
 use crate::worker::batch::Batch;
 
@@ -29,10 +29,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(workers: usize, max_batch_delay: Duration) -> Self {
+    fn start(workers: usize) -> Self {
         let limits = AdmissionLimits { max_clips: 100, max_bytes: usize::MAX };
         let admission = Admission::new(limits);
-        let policy = BatchPolicy { max_batch_size: 3, max_batch_delay };
+        let policy = BatchPolicy { max_batch_size: 3 };
         let (events, inbox) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(ModelState::Loading);
         let closed = CancellationToken::new();
@@ -49,7 +49,6 @@ impl Bench {
             workers: senders,
             restarts: Restarts::new(workers, restart),
             events: inbox,
-            admission: Arc::clone(&admission),
             state: state_sender,
             closed: closed.clone(),
         };
@@ -78,17 +77,12 @@ impl Bench {
             permit: self.admission.admit(0, 1).unwrap(),
             span: tracing::Span::none(),
             request_id: String::new(),
-            caller: 0,
             waiting: None,
             metrics: ModelMetrics::new(&self.metrics, "hall"),
         };
         let input = ScorerInput { clip, outputs: Outputs::NONE };
         self.tell(Event::Enqueue(Box::new(Job { input, ticket })));
         answer
-    }
-
-    fn arriving(&self) -> Arrival {
-        self.admission.arrival()
     }
 
     async fn batch(&mut self, worker: usize) -> Vec<Job> {
@@ -103,11 +97,9 @@ impl Bench {
     }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
-
 #[tokio::test(start_paused = true)]
 async fn a_lone_clip_on_an_idle_worker_waits_for_no_timer() {
-    let mut bench = Bench::start(1, LONG);
+    let mut bench = Bench::start(1);
     let started = Instant::now();
     let _answer = bench.enqueue(None);
     assert_eq!(bench.batch(0).await.len(), 1);
@@ -115,33 +107,8 @@ async fn a_lone_clip_on_an_idle_worker_waits_for_no_timer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_delay_passes_only_while_more_is_arriving() {
-    let delay = Duration::from_millis(10);
-    let mut bench = Bench::start(1, delay);
-    let started = Instant::now();
-    let _arrival = bench.arriving();
-    let _answers = [bench.enqueue(None), bench.enqueue(None)];
-    assert_eq!(bench.batch(0).await.len(), 2);
-    let waited = started.elapsed();
-    assert!(waited >= delay && waited < 2 * delay, "{waited:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clip_that_never_arrives_ends_the_delay() {
-    let mut bench = Bench::start(1, LONG);
-    let started = Instant::now();
-    let arrival = bench.arriving();
-    let _answer = bench.enqueue(None);
-    bench.settle().await;
-    drop(arrival);
-    bench.tell(Event::GivenUp);
-    assert_eq!(bench.batch(0).await.len(), 1);
-    assert_eq!(started.elapsed(), Duration::ZERO);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_for_a_busy_worker_rides_together() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+async fn what_waits_for_a_busy_worker_is_computed_together() {
+    let mut bench = Bench::start(1);
     let _first = bench.enqueue(None);
     assert_eq!(bench.batch(0).await.len(), 1);
     let _waiting = [bench.enqueue(None), bench.enqueue(None)];
@@ -153,7 +120,7 @@ async fn what_waits_for_a_busy_worker_rides_together() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_batch_lies_ready_while_the_worker_computes() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let _first = bench.enqueue(None);
     assert_eq!(bench.batch(0).await.len(), 1);
     let _waiting: Vec<Answer> = (0..4).map(|_| bench.enqueue(None)).collect();
@@ -167,11 +134,12 @@ async fn a_full_batch_lies_ready_while_the_worker_computes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_makes_room_at_once() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let _first = bench.enqueue(None);
     let computing = bench.batch(0).await;
     // Fewer than a full batch, which would already lie with the worker.
-    let (gone, late) = (bench.enqueue(None), bench.enqueue(Some(Duration::from_millis(5))));
+    let gone = bench.enqueue(None);
+    let late = bench.enqueue(Some(Duration::from_millis(5)));
     bench.settle().await;
     assert_eq!(bench.admission.in_use().clips, 3);
     drop(gone);
@@ -189,7 +157,7 @@ async fn a_caller_that_goes_away_makes_room_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_device_is_told_at_once_and_its_jobs_go_to_another_and_then_to_none() {
-    let mut bench = Bench::start(2, Duration::ZERO);
+    let mut bench = Bench::start(2);
     let answer = bench.enqueue(None);
     let left = bench.batch(0).await;
     let source = ScorerError::DeviceLost { reason: "gone".to_owned() };
@@ -206,7 +174,7 @@ async fn a_lost_device_is_told_at_once_and_its_jobs_go_to_another_and_then_to_no
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_ends_otherwise_is_restarted_with_its_jobs_and_not_for_ever() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let source = ScorerError::Load { reason: "worker panicked".to_owned() };
     let lose = |left| Event::WorkerLost { worker: 0, source: source.clone(), left };
     let answer = bench.enqueue(None);
@@ -226,7 +194,7 @@ async fn a_worker_that_ends_otherwise_is_restarted_with_its_jobs_and_not_for_eve
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_computes_again_may_be_lost_again() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let source = ScorerError::Load { reason: "worker panicked".to_owned() };
     for _ in 0..3 * MAX_RESTARTS {
         bench.tell(Event::WorkerLost { worker: 0, source: source.clone(), left: Vec::new() });
@@ -242,10 +210,11 @@ async fn a_worker_that_computes_again_may_be_lost_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_lapses_is_counted_by_its_reason() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let _first = bench.enqueue(None);
     let _computing = bench.batch(0).await;
-    let (gone, _late) = (bench.enqueue(None), bench.enqueue(Some(Duration::from_millis(5))));
+    let gone = bench.enqueue(None);
+    let _late = bench.enqueue(Some(Duration::from_millis(5)));
     bench.settle().await;
     drop(gone);
     tokio::time::advance(Duration::from_millis(6)).await;
@@ -268,8 +237,9 @@ async fn what_lapses_is_counted_by_its_reason() {
 #[tokio::test(start_paused = true)]
 async fn a_clip_is_hopeless_once_its_pass_would_end_after_its_deadline() {
     let ms = Duration::from_millis;
-    let mut bench = Bench::start(1, Duration::ZERO);
-    let (start, _answer) = (Instant::now(), bench.enqueue(Some(ms(5))));
+    let mut bench = Bench::start(1);
+    let start = Instant::now();
+    let _answer = bench.enqueue(Some(ms(5)));
     let jobs = bench.batch(0).await;
     let lapse = |after, compute| jobs[0].ticket.lapse(start + ms(after), ms(compute));
     assert_eq!([lapse(0, 5), lapse(2, 3), lapse(4, 1)], [None; 3]);
@@ -280,7 +250,7 @@ async fn a_clip_is_hopeless_once_its_pass_would_end_after_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_says_whether_a_pass_would_be_too_late_and_not_who_left() {
     let ms = Duration::from_millis;
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let answers = [bench.enqueue(Some(ms(5))), bench.enqueue(None)];
     let mut batch = Batch::from(bench.batch(0).await);
     assert!(!batch.drop_lapsed(ms(5)));
@@ -294,7 +264,7 @@ async fn a_batch_says_whether_a_pass_would_be_too_late_and_not_who_left() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_answers_what_waits_and_ends_the_workers() {
-    let mut bench = Bench::start(1, Duration::ZERO);
+    let mut bench = Bench::start(1);
     let _computing = bench.enqueue(None);
     let _batch = bench.batch(0).await;
     let waiting = bench.enqueue(None);
