@@ -133,7 +133,8 @@ impl ScorerFactory for FakeFactory {
 
     fn build(&self) -> Result<Box<dyn Scorer>, ScorerError> {
         (self.on_build)()?;
-        let (on_score, on_release) = (Arc::clone(&self.on_score), Arc::clone(&self.on_release));
+        let on_score = Arc::clone(&self.on_score);
+        let on_release = Arc::clone(&self.on_release);
         Ok(Box::new(FakeScorer { on_score, on_release }))
     }
 }

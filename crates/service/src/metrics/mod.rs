@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn services_count_apart_and_clones_together() {
-        let (one, other) = (Metrics::default(), Metrics::default());
+        let one = Metrics::default();
+        let other = Metrics::default();
         one.clone().reload("hall", true);
         one.reload("hall", false);
         let page = one.page();

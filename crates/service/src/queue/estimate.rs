@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_pace_is_that_of_the_best_batches_of_all_workers() {
-        let (pace, mut estimate) = (Pace::new(2, 8), ComputeEstimate::default());
+        let pace = Pace::new(2, 8);
+        let mut estimate = ComputeEstimate::default();
         pace.update(&estimate);
         assert_eq!(pace.until_answered(1000), Duration::ZERO);
         estimate.measured(1, ms(32));

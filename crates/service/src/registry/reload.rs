@@ -216,7 +216,8 @@ impl Shared {
     async fn try_one(&self, round: &mut Round, slot: &Slot) {
         match self.replace(slot).await {
             Ok(reloaded) => {
-                let (version, previous) = (&reloaded.version, &reloaded.previous_version);
+                let version = &reloaded.version;
+                let previous = &reloaded.previous_version;
                 info!(model = %slot, version, previous, "reloaded");
                 self.around.metrics.reload(&slot.name, true);
                 self.forget_failure(&slot.to_string()).await;
@@ -230,7 +231,8 @@ impl Shared {
         error!(model = what, error = %error, "reload failed; what was served is served on");
         let name = what.split_once('@').map_or(what, |(name, _)| name);
         self.around.metrics.reload(name, false);
-        let (key, reason) = (what.to_owned(), error.to_string());
+        let key = what.to_owned();
+        let reason = error.to_string();
         let tell = |condition: &mut Condition| drop(condition.failed_reloads.insert(key, reason));
         self.around.health.change(tell).await;
         round.failed.insert(what.to_owned(), error);
@@ -253,7 +255,8 @@ impl Shared {
 
     /// Tells the service if the model is lost; one that is closed is lost no more.
     fn watch_loss(&self, model: &Model) {
-        let (lost, told) = (model.lost(), self.lost.clone());
+        let lost = model.lost();
+        let told = self.lost.clone();
         tokio::spawn(async move {
             if let Some(error) = lost.await {
                 // The service has ended already where nobody listens.
@@ -263,7 +266,8 @@ impl Shared {
     }
 
     async fn replace(&self, slot: &Slot) -> Result<Reloaded, ReloadError> {
-        let (source, place) = (Arc::clone(&self.source), slot.clone());
+        let source = Arc::clone(&self.source);
+        let place = slot.clone();
         let spec = match tokio::task::spawn_blocking(move || source.load(&place)).await {
             Ok(spec) => spec?,
             Err(_) => return Err(ReloadError::Panicked),

@@ -87,7 +87,8 @@ impl DecodeTarget {
         let sized = collect(frames.par_iter().enumerate().map(|(index, bytes)| {
             let frame = decode(bytes, &self.limits)
                 .map_err(|error| FieldViolation::new(field(index), error.to_string()))?;
-            let (height, width) = (frame.height(), frame.width());
+            let height = frame.height();
+            let width = frame.width();
             Ok(SizedFrame { height, width, resized: resize(&frame, self.shape.side()) })
         }))?;
         let odd: Vec<FieldViolation> = sized

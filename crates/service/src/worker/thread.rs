@@ -88,7 +88,8 @@ impl Worker {
         let _alive = bench.worker.metrics.worker_alive();
         let _serving = bench.worker.turn.begin_serving();
         let best = bench.worker.fit_batch_size.then(|| bench.estimate.best_size());
-        let (worker, best_batch_size) = (bench.worker.index, best.flatten());
+        let worker = bench.worker.index;
+        let best_batch_size = best.flatten();
         let mut done = Event::WorkerReady { worker, best_batch_size };
         loop {
             if bench.worker.events.send(done).is_err() {
@@ -144,7 +145,8 @@ impl Bench<'_> {
         if self.worker.fit_batch_size {
             self.time(&batches);
         }
-        let (model, worker) = (&card.name, self.worker.index);
+        let model = &card.name;
+        let worker = self.worker.index;
         let seconds = started.elapsed().as_secs_f64();
         info!(model, worker, device = card.device, seconds, "worker warm");
         Ok(())
@@ -227,7 +229,8 @@ impl Bench<'_> {
                 reason
             }
         };
-        let (model, worker) = (&self.worker.factory.card().name, self.worker.index);
+        let model = &self.worker.factory.card().name;
+        let worker = self.worker.index;
         warn!(model, worker, clips = batch.len(), reason, "batch failed");
         if batch.len() == 1 {
             batch.refuse_all(&reason, pass);
@@ -254,7 +257,8 @@ impl Bench<'_> {
         }
         self.worker.metrics.oom_split();
         self.worker.memory.too_large(size);
-        let (model, worker) = (&self.worker.factory.card().name, self.worker.index);
+        let model = &self.worker.factory.card().name;
+        let worker = self.worker.index;
         let safe = self.worker.memory.get();
         warn!(model, worker, clips = size, safe, "out of device memory: smaller batches from here");
     }

@@ -30,7 +30,8 @@ impl Pulse {
     /// A forward pass of these requests begins; it ends with the guard.
     pub(crate) fn begin<'a>(&self, request_ids: impl Iterator<Item = &'a str>) -> Beat<'_> {
         let ids: Vec<&str> = request_ids.collect();
-        let (clips, request_ids) = (ids.len(), ids.join(","));
+        let clips = ids.len();
+        let request_ids = ids.join(",");
         self.set(Some(Computing { since: Instant::now(), clips, request_ids }));
         Beat(self)
     }
@@ -76,7 +77,8 @@ impl Watchdog {
                 self.look(worker, hangs).await;
             }
         }
-        // Another model stands in this one's place, or the service ends: its past is no matter.
+        // Another model has taken this one's place, or the service ends: passes that hang here no
+        // longer count against health.
         let left = hanging.into_iter().filter(|&hangs| hangs).count();
         self.health.change(|condition| condition.hanging -= left).await;
     }
@@ -89,7 +91,8 @@ impl Watchdog {
         *hangs = found.is_some();
         let model = &self.model;
         if let Some(Computing { since, clips, request_ids }) = found {
-            let (seconds, limit) = (since.elapsed().as_secs_f64(), self.limit.as_secs_f64());
+            let seconds = since.elapsed().as_secs_f64();
+            let limit = self.limit.as_secs_f64();
             error!(model, worker, clips, request_ids, seconds, limit, "forward pass hangs");
             self.health.change(|condition| condition.hanging += 1).await;
         } else {
@@ -113,7 +116,8 @@ mod tests {
         let closed = CancellationToken::new();
         let limit = Duration::from_secs(10);
         let pulses = vec![Arc::clone(&pulse), Arc::default()];
-        let (model, stop) = ("hall".to_owned(), closed.clone());
+        let model = "hall".to_owned();
+        let stop = closed.clone();
         let watchdog = tokio::spawn(Watchdog { model, limit, pulses, health, closed: stop }.run());
 
         let started = Instant::now();

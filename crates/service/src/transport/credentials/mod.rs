@@ -95,7 +95,8 @@ impl Credentials {
             let tokens = tokens.as_ref().map(Rotating::current);
             tokens.zip(token).is_some_and(|(tokens, token)| tokens.hold(token))
         };
-        let (is_known, is_admin) = (holds(&self.tokens), holds(&self.admin_tokens));
+        let is_known = holds(&self.tokens);
+        let is_admin = holds(&self.admin_tokens);
         let why = if token.is_some() { "the token is not known" } else { "there is no token" };
         if self.tokens.is_some() && !is_known && !is_admin {
             return Err(ServiceError::Unauthenticated { why });
