@@ -1,4 +1,5 @@
-//! What clips wait in, from their admission to a worker's hands.
+//! What clips wait in, from their admission to a worker's hands: how many there may be, whose turn
+//! it is, and when a batch starts. Knows workers by their channels alone.
 
 pub(crate) mod admission;
 pub(crate) mod batcher;

@@ -1,4 +1,5 @@
-//! The models that are served, and how one takes another's place.
+//! The models that are served: where they come from, what they are called, how they start, and how
+//! one takes another's place.
 
 mod compatible;
 pub(crate) mod error;

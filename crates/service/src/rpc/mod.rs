@@ -1,4 +1,5 @@
-//! The methods, and what they say on the wire.
+//! The methods, and what they say on the wire: requests to clips, scores to responses, errors to
+//! statuses. Above all other rooms.
 
 pub(crate) mod decode;
 mod model_service;

@@ -90,7 +90,7 @@ impl<S: Answers> Connection<S> {
         }
     }
 
-    /// Resolves when the next word of a connection that is being opened would come too late.
+    /// Resolves when the next bytes of a connection that is being opened would come too late.
     fn too_late(&self) -> impl Future<Output = ()> + Send + 'static {
         let stop = self.stop.clone();
         let silence = self.serving.config.first_word_timeout;

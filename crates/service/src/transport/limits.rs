@@ -13,8 +13,8 @@ pub(super) const MAX_FRAME_BYTES: u32 = 128 << 10;
 pub(super) const MAX_CONCURRENT_STREAMS: u32 = 512;
 /// Callers that say nothing for so long are asked whether they are there.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Callers that have connected when it is time to stop may say their first word for so long, and
-/// those that were told to go away may close their end. A socket that closes with words unread
+/// When it is time to stop, a caller that has connected may take so long to send its first bytes,
+/// and one that was told to go away so long to close its end. A socket that closes with bytes unread
 /// resets its connection, and the caller could not tell whether it was heard; a busy machine may
 /// keep a caller from its work for a while.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub struct ConnectionConfig {
     pub max_connections: usize,
     /// A connection gets a GOAWAY at about this age, so that callers spread over new replicas.
     pub max_age: Option<Duration>,
-    /// Time to say a first word, or to finish the TLS handshake.
+    /// Time until the first bytes, or until the TLS handshake is finished.
     pub first_word_timeout: Duration,
     /// Time for a request's message to arrive in full.
     pub receive_timeout: Duration,

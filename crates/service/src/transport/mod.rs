@@ -1,4 +1,6 @@
-//! Sockets, and what a request passes before its method sees it.
+//! Sockets, and what a request passes before its method sees it: credentials, its deadline, its
+//! counting, and bounds on its message. Knows nothing of models, nor of gRPC's codes: what answers
+//! by itself is handed the table of errors.
 
 mod accepting;
 pub(crate) mod connection;

@@ -1,3 +1,5 @@
+//! TLS and tokens over real sockets.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Deadlines that pass and callers that hang up, at every step.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

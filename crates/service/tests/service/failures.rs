@@ -1,3 +1,5 @@
+//! Clips, replicas and devices that fail, and configurations that contradict their models.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Models that take the places of others.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

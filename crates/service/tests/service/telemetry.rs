@@ -1,3 +1,5 @@
+//! Metrics, probes and traces.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Workers that run out of memory, hang or panic, and callers that share them.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
