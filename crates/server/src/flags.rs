@@ -56,9 +56,6 @@ pub(crate) struct Flags {
     /// Whether batches are kept to the size whose clips cost the least, as timed at the start.
     #[arg(long)]
     pub(crate) fit_batch_size: Option<bool>,
-    /// Milliseconds that a clip waits for others while more is arriving.
-    #[arg(long)]
-    pub(crate) max_batch_delay_ms: Option<u64>,
     /// Clips of a model that may be in flight.
     #[arg(long)]
     pub(crate) max_queue_clips: Option<u64>,

@@ -1,28 +1,14 @@
-//! What the batcher costs a clip: the decision alone, and the queue that callers take turns in
-//! filled and emptied as the policy says.
+//! What the batcher costs a clip: the queue that callers take turns in, filled and emptied batch by
+//! batch.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use protoguard_service::BatchPolicy;
 use protoguard_service::testing::batches_of;
-use protoguard_service::{BatchPolicy, QueueView};
 
-const POLICY: BatchPolicy = BatchPolicy { max_batch_size: 8, max_batch_delay: Duration::ZERO };
+const POLICY: BatchPolicy = BatchPolicy { max_batch_size: 8 };
 const CLIPS: u64 = 256;
-
-fn deciding(criterion: &mut Criterion) {
-    let view = QueueView {
-        waiting: 5,
-        oldest_wait: Duration::from_millis(1),
-        arriving: 1,
-        idle_worker: true,
-        open_slot: false,
-    };
-    criterion.bench_function("batch_policy/decide", |bench| {
-        bench.iter(|| POLICY.decide(black_box(&view)));
-    });
-}
 
 fn dispatching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batch_policy/dispatch");
@@ -35,5 +21,5 @@ fn dispatching(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, deciding, dispatching);
+criterion_group!(benches, dispatching);
 criterion_main!(benches);

@@ -1,9 +1,14 @@
+//! What the service may be told.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protoguard_frames::DecodeLimits;
 
-use crate::{BatchPolicy, CredentialFiles};
+use crate::queue::admission::AdmissionLimits;
+use crate::queue::dispatcher::BatchPolicy;
+use crate::transport::credentials::files::CredentialFiles;
+use crate::transport::limits::ConnectionConfig;
 
 /// What the service may be told, validated by whoever reads it from a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +18,7 @@ pub struct ServiceConfig {
     pub default_model: String,
     /// Names that stand for `name` or `name@version`.
     pub aliases: BTreeMap<String, String>,
-    /// How clips ride together.
+    /// How many clips a forward pass may have.
     pub batch: BatchPolicy,
     /// What one model may hold between admission and answer.
     pub admission: AdmissionLimits,
@@ -36,45 +41,8 @@ pub struct ServiceConfig {
     pub look_interval: Duration,
     /// Who may speak to the server.
     pub credentials: CredentialFiles,
-    /// How long and how many.
+    /// How many connections there may be, and how long they may take.
     pub connections: ConnectionConfig,
-}
-
-/// Bounds on connections and on the requests that they carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionConfig {
-    /// More are closed at once.
-    pub max_connections: usize,
-    /// A connection gets a GOAWAY at about this age, so that callers spread over new replicas.
-    pub max_age: Option<Duration>,
-    /// Time to say a first word, or to finish the TLS handshake.
-    pub first_word_timeout: Duration,
-    /// Time for a request's message to arrive in full.
-    pub receive_timeout: Duration,
-    /// Bytes of all messages that are being received; admission counts them from then on. A lone
-    /// message is always received.
-    pub max_receiving_bytes: usize,
-}
-
-impl Default for ConnectionConfig {
-    fn default() -> Self {
-        Self {
-            max_connections: 4096,
-            max_age: None,
-            first_word_timeout: Duration::from_secs(20),
-            receive_timeout: Duration::from_secs(60),
-            max_receiving_bytes: 256 << 20,
-        }
-    }
-}
-
-/// The bound of one model's queue: clips that are admitted and not yet answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// Clips.
-    pub max_clips: usize,
-    /// Bytes of requests and of their decoded clips. A lone request is always admitted.
-    pub max_bytes: usize,
 }
 
 /// How the service stops.
@@ -89,7 +57,7 @@ pub struct DrainConfig {
 impl ServiceConfig {
     /// The defaults, for one model.
     pub fn new(default_model: impl Into<String>) -> Self {
-        let batch = BatchPolicy { max_batch_size: 8, max_batch_delay: Duration::ZERO };
+        let batch = BatchPolicy { max_batch_size: 8 };
         Self {
             default_model: default_model.into(),
             aliases: BTreeMap::new(),

@@ -1,19 +1,11 @@
-use std::collections::HashMap;
+//! Why a request is not answered. Rooms fail with these; `rpc::status` puts them on the wire.
+
 use std::time::Duration;
 
 use protoguard_proto::Violations;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
-/// The `domain` of every `ErrorInfo`.
-pub const DOMAIN: &str = "protoguard";
-
-/// When an overloaded or unavailable server is worth asking again.
-const RETRY_SOON: Duration = Duration::from_millis(100);
-const RETRY_LATER: Duration = Duration::from_secs(1);
-
-/// Why a request is not answered with scores. One row a variant of the one table of errors, so
-/// that no handler chooses a code.
+/// Why a request is not answered with scores. Every variant has a row in the one table of codes, so
+/// that no handler chooses one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
     /// The request contradicts itself or the model.
@@ -150,100 +142,4 @@ pub enum Unavailable {
 
 pub(crate) fn listed(known: &[String]) -> String {
     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-}
-
-/// A row of the table of errors.
-struct Row {
-    code: Code,
-    /// `ErrorInfo.reason`.
-    reason: &'static str,
-    retry: Option<Duration>,
-}
-
-impl ServiceError {
-    pub(crate) fn code(&self) -> Code {
-        self.row().code
-    }
-
-    fn row(&self) -> Row {
-        let row = |code, reason, retry| Row { code, reason, retry };
-        match self {
-            Self::Invalid(_) => row(Code::InvalidArgument, "INVALID_REQUEST", None),
-            Self::UnknownModel { .. } => row(Code::NotFound, "MODEL_NOT_FOUND", None),
-            Self::UnknownScene { .. } => row(Code::NotFound, "SCENE_NOT_FOUND", None),
-            Self::Overloaded { .. } => row(Code::ResourceExhausted, "OVERLOADED", Some(RETRY_SOON)),
-            Self::ReceivingTooMuch { .. } => {
-                row(Code::ResourceExhausted, "RECEIVING_TOO_MUCH", Some(RETRY_SOON))
-            }
-            Self::DeadlineExceeded { .. } => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
-            Self::Unavailable { why, .. } => {
-                let reason = match why {
-                    Unavailable::Loading => "LOADING",
-                    Unavailable::Draining => "DRAINING",
-                    Unavailable::NoWorker => "NO_HEALTHY_WORKER",
-                };
-                row(Code::Unavailable, reason, Some(RETRY_LATER))
-            }
-            Self::Unauthenticated { .. } => row(Code::Unauthenticated, "UNAUTHENTICATED", None),
-            Self::PermissionDenied { .. } => row(Code::PermissionDenied, "ADMIN_ONLY", None),
-            Self::NotReloaded { .. } => row(Code::FailedPrecondition, "NOT_RELOADED", None),
-            Self::SlowMessage { .. } => row(Code::DeadlineExceeded, "SLOW_MESSAGE", None),
-            Self::MessageTooLarge { .. } => row(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", None),
-            Self::UnreadableMessage { .. } => {
-                row(Code::InvalidArgument, "UNREADABLE_MESSAGE", None)
-            }
-            // gRPC's own words for the two, which other libraries know.
-            Self::UnsupportedEncoding { .. } => {
-                row(Code::Unimplemented, "UNSUPPORTED_ENCODING", None)
-            }
-            Self::UnknownMethod => row(Code::Unimplemented, "METHOD_NOT_FOUND", None),
-            Self::Compute { .. } => row(Code::Internal, "CLIP_NOT_COMPUTED", None),
-            Self::Internal { .. } => row(Code::Internal, "INTERNAL", None),
-        }
-    }
-
-    /// The fields as `ErrorInfo.metadata`.
-    fn metadata(&self) -> HashMap<String, String> {
-        let pairs: Vec<(&str, String)> = match self {
-            Self::UnknownModel { asked, known } => {
-                vec![("model", asked.clone()), ("loaded", known.join(","))]
-            }
-            Self::UnknownScene { asked, model, known } => vec![
-                ("scene", asked.clone()),
-                ("model", model.clone()),
-                ("scenes", known.join(",")),
-            ],
-            Self::Overloaded { model, unit, limit, .. } => {
-                vec![("model", model.clone()), ("limit", format!("{limit} {unit}"))]
-            }
-            Self::Unavailable { model, .. } => vec![("model", model.clone())],
-            Self::ReceivingTooMuch { limit, .. } | Self::MessageTooLarge { limit } => {
-                vec![("limit", format!("{limit} bytes"))]
-            }
-            Self::DeadlineExceeded { at } => vec![("noticed", (*at).to_owned())],
-            Self::UnsupportedEncoding { accepted, .. } => vec![("accepted", accepted.clone())],
-            Self::PermissionDenied { method, .. } => vec![("method", method.clone())],
-            Self::SlowMessage { limit } => vec![("limit", format!("{} ms", limit.as_millis()))],
-            Self::Unauthenticated { .. } | Self::NotReloaded { .. } => Vec::new(),
-            Self::Invalid(_) | Self::UnreadableMessage { .. } | Self::UnknownMethod => Vec::new(),
-            Self::Compute { .. } | Self::Internal { .. } => Vec::new(),
-        };
-        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-    }
-}
-
-impl From<ServiceError> for Status {
-    fn from(error: ServiceError) -> Self {
-        let row = error.row();
-        let mut details = ErrorDetails::with_error_info(row.reason, DOMAIN, error.metadata());
-        if let ServiceError::Invalid(Violations(violations)) = &error {
-            for violation in violations {
-                details.add_bad_request_violation(&violation.field, &violation.description);
-            }
-        }
-        if let Some(delay) = row.retry {
-            details.set_retry_info(Some(delay));
-        }
-        Self::with_error_details(row.code, error.to_string(), details)
-    }
 }

@@ -12,29 +12,36 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::connections::{Connections, Serving};
-use crate::credentials::Credentials;
+use crate::config::ServiceConfig;
 use crate::health::{Health, Phase};
-use crate::model::{Model, Surroundings};
-use crate::registry::{Names, Registry};
-use crate::reload::Reloader;
-use crate::routes::Routing;
-use crate::source::{FixedSource, FoundModel, ModelSource, SourceError};
-use crate::{Metrics, ModelSpec, Probes, ServeError, ServiceConfig, Traces};
+use crate::metrics::Metrics;
+use crate::registry::error::ModelError;
+use crate::registry::model::{Model, Surroundings};
+use crate::registry::models::{Names, Registry};
+use crate::registry::reload::Reloader;
+use crate::registry::source::{FixedSource, FoundModel, ModelSource, ModelSpec, SourceError};
+use crate::rpc::routes::Routing;
+use crate::serve_error::ServeError;
+use crate::transport::connection::Serving;
+use crate::transport::connections::Connections;
+use crate::transport::credentials::Credentials;
+use crate::transport::probes::Probes;
+use crate::transport::trace_context::Traces;
 
 /// Time for the last answers, and for worker threads, after everything was told to end.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const END_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Models that load, warm up and then answer on a listener.
 pub struct Service {
     registry: Arc<Registry>,
     reloader: Reloader,
     around: Surroundings,
+    traces: Option<Arc<dyn Traces>>,
     credentials: Arc<Credentials>,
     /// New clips are refused from here on.
     draining: Arc<AtomicBool>,
     ready: watch::Sender<bool>,
-    lost: mpsc::UnboundedReceiver<ServeError>,
+    lost: mpsc::UnboundedReceiver<ModelError>,
 }
 
 /// Serves `models` on `listener` until `shutdown`, then drains; see [`Service`].
@@ -63,13 +70,9 @@ impl Service {
     /// What probes can be answered from before any model is read.
     pub async fn prepare(config: ServiceConfig, metrics: Metrics) -> Prepared {
         let health = Health::new().await;
-        Prepared(Surroundings {
-            config: Arc::new(config),
-            metrics,
-            health,
-            turns: Arc::default(),
-            traces: None,
-        })
+        let config = Arc::new(config);
+        let around = Surroundings { config, metrics, health, turns: Arc::default() };
+        Prepared { around, traces: None }
     }
 
     /// Reads every model of a source and starts its workers, which begin to build and warm up their
@@ -82,19 +85,20 @@ impl Service {
         source: Arc<dyn ModelSource>,
         prepared: Prepared,
     ) -> Result<Self, ServeError> {
-        let around = prepared.0;
+        let Prepared { around, traces } = prepared;
         let credentials = Arc::new(Credentials::open(&around.config.credentials)?);
         let loaded = load(Arc::clone(&source)).await?;
         let found: Vec<FoundModel> = loaded.iter().map(|loaded| loaded.found.clone()).collect();
         let names = names(&around.config, &found)?;
         let start = |loaded: Loaded| Model::start(loaded.found.slot, loaded.spec, &around);
-        let models = loaded.into_iter().map(start).collect::<Result<_, _>>()?;
+        let models = loaded.into_iter().map(start).collect::<Result<_, ModelError>>()?;
         let registry = Arc::new(Registry::new(models, names)?);
         let (told, lost) = mpsc::unbounded_channel();
         let reloader = Reloader::new(source, Arc::clone(&registry), around.clone(), told);
         reloader.started_with(&found).await;
-        let (draining, ready) = (Arc::default(), watch::channel(false).0);
-        Ok(Self { registry, reloader, around, credentials, draining, ready, lost })
+        let draining = Arc::default();
+        let ready = watch::Sender::new(false);
+        Ok(Self { registry, reloader, around, traces, credentials, draining, ready, lost })
     }
 
     /// Resolves to true once every model is warm and health says SERVING, and to false when the
@@ -128,14 +132,17 @@ impl Service {
             around: self.around.clone(),
             credentials: Arc::clone(&self.credentials),
             draining: Arc::clone(&self.draining),
+            traces: self.traces.clone(),
         }
-        .service()?;
-        let (config, credentials) = (self.around.config.connections, Arc::clone(&self.credentials));
+        .service()
+        .map_err(|error| ServeError::Reflection { reason: error.to_string() })?;
+        let config = self.around.config.connections;
+        let credentials = Arc::clone(&self.credentials);
         let connections = Connections::serve(listener, Serving { service, config, credentials });
         let watchers = self.watch_files();
         let ended = tokio::select! {
             () = shutdown => Ok(()),
-            lost = self.live() => Err(lost),
+            lost = self.live() => Err(lost.into()),
         };
         drop(watchers);
         self.drain(&connections, ended.is_ok()).await;
@@ -146,7 +153,8 @@ impl Service {
     fn watch_files(&self) -> JoinSet<()> {
         let mut watchers = JoinSet::new();
         let interval = self.around.config.look_interval;
-        let (reloader, mut ready) = (self.reloader.clone(), self.ready.subscribe());
+        let reloader = self.reloader.clone();
+        let mut ready = self.ready.subscribe();
         watchers.spawn(async move {
             // Before, the models that were read are still being built.
             if ready.wait_for(|ready| *ready).await.is_ok() {
@@ -168,7 +176,7 @@ impl Service {
     }
 
     /// Warms up, then serves for ever or until a model is lost.
-    async fn live(&mut self) -> ServeError {
+    async fn live(&mut self) -> ModelError {
         let models = self.registry.all();
         for model in &models {
             if let Err(lost) = model.ready().await {
@@ -198,10 +206,10 @@ impl Service {
         self.draining.store(true, Ordering::Release);
         health.end_watches().await;
         let finished = connections.drain(config.timeout).await;
-        let threads_ended = self.registry.close(LAST_WORDS).await;
+        let threads_ended = self.registry.close(END_TIMEOUT).await;
         if !finished {
             warn!(timeout_ms = config.timeout.as_millis(), "drain timed out");
-            connections.drain(LAST_WORDS).await;
+            connections.drain(END_TIMEOUT).await;
             connections.abort().await;
         }
         info!(finished, threads_ended, "drained");
@@ -209,19 +217,23 @@ impl Service {
 }
 
 /// A service whose models are not read yet.
-pub struct Prepared(Surroundings);
+pub struct Prepared {
+    around: Surroundings,
+    /// Nobody collects spans where absent.
+    traces: Option<Arc<dyn Traces>>,
+}
 
 impl Prepared {
     /// Requests become parts of their callers' traces.
     #[must_use]
     pub fn with_traces(mut self, traces: Arc<dyn Traces>) -> Self {
-        self.0.traces = Some(traces);
+        self.traces = Some(traces);
         self
     }
 
     /// What the probes' port answers, from here to the end of the service.
     pub fn probes(&self) -> Probes {
-        Probes { metrics: self.0.metrics.clone(), condition: self.0.health.condition() }
+        Probes { metrics: self.around.metrics.clone(), condition: self.around.health.condition() }
     }
 }
 

@@ -13,7 +13,7 @@ use protoguard_core::{
     ScorerFactory, ScorerInput,
 };
 
-use crate::ModelSpec;
+use crate::registry::source::ModelSpec;
 
 pub use batching::batches_of;
 pub use decoding::decode_clip;
@@ -133,7 +133,8 @@ impl ScorerFactory for FakeFactory {
 
     fn build(&self) -> Result<Box<dyn Scorer>, ScorerError> {
         (self.on_build)()?;
-        let (on_score, on_release) = (Arc::clone(&self.on_score), Arc::clone(&self.on_release));
+        let on_score = Arc::clone(&self.on_score);
+        let on_release = Arc::clone(&self.on_release);
         Ok(Box::new(FakeScorer { on_score, on_release }))
     }
 }

@@ -47,8 +47,6 @@ pub(crate) struct RawConfig {
     /// Whether powers of two up to it are timed at the start, and batches kept to the size whose
     /// clips cost the least.
     pub(crate) fit_batch_size: bool,
-    /// How long a clip waits for company on an idle worker, and only while more is arriving.
-    pub(crate) max_batch_delay_ms: u64,
     /// Clips of a model between admission and answer; more are refused as RESOURCE_EXHAUSTED.
     pub(crate) max_queue_clips: usize,
     /// The same bound in bytes of requests and of decoded clips.
@@ -130,7 +128,6 @@ impl Default for RawConfig {
             precision: "auto".to_owned(),
             max_batch_size: 8,
             fit_batch_size: true,
-            max_batch_delay_ms: 0,
             max_queue_clips: 256,
             max_queue_bytes: 512 << 20,
             max_message_bytes: 64 << 20,
@@ -233,7 +230,6 @@ fn flag_layer(
         .set_override_option("precision", flags.precision.clone())?
         .set_override_option("max_batch_size", flags.max_batch_size)?
         .set_override_option("fit_batch_size", flags.fit_batch_size)?
-        .set_override_option("max_batch_delay_ms", flags.max_batch_delay_ms)?
         .set_override_option("max_queue_clips", flags.max_queue_clips)?
         .set_override_option("max_queue_bytes", flags.max_queue_bytes)?
         .set_override_option("max_message_bytes", flags.max_message_bytes)?

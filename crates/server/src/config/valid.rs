@@ -153,10 +153,7 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
         powers.take_while(|&size| size < max_batch_size).collect();
     warm_up_batch_sizes.push(max_batch_size);
     Ok(ServiceConfig {
-        batch: BatchPolicy {
-            max_batch_size,
-            max_batch_delay: Duration::from_millis(raw.max_batch_delay_ms),
-        },
+        batch: BatchPolicy { max_batch_size },
         admission: AdmissionLimits {
             max_clips: at_least_one("max_queue_clips", raw.max_queue_clips)?,
             max_bytes: at_least_one("max_queue_bytes", raw.max_queue_bytes)?,

@@ -6,7 +6,6 @@
 //! and never from requests, except that a scene is one that a calibration names.
 
 mod model;
-mod requests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +20,6 @@ use prometheus_client::registry::{Metric, Registry};
 use tonic::Code;
 
 pub(crate) use model::{Gauged, ModelMetrics, Stage};
-pub(crate) use requests::{AskedModel, RequestMetricsLayer};
 
 /// The counters, gauges and histograms of one service; clones count together.
 #[derive(Clone)]
@@ -191,7 +189,8 @@ impl Metrics {
         text
     }
 
-    fn request(&self, request: &RequestEnd<'_>) {
+    /// A request has ended.
+    pub(crate) fn request(&self, request: &RequestEnd<'_>) {
         let labels = MethodCode { method: request.method.to_owned(), code: name_of(request.code) };
         self.families.requests.get_or_create(&labels).inc();
         let labels =
@@ -208,12 +207,13 @@ impl Metrics {
 }
 
 /// How one request ended.
-struct RequestEnd<'a> {
-    method: &'a str,
+#[derive(Debug)]
+pub(crate) struct RequestEnd<'a> {
+    pub(crate) method: &'a str,
     /// Empty where the request was refused before its model was known.
-    model: &'a str,
-    code: Code,
-    took: Duration,
+    pub(crate) model: &'a str,
+    pub(crate) code: Code,
+    pub(crate) took: Duration,
 }
 
 /// The code as gRPC writes it.
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn services_count_apart_and_clones_together() {
-        let (one, other) = (Metrics::default(), Metrics::default());
+        let one = Metrics::default();
+        let other = Metrics::default();
         one.clone().reload("hall", true);
         one.reload("hall", false);
         let page = one.page();

@@ -1,3 +1,5 @@
+//! What is counted of one model.
+
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;

@@ -1,8 +1,10 @@
+//! Decoding without a server, for fuzzing.
+
 use protoguard_core::{Clip, ClipShape};
 use protoguard_frames::DecodeLimits;
 use protoguard_proto::{ClipSource, Violations};
 
-use crate::decode::DecodeTarget;
+use crate::rpc::decode::DecodeTarget;
 
 /// What the service makes of a request's frames before they are queued.
 ///

@@ -86,7 +86,8 @@ async fn send_all(channel: &Channel) -> BTreeMap<String, usize> {
         if in_flight.len() == IN_FLIGHT {
             take(in_flight.join_next().await.unwrap().unwrap());
         }
-        let (message, channel) = (broken.next_message(), channel.clone());
+        let message = broken.next_message();
+        let channel = channel.clone();
         in_flight.spawn(async move {
             let answer = tokio::time::timeout(PATIENCE, raw::score(channel, message.clone()));
             Answered { answer: answer.await.expect("every request has an answer"), message }

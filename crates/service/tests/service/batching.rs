@@ -1,3 +1,5 @@
+//! Which clips share a forward pass, and that they score as they do alone.
+
 use std::time::Duration;
 
 use protoguard_core::ScorerError;
@@ -10,7 +12,7 @@ use crate::bench::{Gate, Served, bounded, clip, config};
 use crate::telemetry::until;
 
 #[tokio::test]
-async fn clips_that_wait_for_a_busy_worker_ride_in_one_batch() {
+async fn clips_that_wait_for_a_busy_worker_share_one_batch() {
     let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
     let served = Served::ready(factory, config()).await;
     let client = served.scoring().await;

@@ -91,7 +91,8 @@ impl Served {
         let probes = http.local_addr().unwrap().to_string();
         let answering = prepared.probes().serve(http);
         let service = Service::open(source, prepared).await.unwrap();
-        let (ready, reloader) = (tokio::spawn(service.ready()), service.reloader());
+        let ready = tokio::spawn(service.ready());
+        let reloader = service.reloader();
         let stop = shutdown.clone().cancelled_owned();
         let ended = tokio::spawn(async move {
             tokio::select! {

@@ -1,3 +1,5 @@
+//! Connections that are old, silent, compressed, too many or no HTTP.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;

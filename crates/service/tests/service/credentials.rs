@@ -1,3 +1,5 @@
+//! TLS and tokens over real sockets.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +140,8 @@ async fn score_over_tls(
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let address = served.address.trim_start_matches("http://").to_owned();
     let connector = tower::service_fn(move |_: Uri| {
-        let (tls, address) = (tls.clone(), address.clone());
+        let tls = tls.clone();
+        let address = address.clone();
         async move {
             let stream = TcpStream::connect(address).await?;
             let name = ServerName::try_from("localhost").unwrap();
@@ -155,7 +158,9 @@ async fn score_over_tls(
 
 #[tokio::test]
 async fn certificates_are_shown_asked_for_and_rotated() {
-    let (folder, ours, others) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new();
+    let others = Authority::new();
     write_pair(&folder, &ours.sign());
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, ours.0.pem()).unwrap();
@@ -166,7 +171,8 @@ async fn certificates_are_shown_asked_for_and_rotated() {
     };
     let files = CredentialFiles { tls: Some(tls), ..CredentialFiles::default() };
     let served = Served::ready(FakeFactory::new("hall"), looking(files)).await;
-    let (good, bad) = (ours.sign(), others.sign());
+    let good = ours.sign();
+    let bad = others.sign();
     score_over_tls(&served, ours.roots(), Some(&good)).await.unwrap();
     assert!(score_over_tls(&served, ours.roots(), None).await.is_err());
     assert!(score_over_tls(&served, ours.roots(), Some(&bad)).await.is_err());

@@ -1,3 +1,5 @@
+//! Deadlines that pass and callers that hang up, at every step.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -180,7 +182,7 @@ async fn overload_costs_no_compute_for_those_who_have_left() {
         count.fetch_add(batch.len(), Ordering::SeqCst);
         Ok(())
     });
-    let batch = BatchPolicy { max_batch_size: 4, max_batch_delay: Duration::ZERO };
+    let batch = BatchPolicy { max_batch_size: 4 };
     let served = Served::ready(factory, ServiceConfig { batch, ..config() }).await;
     // Two hundred clips a second can be computed, and twice as many come.
     let mut pace = tokio::time::interval(Duration::from_micros(2500));
@@ -210,7 +212,7 @@ async fn who_would_be_too_late_is_told_before_the_message_is_received() {
         std::thread::sleep(Duration::from_millis(50));
         Ok(())
     });
-    let batch = BatchPolicy { max_batch_size: 1, max_batch_delay: Duration::ZERO };
+    let batch = BatchPolicy { max_batch_size: 1 };
     let served = Served::ready(factory, ServiceConfig { batch, ..config() }).await;
     let crowd = served.scoring().await;
     let mut calls = JoinSet::new();

@@ -1,3 +1,5 @@
+//! What is refused, and that the answer says why and what would be accepted.
+
 use protoguard_proto::v1;
 use protoguard_proto::v1::score_clip_request::Clip;
 use protoguard_service::testing::FakeFactory;

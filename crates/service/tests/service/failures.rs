@@ -1,9 +1,11 @@
+//! Clips, replicas and devices that fail, and configurations that contradict their models.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protoguard_core::ScorerError;
 use protoguard_service::testing::{FakeFactory, detector};
-use protoguard_service::{ServeError, ServiceConfig};
+use protoguard_service::{ModelError, ServeError, ServiceConfig};
 use tokio::net::TcpListener;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -96,7 +98,7 @@ async fn a_replica_that_cannot_be_built_ends_the_service() {
         .on_build(|| Err(ScorerError::Load { reason: "no such device".to_owned() }));
     let mut served = Served::start(vec![factory.spec(2)], config()).await;
     let error = bounded(&mut served.ended).await.unwrap().unwrap_err();
-    assert!(matches!(error, ServeError::ModelLost { .. }), "{error}");
+    assert!(matches!(error, ServeError::Model(ModelError::Lost { .. })), "{error}");
     assert!(!bounded(&mut served.ready).await.unwrap());
 }
 

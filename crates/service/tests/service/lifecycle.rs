@@ -1,3 +1,5 @@
+//! Starting, draining and stopping.
+
 use std::io;
 use std::sync::Mutex;
 use std::time::Duration;

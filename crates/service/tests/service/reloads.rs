@@ -1,3 +1,5 @@
+//! Models that take the places of others.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -220,11 +222,13 @@ async fn a_hundred_reloads_under_load_fail_no_request() {
     const RELOADS: usize = 100;
     let shelf = Shelf::of(vec![version("0").spec(2)]);
     let served = open(&shelf, config()).await;
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
     for caller in 0..4 {
         let mut client = served.scoring().await;
-        let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+        let stop = Arc::clone(&stop);
+        let answered = Arc::clone(&answered);
         callers.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 client.score_clip(clip(caller)).await.unwrap();

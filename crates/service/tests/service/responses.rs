@@ -1,3 +1,5 @@
+//! What an answer contains, what models tell of themselves, and reflection.
+
 use protoguard_proto::v1;
 use protoguard_proto::v1::score_clip_request::Clip;
 use protoguard_service::ServiceConfig;

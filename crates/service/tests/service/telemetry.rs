@@ -1,3 +1,5 @@
+//! Metrics, probes and traces.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -75,7 +77,8 @@ async fn what_waits_and_what_lapses_is_counted_and_nothing_is_lost() {
     };
     let computing = score(1);
     assert_eq!(gate.entered().await, [1]);
-    let (kept, cancelled) = (score(2), score(3));
+    let kept = score(2);
+    let cancelled = score(3);
     let mut late = served.plain();
     let mut request = Request::new(clip(4));
     request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
@@ -149,7 +152,8 @@ async fn a_scrape_every_50_ms_disturbs_nobody() {
     let served = Arc::new(Served::ready(FakeFactory::new("hall"), config()).await);
     let stop = Arc::new(AtomicBool::new(false));
     let scraper = tokio::spawn({
-        let (served, stop) = (Arc::clone(&served), Arc::clone(&stop));
+        let served = Arc::clone(&served);
+        let stop = Arc::clone(&stop);
         async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
             let mut pages = 0;

@@ -1,3 +1,5 @@
+//! Workers that run out of memory, hang or panic, and callers that share them.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +22,8 @@ async fn want_of_memory_halves_batches_and_is_remembered() {
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let (entered, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let (release, go) = std::sync::mpsc::channel::<()>();
-    let (seen, go) = (Arc::clone(&sizes), Mutex::new(go));
+    let seen = Arc::clone(&sizes);
+    let go = Mutex::new(go);
     let released = Arc::clone(&sizes);
     let factory = FakeFactory::new("hall");
     let factory = factory.on_release(move || released.lock().unwrap().push(RELEASED));
@@ -148,7 +151,8 @@ async fn a_caller_with_many_clips_makes_nobody_wait_for_all_of_them() {
     limits.batch.max_batch_size = 1;
     let (factory, mut gate) = Gate::before(FakeFactory::new("hall"));
     let served = Served::ready(factory, limits).await;
-    let (greedy, mut modest) = (served.scoring().await, served.scoring().await);
+    let greedy = served.scoring().await;
+    let mut modest = served.scoring().await;
     let score = |value| {
         let mut client = greedy.clone();
         tokio::spawn(async move { client.score_clip(clip(value)).await })

@@ -1,0 +1,10 @@
+//! The methods, and what they say on the wire: requests to clips, scores to responses, errors to
+//! statuses. Above all other rooms.
+
+pub(crate) mod decode;
+mod model_service;
+mod offload;
+mod response;
+pub(crate) mod routes;
+mod scoring_service;
+pub(crate) mod status;

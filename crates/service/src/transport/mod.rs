@@ -1,0 +1,17 @@
+//! Sockets, and what a request passes before its method sees it: credentials, its deadline, its
+//! counting, and bounds on its message. Knows nothing of models, nor of gRPC's codes: what answers
+//! by itself is handed the table of errors.
+
+mod accepting;
+pub(crate) mod connection;
+pub(crate) mod connections;
+pub(crate) mod counting;
+pub(crate) mod credentials;
+pub(crate) mod deadline;
+pub(crate) mod limits;
+mod lingering;
+mod opening;
+pub(crate) mod peer;
+pub(crate) mod probes;
+pub(crate) mod receiving;
+pub(crate) mod trace_context;
