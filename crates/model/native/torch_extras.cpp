@@ -7,7 +7,6 @@
 #include "parallel.h"
 
 #include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -120,22 +119,6 @@ PgFault pg_convolution_into(Tensor *sum, const Tensor *input, const Tensor *weig
     static const auto op = find<ConvolutionInto>("mkldnn::_convolution_pointwise_", "binary");
     op.call(*sum, *input, *weight, present(bias), kOne, kOne, kOne, 1, "add", std::nullopt, "relu", Scalars(),
             std::nullopt);
-  });
-}
-
-// Matrix products and convolutions in bf16 from here to the end of the scope, on the CPU. Returns the
-// previous state in `enabled`.
-PgFault pg_autocast_cpu(bool *enabled) {
-  return guarded([&] {
-    const bool before = at::autocast::is_autocast_enabled(at::kCPU);
-    if (*enabled) {
-      at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-      at::autocast::set_autocast_enabled(at::kCPU, true);
-    } else {
-      at::autocast::set_autocast_enabled(at::kCPU, false);
-      at::autocast::clear_cache();
-    }
-    *enabled = before;
   });
 }
 

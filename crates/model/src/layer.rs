@@ -1,9 +1,10 @@
 use tch::nn::{Init, Path, f_init};
 use tch::{Kind, Tensor};
 
-use crate::Result;
-use crate::plan::{LayerPlan, PairPlan};
-use crate::winograd;
+use crate::checkpoint::plan::{LayerPlan, PairPlan};
+use crate::error::Result;
+use crate::native::layout::channels_last;
+use crate::native::winograd::trained::trained;
 
 /// Whether BatchNorm uses the batch's statistics, and learns from them, or the stored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Layer {
 
     fn convolve(&self, x: &Tensor) -> Result<Tensor> {
         if !self.up
-            && let Some(made) = winograd::trained(x, &self.weight, &self.bias)?
+            && let Some(made) = trained(x, &self.weight, &self.bias)?
         {
             return Ok(made);
         }
@@ -118,12 +119,6 @@ impl Pair {
         let [first, second] = &self.0;
         second.forward(&first.forward(x, mode)?, mode)
     }
-}
-
-/// The same values with channels last in storage, as batches and activations are: the CPU's
-/// convolutions would otherwise lay them out anew in every pass, forward and backward.
-pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor> {
-    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 fn in_kind_of(variable: &Tensor, x: &Tensor) -> Result<Tensor> {

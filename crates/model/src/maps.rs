@@ -8,8 +8,8 @@ use std::sync::Arc;
 use protoguard_core::{ClipMaps, ClipShape, Plane};
 use tch::Tensor;
 
-use crate::Result;
 use crate::batch::Batch;
+use crate::error::Result;
 use crate::flow;
 use crate::native::transfer;
 

@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::MotionTarget;
+use crate::checkpoint::MotionTarget;
+use crate::error::Result;
 use crate::flow;
 use crate::layer::at_least_f32;
 

@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-use crate::Result;
-use crate::config::Within;
+use crate::checkpoint::Within;
+use crate::error::Result;
 use crate::memory::{MemoryPass, Metric};
 
 /// `Tr(S_B)` is kept away from zero by this in the discriminative loss.

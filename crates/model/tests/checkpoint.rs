@@ -8,8 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use protoguard_core::{ClipMaps, Detector, Plane, Recipe, Statistics};
-use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
-use protoguard_model::{Batch, Checkpoint, CheckpointError, MemoryUpdate, Network};
+use protoguard_model::checkpoint::{
+    Array, Checkpoint, CheckpointContent, CheckpointError, Dtype, MemoryUpdate,
+};
+use protoguard_model::{Batch, Network};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::Device;

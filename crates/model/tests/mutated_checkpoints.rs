@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use protoguard_core::{Outputs, Scorer, ScorerInput};
 use protoguard_fuzz::{Budget, Mutator, trial};
-use protoguard_model::checkpoint::CheckpointContent;
-use protoguard_model::{
-    ActivationRanges, Checkpoint, CheckpointError, InferenceGraph, MemoryConfig, MemoryUpdate,
-    ModelConfig, MotionTarget, Network, Precision, TchScorer,
+use protoguard_model::checkpoint::{
+    Checkpoint, CheckpointContent, CheckpointError, MemoryConfig, MemoryUpdate, ModelConfig,
+    MotionTarget, Precision,
 };
+use protoguard_model::{InferenceGraph, Network, TchScorer, measure_ranges};
 use serde_json::Value;
 use tch::Device;
 use tempfile::TempDir;
@@ -157,7 +157,7 @@ fn contents() -> Vec<CheckpointContent> {
         let network = fixture::network(&model);
         let clip = fixture::clip(model.shape, 5, 4);
         CheckpointContent {
-            activation_ranges: ActivationRanges::measure(&network, &[clip]).unwrap(),
+            activation_ranges: measure_ranges(&network, &[clip]).unwrap(),
             golden: None,
             tensors: network.to_arrays().unwrap(),
             model,

@@ -9,7 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use protoguard_core::ScorerFactory;
-use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
+use protoguard_model::checkpoint::{Checkpoint, Precision};
+use protoguard_model::{ScorerOptions, TchScorerFactory};
 
 const SWITCH: &str = "PROTOGUARD_MAX_CPU_ISA";
 /// Where the process that has the switch finds a checkpoint.

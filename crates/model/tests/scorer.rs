@@ -9,9 +9,8 @@ use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
     ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
-use protoguard_model::{
-    Checkpoint, DeviceSpec, MemoryConfig, ModelConfig, Precision, ScorerOptions, TchScorerFactory,
-};
+use protoguard_model::checkpoint::{Checkpoint, MemoryConfig, ModelConfig, Precision};
+use protoguard_model::{DeviceSpec, ScorerOptions, TchScorerFactory};
 
 fn options() -> ScorerOptions {
     let (name, precision) = ("hall".to_owned(), Precision::F32);

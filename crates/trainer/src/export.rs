@@ -2,10 +2,8 @@
 
 use anyhow::Context;
 use protoguard_core::{Outputs, Scorer, ScorerInput};
-use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
-use protoguard_model::{
-    Checkpoint, InferenceGraph, Network, Precision, TchScorer, from_array, record_golden,
-};
+use protoguard_model::checkpoint::{Array, Checkpoint, CheckpointContent, Dtype, Precision};
+use protoguard_model::{InferenceGraph, Network, TchScorer, from_array, record_golden};
 use tch::{Device, Kind};
 
 use crate::cli::ExportArgs;

@@ -3,8 +3,7 @@
 use std::fmt::{self, Write};
 
 use protoguard_core::Calibration;
-use protoguard_model::Checkpoint;
-use protoguard_model::checkpoint::Dtype;
+use protoguard_model::checkpoint::{Checkpoint, Dtype};
 use serde_json::{Value, json};
 
 use crate::cli::ShowArgs;

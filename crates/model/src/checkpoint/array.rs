@@ -1,3 +1,5 @@
+//! Tensors as plain bytes.
+
 use std::fmt;
 
 /// The element types that a checkpoint may hold, by their safetensors names.

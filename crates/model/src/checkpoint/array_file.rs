@@ -1,9 +1,12 @@
+//! Arrays and JSON that are no checkpoint.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::array::Array;
-use super::{CheckpointError, envelope, hash, read, write};
+use super::error::CheckpointError;
+use super::{hash, read, write};
 
 /// Arrays and JSON that are no checkpoint, in the same kind of file and as safely written: the
 /// state of a run that is to go on, for instance.
@@ -42,7 +45,7 @@ impl ArrayFile {
             }
         }
         let (text, arrays) = (self.content.to_string(), self.borrowed());
-        write::write(path, envelope(key, &hash::of(&text, &arrays), &text)?, &arrays)
+        write::write(path, write::envelope(key, &hash::of(&text, &arrays), &text)?, &arrays)
     }
 
     fn borrowed(&self) -> BTreeMap<String, Cow<'_, Array>> {
@@ -52,7 +55,8 @@ impl ArrayFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Dtype;
+    use super::super::array::Dtype;
+    use super::super::format::{MAX_HEADER, header_length};
     use super::*;
 
     fn file() -> ArrayFile {
@@ -101,11 +105,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let of_length = |length: usize| ArrayFile { content: "a".repeat(length).into(), ..file() };
-        let header = || read::header_length(&std::fs::read(&path).unwrap());
+        let header = || header_length(&std::fs::read(&path).unwrap());
         of_length(0).write(&path, "kind").unwrap();
-        let longest = (read::MAX_HEADER - header()) as usize;
+        let longest = (MAX_HEADER - header()) as usize;
         of_length(longest).write(&path, "kind").unwrap();
-        assert_eq!(header(), read::MAX_HEADER);
+        assert_eq!(header(), MAX_HEADER);
         assert_eq!(ArrayFile::read(&path, "kind").unwrap(), of_length(longest));
         // Headers are filled up to a multiple of 8 bytes.
         let error = of_length(longest + 8).write(&path, "kind").unwrap_err().to_string();

@@ -1,7 +1,10 @@
+//! Why a checkpoint cannot be written, read or used.
+
 use std::path::PathBuf;
 
-use super::FORMAT_VERSION;
-use crate::config::ConfigError;
+use super::config::ConfigError;
+use super::format::FORMAT_VERSION;
+use super::metadata::SCALING;
 
 /// Why a checkpoint cannot be written, read or used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -50,7 +53,7 @@ pub enum CheckpointError {
     #[error("checkpoint model: {0}")]
     Model(#[from] ConfigError),
     /// The pixels were scaled otherwise than this program does.
-    #[error("checkpoint scaling is {found:?}; {:?} is expected", super::SCALING)]
+    #[error("checkpoint scaling is {found:?}; {SCALING:?} is expected")]
     Scaling {
         /// The checkpoint's.
         found: String,
@@ -156,4 +159,9 @@ pub enum CheckpointError {
         /// Accepted departure.
         tolerance: f64,
     },
+}
+
+/// JSON that is not what the format has.
+pub(super) fn metadata_error(error: serde_json::Error) -> CheckpointError {
+    CheckpointError::Metadata { reason: error.to_string() }
 }

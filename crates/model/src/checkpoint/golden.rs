@@ -1,9 +1,11 @@
+//! A clip whose scores are known.
+
 use protoguard_core::{Clip, ClipScore, ClipShape, FeatureDistance, Frame};
 
-use super::CheckpointError;
 use super::array::{Array, Dtype};
+use super::error::CheckpointError;
 use super::metadata::GoldenScores;
-use crate::precision::Precision;
+use super::precision::Precision;
 
 /// A clip whose scores are known, so that a loaded model can prove that it computes what was
 /// trained.

@@ -1,3 +1,5 @@
+//! The hash of a file's content.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;

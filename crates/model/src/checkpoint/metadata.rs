@@ -1,10 +1,12 @@
+//! The JSON of a checkpoint.
+
 use std::collections::BTreeMap;
 
 use protoguard_core::{Calibration, FeatureDistance, PsnrDb};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ModelConfig;
-use crate::health::MemoryHealth;
+use super::config::ModelConfig;
+use super::health::MemoryHealth;
 
 /// The scaling of [`crate::Batch`], the only one there is.
 pub const SCALING: &str = "v / 127.5 - 1";

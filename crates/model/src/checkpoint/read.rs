@@ -1,3 +1,5 @@
+//! Reading a file of arrays and JSON: its header and its lengths before anything is trusted.
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,17 +10,8 @@ use safetensors::tensor::Metadata as Header;
 use serde::Deserialize;
 
 use super::array::{Array, Dtype};
-use super::metadata::Metadata;
-use super::{
-    Checkpoint, CheckpointContent, CheckpointError, FORMAT_VERSION, GOLDEN_CLIP, Golden,
-    METADATA_KEY, OPTIMIZER_PREFIX, RANGES_PREFIX, hash, metadata_error, validate,
-};
-use crate::ranges::ActivationRanges;
-
-/// Bytes before the header: its length.
-const PREFIX: u64 = 8;
-/// Longest header that is looked at, in bytes; a checkpoint's has a few ten thousand.
-pub(super) const MAX_HEADER: u64 = 4 << 20;
+use super::error::{CheckpointError, metadata_error};
+use super::format::{FORMAT_VERSION, MAX_HEADER, PREFIX, header_length};
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -31,19 +24,6 @@ pub(super) struct Unproven {
     pub(super) content_hash: String,
     pub(super) content: serde_json::Value,
     pub(super) arrays: BTreeMap<String, Array>,
-}
-
-pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let Unproven { content_hash, content, arrays } = read_arrays_of(path, METADATA_KEY)?;
-    let text = content.to_string();
-    let metadata: Metadata = serde_json::from_value(content).map_err(metadata_error)?;
-    let content = assemble(metadata, arrays)?;
-    validate::validate(&content)?;
-    let found = hash::of(&text, &content.named_arrays());
-    if found != content_hash {
-        return Err(CheckpointError::Hash { found, expected: content_hash });
-    }
-    Ok(Checkpoint { content, hash: found })
 }
 
 /// Everything in a file of ours under `key`, which tells its kind.
@@ -62,12 +42,6 @@ pub(super) fn read_arrays_of(path: &Path, key: &str) -> Result<Unproven, Checkpo
 
 fn not_a_checkpoint(path: &Path, reason: String) -> CheckpointError {
     CheckpointError::NotACheckpoint { path: path.to_owned(), reason }
-}
-
-/// What the first bytes of a file say of the length of its header.
-pub(super) fn header_length(bytes: &[u8]) -> u64 {
-    let prefix = bytes.iter().take(PREFIX as usize).rev();
-    prefix.fold(0, |length, &byte| length << 8 | u64::from(byte))
 }
 
 /// The file's bytes, after its length was checked against its header: a file of another kind, or
@@ -138,46 +112,4 @@ fn read_arrays(tensors: &SafeTensors<'_>) -> Result<BTreeMap<String, Array>, Che
         Ok((name.to_owned(), array.ok_or_else(dtype_error)?))
     };
     tensors.iter().map(array).collect()
-}
-
-/// Sorts arrays to their places by name.
-fn assemble(
-    metadata: Metadata,
-    arrays: BTreeMap<String, Array>,
-) -> Result<CheckpointContent, CheckpointError> {
-    let mut clip = None;
-    let (mut tensors, mut optimizer) = (BTreeMap::new(), BTreeMap::new());
-    let mut activation_ranges = ActivationRanges::default();
-    for (name, array) in arrays {
-        if name == GOLDEN_CLIP {
-            clip = Some(array);
-        } else if let Some(name) = name.strip_prefix(OPTIMIZER_PREFIX) {
-            optimizer.insert(name.to_owned(), array);
-        } else if let Some(layer) = name.strip_prefix(RANGES_PREFIX) {
-            activation_ranges.add(layer, &array)?;
-        } else {
-            tensors.insert(name, array);
-        }
-    }
-    let golden = match (clip, metadata.golden) {
-        (Some(clip), Some(scores)) => Some(
-            Golden::from_array(&clip, scores, metadata.model.shape)
-                .ok_or(CheckpointError::GoldenClip { found: "of another shape or type" })?,
-        ),
-        (None, None) => None,
-        (Some(_), None) => return Err(CheckpointError::GoldenClip { found: "without scores" }),
-        (None, Some(_)) => return Err(CheckpointError::GoldenClip { found: "missing" }),
-    };
-    let Metadata { model, preprocessing, training, calibrations, .. } = metadata;
-    let content = CheckpointContent {
-        model,
-        preprocessing,
-        training,
-        calibrations,
-        activation_ranges,
-        golden,
-        tensors,
-        optimizer,
-    };
-    Ok(content)
 }

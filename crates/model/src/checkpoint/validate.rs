@@ -1,9 +1,13 @@
+//! What content must be, so that a network can be made of it.
+
 use std::collections::BTreeMap;
 
 use super::array::{Array, Dtype};
+use super::content::CheckpointContent;
+use super::error::CheckpointError;
+use super::format::RANGES_PREFIX;
 use super::metadata::SCALING;
-use super::{CheckpointContent, CheckpointError, RANGES_PREFIX};
-use crate::plan::{MEMORY_SCALE, NetworkPlan, RUNNING_VARIANCE};
+use super::plan::{MEMORY_SCALE, NetworkPlan, RUNNING_VARIANCE};
 
 /// Every check that content must pass, whether it was read or made.
 pub(super) fn validate(content: &CheckpointContent) -> Result<(), CheckpointError> {

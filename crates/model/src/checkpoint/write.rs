@@ -1,3 +1,5 @@
+//! Writing a file of arrays and JSON, whole or not at all.
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Permissions};
@@ -7,9 +9,11 @@ use std::path::Path;
 
 use safetensors::tensor::View;
 
-use super::CheckpointError;
 use super::array::Array;
-use super::read::{MAX_HEADER, header_length};
+use super::error::{CheckpointError, metadata_error};
+use super::format::{
+    FORMAT_VERSION, MAX_HEADER, TEMPORARY_SUFFIX, header_length, temporary_prefix,
+};
 
 struct ArrayView<'a>(&'a Array);
 
@@ -50,13 +54,28 @@ pub(super) fn write(
     })
 }
 
+/// The entry of a file's header: its format, its hash and its content.
+pub(super) fn envelope(
+    key: &str,
+    hash: &str,
+    content: &str,
+) -> Result<HashMap<String, String>, CheckpointError> {
+    let content: serde_json::Value = serde_json::from_str(content).map_err(metadata_error)?;
+    let envelope = serde_json::json!({
+        "format_version": FORMAT_VERSION,
+        "content_hash": hash,
+        "content": content,
+    });
+    Ok(HashMap::from([(key.to_owned(), envelope.to_string())]))
+}
+
 /// A dropped temporary file removes itself, so that a failure leaves nothing behind.
 fn persist(bytes: &[u8], path: &Path) -> io::Result<()> {
     let folder = folder_of(path);
     // The mode is further limited by the umask, as that of any other new file.
     let mut file = tempfile::Builder::new()
-        .prefix(&super::temporary_prefix(path))
-        .suffix(super::TEMPORARY_SUFFIX)
+        .prefix(&temporary_prefix(path))
+        .suffix(TEMPORARY_SUFFIX)
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
     file.write_all(bytes)?;
@@ -81,11 +100,5 @@ mod tests {
     fn a_bare_name_lies_where_the_program_runs() {
         assert_eq!(folder_of(Path::new("models/hall.safetensors")), Path::new("models"));
         assert_eq!(folder_of(Path::new("hall.safetensors")), Path::new("."));
-    }
-
-    #[test]
-    fn what_is_not_yet_renamed_is_hidden_and_bears_the_name() {
-        let prefix = super::super::temporary_prefix(Path::new("models/hall.safetensors"));
-        assert_eq!(prefix, ".hall.safetensors-");
     }
 }

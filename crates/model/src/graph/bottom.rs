@@ -10,10 +10,10 @@
 
 use tch::Tensor;
 
-use super::Setting;
 use super::convolution::{Convolution, Folded};
-use crate::Result;
-use crate::native::Activation;
+use super::setting::Setting;
+use crate::error::Result;
+use crate::native::convolution::Activation;
 
 #[derive(Debug)]
 pub(super) enum Bottom {

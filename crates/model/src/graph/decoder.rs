@@ -4,11 +4,12 @@ use tch::{Kind, Tensor};
 
 use super::bottom::Bottom;
 use super::convolution::{Convolution, Folded};
-use super::quantized::{Edges, Layer, QuantizedConvolution, UpLayer};
-use super::{Numbers, Setting};
-use crate::Result;
-use crate::native::Activation;
-use crate::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
+use super::quantized::up::UpLayer;
+use super::quantized::{Edges, Layer, QuantizedConvolution};
+use super::setting::{Numbers, Setting};
+use crate::checkpoint::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
+use crate::error::Result;
+use crate::native::convolution::Activation;
 
 /// Either decoder.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use tch::{TchError, Tensor};
 
-use crate::Result;
-use crate::native::Activation;
+use crate::error::Result;
+use crate::native::convolution::Activation;
 
 /// Weights on a device other than the CPU.
 #[derive(Debug)]

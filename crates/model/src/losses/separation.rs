@@ -9,9 +9,9 @@
 
 use tch::{Kind, Tensor};
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::LossConfig;
+use crate::checkpoint::LossConfig;
+use crate::error::Result;
 use crate::maps::mean_by_square;
 use crate::memory::MemoryPass;
 use crate::network::TrainingPass;

@@ -1,10 +1,10 @@
 use tch::{Device, Kind, Tensor};
 
-use super::MemoryPass;
+use super::pass::MemoryPass;
 use super::vectors::{Metric, normalize_rows};
-use crate::Result;
-use crate::config::{EmaConfig, MemoryConfig};
-use crate::network::NamedTensor;
+use crate::checkpoint::{EmaConfig, MemoryConfig};
+use crate::error::Result;
+use crate::named_tensor::NamedTensor;
 
 /// Running count under which an item's mean is not taken: its sums have faded.
 const MIN_SIZE: f64 = 1e-6;

@@ -1,7 +1,7 @@
 use tch::{Device, nn};
 
 use super::*;
-use crate::config::EmaConfig;
+use crate::checkpoint::EmaConfig;
 
 const CHANNELS: i64 = 6;
 

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use crate::Result;
-use crate::config::{MemoryConfig, MemoryUpdate};
+use crate::checkpoint::{MemoryConfig, MemoryUpdate};
+use crate::error::Result;
 use crate::layer::at_least_f32;
 
 /// Norm below which a query is not stretched to a unit vector.

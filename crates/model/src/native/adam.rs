@@ -5,8 +5,8 @@ use std::mem::{offset_of, size_of};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::fault::{RawFault, checked};
-use crate::Result;
+use super::call::{RawFault, checked};
+use super::error::Result;
 
 unsafe extern "C" {
     fn pg_forget_gradients(parameters: *const *mut C_tensor, count: usize) -> RawFault;

@@ -1,16 +1,14 @@
 //! Activations of u8, and convolutions of them.
 
-mod steps;
+pub(crate) mod steps;
 
 use std::mem::{offset_of, size_of};
 
 use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::fault::RawFault;
-use super::{made, pointer};
-use crate::Result;
-pub(crate) use steps::weight_steps;
+use super::call::{RawFault, made, pointer};
+use super::error::Result;
 
 unsafe extern "C" {
     fn pg_quantize(
@@ -73,7 +71,7 @@ pub(crate) fn pack_quantized(
 pub(crate) struct QuantizedConvolution<'a> {
     /// `[B, inputs, h, w]` u8, channels last.
     pub(crate) input: &'a Tensor,
-    /// [Packed](pack_quantized), of at most [`weight_steps`].
+    /// [Packed](pack_quantized), of at most [`steps::weight_steps`].
     pub(crate) weight: &'a Tensor,
     /// `[outputs]` f32: what a step of the weights times a step of the input is worth.
     pub(crate) scales: &'a Tensor,
@@ -184,10 +182,10 @@ impl QuantizedUpConvolution<'_> {
 mod tests {
     use tch::Device;
 
-    use super::super::tests::{largest_difference, random};
+    use super::steps::weight_steps;
     use super::*;
-    use crate::Fault;
-    use crate::error::ModelError;
+    use crate::native::convolution::tests::{largest_difference, random};
+    use crate::native::error::{Fault, KernelError};
 
     /// Numbers on a grid, so that steps lose nothing.
     fn bytes(size: &[i64]) -> Tensor {
@@ -195,7 +193,7 @@ mod tests {
     }
 
     fn channels_last(x: &Tensor) -> Tensor {
-        crate::layer::channels_last(x).unwrap()
+        crate::native::layout::channels_last(x).unwrap()
     }
 
     #[test]
@@ -284,7 +282,7 @@ mod tests {
 
     fn refused(result: Result<Tensor>, expected: &str) {
         match result.unwrap_err() {
-            ModelError::Native { fault: Fault::Refused, reason } => {
+            KernelError::Native { fault: Fault::Refused, reason } => {
                 assert!(reason.contains(expected), "{reason}");
             }
             other => panic!("{other:?}"),

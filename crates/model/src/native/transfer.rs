@@ -6,10 +6,8 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
-use super::fault::{Fault, RawFault, checked};
-use super::made;
-use crate::Result;
-use crate::error::ModelError;
+use super::call::{RawFault, checked, index, made};
+use super::error::Result;
 
 unsafe extern "C" {
     fn pg_own_stream(gpu: i8) -> RawFault;
@@ -69,20 +67,6 @@ pub(crate) fn download(tensor: &Tensor, count: usize) -> Result<Vec<Arc<[f32]>>>
     checked(unsafe { pg_download(tensor.as_ptr(), pointers.as_ptr(), pointers.len()) })?;
     // SAFETY: the call has written every number of every piece.
     Ok(pieces.into_iter().map(|piece| unsafe { piece.assume_init() }).collect())
-}
-
-/// As the C++ functions take it: below zero for the CPU.
-pub(super) fn index(device: Device) -> Result<i8> {
-    match device {
-        Device::Cpu => Ok(-1),
-        Device::Cuda(index) => i8::try_from(index).map_err(|_| no_such(device)),
-        other => Err(no_such(other)),
-    }
-}
-
-fn no_such(device: Device) -> ModelError {
-    let reason = format!("device {device:?} cannot be copied to");
-    ModelError::Native { fault: Fault::Refused, reason }
 }
 
 #[cfg(test)]

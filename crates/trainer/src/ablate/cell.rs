@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use protoguard_model::Checkpoint;
+use protoguard_model::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

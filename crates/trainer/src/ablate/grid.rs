@@ -228,7 +228,7 @@ mod tests {
         let last = &cells[11];
         assert_eq!(last.name(), "b, model.memory.items=100");
         assert_eq!((last.seed, last.config.training.seed, last.config.training.epochs), (5, 5, 3));
-        assert_eq!(last.config.loss.within, protoguard_model::Within::Mean);
+        assert_eq!(last.config.loss.within, protoguard_model::checkpoint::Within::Mean);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protoguard_datasets::Layout;
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_model::DeviceSpec;
+use protoguard_model::checkpoint::Precision;
 
 use crate::source::SourceArgs;
 

@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use protoguard_model::{DeviceSpec, Precision, ScorerOptions};
+use protoguard_model::checkpoint::Precision;
+use protoguard_model::{DeviceSpec, ScorerOptions};
 
 use crate::source::{SourceArgs, name_of};
 

@@ -1,4 +1,5 @@
-use protoguard_model::{AdamConstants, AdamTensors, ModelError, forget_gradients, fused_adam};
+use protoguard_model::ModelError;
+use protoguard_model::native::adam::{AdamConstants, AdamTensors, forget_gradients, fused_adam};
 use tch::{Kind, Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.

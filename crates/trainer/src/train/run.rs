@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_model::{
-    Checkpoint, DeviceSpec, MemoryUpdate, Network, allow_tf32, set_deterministic,
-};
+use protoguard_model::checkpoint::{Checkpoint, MemoryUpdate};
+use protoguard_model::native::settings::{allow_tf32, set_deterministic};
+use protoguard_model::{DeviceSpec, Network};
 
 use super::data::TrainingData;
 use super::epochs::Epochs;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use protoguard_datasets::{DecodedVideo, Half};
-use protoguard_model::checkpoint::{HeldOut, TrainingRecord};
-use protoguard_model::{Checkpoint, Precision, TchScorerFactory};
+use protoguard_model::TchScorerFactory;
+use protoguard_model::checkpoint::{Checkpoint, HeldOut, Precision, TrainingRecord};
 
 pub use inserted::{InsertedSet, InsertedVideo};
 pub use report::{Found, ScoreMetrics, ValidationReport};

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
 use super::{QuantizedConvolution, pack_quantized};
-use crate::{Result, native};
+use crate::native::convolution::takes_bf16;
+use crate::native::error::Result;
+use crate::native::layout::channels_last;
 
 /// The largest weight that convolutions of u8 may have, on either side of zero: 127, or 64 on a
 /// processor without VNNI.
@@ -39,7 +41,7 @@ enum Made {
 /// Whether sums of weights of `±weight` are right in all channels and outputs that layers have.
 fn all_sums_are_exact(weight: i64) -> Result<bool> {
     let mut outputs = vec![Made::Bytes, Made::Wide(Kind::Float)];
-    outputs.extend(native::takes_bf16()?.then_some(Made::Wide(Kind::BFloat16)));
+    outputs.extend(takes_bf16()?.then_some(Made::Wide(Kind::BFloat16)));
     for channels in CHANNELS {
         for made in &outputs {
             for weight in [weight, -weight] {
@@ -68,7 +70,7 @@ fn sums_are_exact([inputs, outputs]: [i64; 2], made: Made, weight: i64) -> Resul
     let weights = full(&[outputs, inputs, 3, 3], weight as f64, Kind::Int8)?;
     let kind = if let Made::Wide(kind) = made { kind } else { Kind::Float };
     let found = QuantizedConvolution {
-        input: &crate::layer::channels_last(&full(&size, 255.0, Kind::Uint8)?)?,
+        input: &channels_last(&full(&size, 255.0, Kind::Uint8)?)?,
         weight: &pack_quantized(&weights, &scales, size)?,
         scales: &scales,
         zero_points: &full(&[outputs], 0.0, Kind::Int)?,

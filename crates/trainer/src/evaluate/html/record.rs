@@ -1,8 +1,7 @@
 //! The memory, and the run that made the weights.
 
 use maud::{Markup, html};
-use protoguard_model::MemoryHealth;
-use protoguard_model::checkpoint::TrainingRecord;
+use protoguard_model::checkpoint::{MemoryHealth, TrainingRecord};
 use serde_json::Value;
 
 use crate::evaluate::report::{EvalReport, MemoryUse};

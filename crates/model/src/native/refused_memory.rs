@@ -1,77 +1,18 @@
-//! What became of a call into C++ or libtorch, told by code.
-
-use std::ffi::{CStr, c_char};
-use std::mem::{offset_of, size_of};
+//! Whether memory was what an operation of tch failed for want of: tch passes on libtorch's words
+//! alone, and what was behind them is told by what has been refused since.
 
 use tch::Device;
 
-use super::transfer::index;
-use crate::Result;
-use crate::error::{ModelError, first_line};
+use super::call::{RawFault, checked, index};
+use super::error::{Fault, KernelError};
 
 unsafe extern "C" {
-    fn pg_free_message(message: *mut c_char);
     fn pg_refused_host_memory() -> u64;
     fn pg_refused_gpu_memory(gpu: i8, count: *mut u64) -> RawFault;
     fn pg_await_gpu(gpu: i8) -> RawFault;
 }
 
-/// As the C++ functions return it, `native/guard.h`.
-#[repr(C)]
-#[must_use = "what a call ended with"]
-pub(super) struct RawFault {
-    code: i32,
-    message: *mut c_char,
-}
-
-const _: () = {
-    assert!(size_of::<RawFault>() == 16);
-    assert!(offset_of!(RawFault, code) == 0 && offset_of!(RawFault, message) == 8);
-};
-
-/// What can be done about a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Arguments that do not go together, or that libtorch does not take.
-    Refused,
-    /// Memory of the host or of a GPU did not suffice.
-    OutOfMemory,
-    /// A GPU's driver failed, and what it held is gone.
-    DeviceLost,
-}
-
-impl Fault {
-    /// `protoguard::Code`; nothing for success.
-    fn of_code(code: i32) -> Option<Self> {
-        match code {
-            0 => None,
-            2 => Some(Self::OutOfMemory),
-            3 => Some(Self::DeviceLost),
-            _ => Some(Self::Refused),
-        }
-    }
-}
-
-/// The result of a call.
-pub(super) fn checked(raw: RawFault) -> Result<()> {
-    let reason = if raw.message.is_null() {
-        String::new()
-    } else {
-        // SAFETY: a message is a C string of its own, freed once, here.
-        unsafe {
-            let reason = CStr::from_ptr(raw.message).to_string_lossy().into_owned();
-            pg_free_message(raw.message);
-            reason
-        }
-    };
-    match Fault::of_code(raw.code) {
-        None => Ok(()),
-        Some(fault) => Err(ModelError::Native { fault, reason: first_line(&reason) }),
-    }
-}
-
-/// How often memory was refused so far, to this thread or by a GPU. tch passes on libtorch's words alone: what was behind them
-/// is told by what has changed since.
+/// How often memory was refused so far, to this thread or by a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefusedMemory {
     host: u64,
@@ -103,7 +44,7 @@ impl RefusedMemory {
             _ => Ok(()),
         };
         match answers {
-            Err(ModelError::Native { fault, .. }) => fault,
+            Err(KernelError::Native { fault, .. }) => fault,
             _ => Fault::Refused,
         }
     }
@@ -114,8 +55,8 @@ mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+    use crate::native::host_memory::keep_host_memory;
     use crate::native::quantized::quantize;
-    use crate::native::{keep_host_memory, made};
 
     /// More than any address space has.
     const TOO_MUCH: i64 = 1 << 60;
@@ -137,10 +78,11 @@ mod tests {
         let few = Tensor::zeros([1, 1, 1, 1], (Kind::Float, Device::Cpu));
         let huge = few.expand([1, 1 << 30, 1 << 30, 1], false);
         let error = quantize(None, &huge, &few).unwrap_err();
-        assert!(matches!(error, ModelError::Native { fault: Fault::OutOfMemory, .. }), "{error:?}");
+        assert!(
+            matches!(error, KernelError::Native { fault: Fault::OutOfMemory, .. }),
+            "{error:?}"
+        );
         let error = quantize(None, &few.to_kind(Kind::Uint8), &few).unwrap_err();
-        assert!(matches!(error, ModelError::Native { fault: Fault::Refused, .. }), "{error:?}");
-        let refused = made(|_| RawFault { code: 1, message: std::ptr::null_mut() }).unwrap_err();
-        assert_eq!(refused, ModelError::Native { fault: Fault::Refused, reason: String::new() });
+        assert!(matches!(error, KernelError::Native { fault: Fault::Refused, .. }), "{error:?}");
     }
 }

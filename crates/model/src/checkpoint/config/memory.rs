@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, require};
+use super::bounds::{ConfigError, require};
 
 /// The memory of prototypes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub enum UpdateScope {
 /// How the gradient of a loss reaches the memory items `M`.
 ///
 /// The values of the first two are the same: Eq. 11 and 12 make `M'` of `M` and the batch's
-/// queries, the batch's read and losses use `M'`, and [`crate::Network::commit_memory`] stores it
+/// queries, the batch's read and losses use `M'`, and committing the batch stores it
 /// after the optimiser's step. They differ in what flows back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +106,7 @@ impl MemoryConfig {
     /// Checks every field.
     ///
     /// # Errors
-    /// As [`crate::ModelConfig::validate`].
+    /// As [`ModelConfig::validate`](super::ModelConfig::validate).
     pub fn validate(&self) -> Result<(), ConfigError> {
         let Self { items, temperature, update_rate, .. } = *self;
         require((2..=Self::MAX_ITEMS).contains(&items), || {

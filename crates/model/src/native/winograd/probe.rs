@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use super::WinogradWeights;
-use crate::Result;
-use crate::error::ModelError;
-use crate::native::fault::Fault;
-use crate::native::{self, Activation};
-use crate::processor::{has_avx512, has_bf16};
+use super::weights::WinogradWeights;
+use crate::native::convolution::{Activation, convolution, pack_convolution, takes_bf16};
+use crate::native::error::{Fault, KernelError, Result};
+use crate::native::processor::{has_avx512, has_bf16};
 
 /// How a convolution of a kind is computed: the kind of the factors of Winograd's products, or none
 /// where it is computed directly.
@@ -60,7 +58,7 @@ fn once<T: Copy>(found: &OnceLock<T>, find: impl FnOnce() -> Result<T>) -> Resul
 impl Ways {
     /// Tries a convolution of 0.3 GFLOP every way: a few tens of milliseconds.
     fn find() -> Result<Self> {
-        if !native::takes_bf16()? {
+        if !takes_bf16()? {
             return Ok(Self::default());
         }
         let in_f32 = Probe::new(Kind::Float, fastest_factors(Kind::Float)?)?;
@@ -92,7 +90,7 @@ pub(super) fn multiplies_bf16() -> Result<bool> {
     drop(Probe::new(Kind::BFloat16, Some(Kind::Float))?.forward()?);
     match Probe::new(Kind::BFloat16, Some(Kind::BFloat16))?.forward() {
         Ok(_) => Ok(true),
-        Err(ModelError::Native { fault: Fault::Refused, .. }) => Ok(false),
+        Err(KernelError::Native { fault: Fault::Refused, .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -135,7 +133,7 @@ impl Probe {
             }
             None => {
                 let size = [1, CHANNELS, SIDE, SIDE];
-                Weight::Direct(native::pack_convolution(&ones(&weight, kind)?, size)?)
+                Weight::Direct(pack_convolution(&ones(&weight, kind)?, size)?)
             }
         };
         let input = ones(&[1, SIDE, SIDE, CHANNELS], kind)?.f_permute([0, 3, 1, 2])?;
@@ -144,9 +142,7 @@ impl Probe {
 
     fn forward(&self) -> Result<Tensor> {
         match &self.weight {
-            Weight::Direct(weight) => {
-                native::convolution(&self.input, weight, None, Activation::Relu)
-            }
+            Weight::Direct(weight) => convolution(&self.input, weight, None, Activation::Relu),
             Weight::Winograd(weights) => weights.forward(&self.input, None, None, Activation::Relu),
         }
     }
@@ -159,7 +155,7 @@ mod tests {
     #[test]
     fn a_fault_of_a_trial_is_told_and_tried_again() {
         let found = OnceLock::new();
-        let fault = || ModelError::Native { fault: Fault::OutOfMemory, reason: String::new() };
+        let fault = || KernelError::Native { fault: Fault::OutOfMemory, reason: String::new() };
         assert_eq!(once::<i64>(&found, || Err(fault())), Err(fault()));
         assert_eq!(once(&found, || Ok(3)), Ok(3));
         assert_eq!(once(&found, || Err(fault())), Ok(3), "what is known is not tried again");

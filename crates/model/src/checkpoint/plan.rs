@@ -7,68 +7,78 @@ use std::collections::BTreeMap;
 
 use protoguard_core::CHANNELS;
 
-use crate::config::ModelConfig;
+use crate::checkpoint::config::ModelConfig;
 
 /// One 3×3 convolution and what follows it.
 #[derive(Clone, Debug)]
-pub(crate) struct LayerPlan {
+pub struct LayerPlan {
     /// Path of the block, such as `encoder.1`.
-    pub(crate) block: String,
+    pub block: String,
     /// Name of the convolution in its block.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Name of the BatchNorm, which a ReLU follows; the last layers have neither.
-    pub(crate) norm: Option<&'static str>,
+    pub norm: Option<&'static str>,
     /// Whether it doubles the side: ConvTranspose of stride 2 instead of a convolution.
-    pub(crate) up: bool,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
+    pub up: bool,
+    /// Channels that it takes.
+    pub inputs: usize,
+    /// Channels that it makes.
+    pub outputs: usize,
 }
 
 /// Two convolutions at the same side.
-pub(crate) type PairPlan = [LayerPlan; 2];
+pub type PairPlan = [LayerPlan; 2];
 
 /// A level of a decoder above the deepest.
 #[derive(Clone, Debug)]
-pub(crate) struct StagePlan {
-    pub(crate) up: LayerPlan,
-    pub(crate) pair: PairPlan,
+pub struct StagePlan {
+    /// Doubles the side.
+    pub up: LayerPlan,
+    /// What follows at the new side.
+    pub pair: PairPlan,
 }
 
+/// A decoder, from the bottleneck to the picture.
 #[derive(Clone, Debug)]
-pub(crate) struct DecoderPlan {
-    pub(crate) bottom: PairPlan,
+pub struct DecoderPlan {
+    /// At the side of the bottleneck.
+    pub bottom: PairPlan,
     /// From the deepest to the first level.
-    pub(crate) stages: [StagePlan; 3],
-    pub(crate) last: LayerPlan,
+    pub stages: [StagePlan; 3],
+    /// Makes the picture, without BatchNorm.
+    pub last: LayerPlan,
 }
 
 /// Every layer of a network.
 #[derive(Clone, Debug)]
-pub(crate) struct NetworkPlan {
+pub struct NetworkPlan {
     /// From the first level to the deepest.
-    pub(crate) encoder: [PairPlan; 4],
-    pub(crate) prediction: DecoderPlan,
-    pub(crate) motion: Option<DecoderPlan>,
-    pub(crate) memory: Option<MemoryPlan>,
+    pub encoder: [PairPlan; 4],
+    /// Makes the predicted frame.
+    pub prediction: DecoderPlan,
+    /// Makes the motion maps; absent without a motion branch.
+    pub motion: Option<DecoderPlan>,
+    /// Absent without a memory.
+    pub memory: Option<MemoryPlan>,
 }
 
 /// What serving needs of the memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MemoryPlan {
+pub struct MemoryPlan {
     /// `[N, C]`.
-    pub(crate) items: [usize; 2],
+    pub items: [usize; 2],
     /// Whether queries are divided by a number.
-    pub(crate) scaled: bool,
+    pub scaled: bool,
 }
 
 /// Name of the memory's tensor.
-pub(crate) const MEMORY_ITEMS: &str = "memory.items";
+pub const MEMORY_ITEMS: &str = "memory.items";
 
 /// Name of what raw queries are divided by.
-pub(crate) const MEMORY_SCALE: &str = "memory.scale";
+pub const MEMORY_SCALE: &str = "memory.scale";
 
 /// Ends the names of the variances that a BatchNorm divides by.
-pub(crate) const RUNNING_VARIANCE: &str = ".running_var";
+pub const RUNNING_VARIANCE: &str = ".running_var";
 
 impl MemoryPlan {
     fn shapes(self) -> impl Iterator<Item = (String, Vec<usize>)> {
@@ -79,7 +89,7 @@ impl MemoryPlan {
 
 impl LayerPlan {
     /// Such as `encoder.1.conv1`.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("{}.{}", self.block, self.name)
     }
 
@@ -150,7 +160,8 @@ impl DecoderPlan {
 }
 
 impl NetworkPlan {
-    pub(crate) fn new(config: &ModelConfig) -> Self {
+    /// The layers of a valid configuration.
+    pub fn new(config: &ModelConfig) -> Self {
         let width = config.base_width;
         let stacked = CHANNELS * config.shape.past_frames();
         let mut deepest = pair("encoder.4", 4 * width, 8 * width);
@@ -175,7 +186,7 @@ impl NetworkPlan {
     }
 
     /// Name and shape of every tensor that a checkpoint of this architecture has.
-    pub(crate) fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+    pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let layers = self
             .encoder
             .iter()
@@ -190,7 +201,7 @@ impl NetworkPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MotionTarget;
+    use crate::checkpoint::config::MotionTarget;
 
     fn parameters(branch: &str) -> usize {
         NetworkPlan::new(&ModelConfig::default())

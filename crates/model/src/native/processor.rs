@@ -3,8 +3,13 @@
 
 use std::sync::OnceLock;
 
-use crate::Result;
-use crate::config::ConfigError;
+/// A limit of the processor that is no set of instructions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_ISA} is {found:?}; it must be avx2, or not set")]
+pub struct LimitError {
+    /// What the environment says.
+    pub found: String,
+}
 
 /// Hides from our own code what a wider processor has, so that the way of a narrow one can be taken
 /// on it: `avx2` is the one value, in any case. `ONEDNN_MAX_CPU_ISA=AVX2`,
@@ -25,37 +30,37 @@ struct Processor {
 ///
 /// # Errors
 /// When the switch that limits it has a value that is none, as every function here.
-pub(crate) fn check() -> Result<()> {
+pub(crate) fn check() -> Result<(), LimitError> {
     found().map(drop)
 }
 
 /// Vectors of 16 numbers in f32.
-pub(crate) fn has_avx512() -> Result<bool> {
+pub(crate) fn has_avx512() -> Result<bool, LimitError> {
     Ok(found()?.avx512)
 }
 
 /// Products of bf16, summed in f32.
-pub(crate) fn has_bf16() -> Result<bool> {
+pub(crate) fn has_bf16() -> Result<bool, LimitError> {
     Ok(found()?.bf16)
 }
 
 /// Products of u8 and s8, summed in 32 bits, in vectors of 64.
-pub(crate) fn has_vnni() -> Result<bool> {
+pub(crate) fn has_vnni() -> Result<bool, LimitError> {
     Ok(found()?.vnni)
 }
 
 /// What libtorch lacks for bf16, as `this processor has AVX2`.
-pub(crate) fn without_bf16() -> Result<String> {
+pub(crate) fn without_bf16() -> Result<String, LimitError> {
     Ok(found()?.without_bf16(std::env::var(ONEDNN_MAX_ISA).ok().as_deref()))
 }
 
-fn found() -> Result<Processor> {
-    static FOUND: OnceLock<Result<Processor, ConfigError>> = OnceLock::new();
+fn found() -> Result<Processor, LimitError> {
+    static FOUND: OnceLock<Result<Processor, LimitError>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let limit = std::env::var_os(MAX_ISA).unwrap_or_default();
         Processor::detect().limited(&limit.to_string_lossy())
     });
-    Ok(found.clone()?)
+    found.clone()
 }
 
 impl Processor {
@@ -72,17 +77,13 @@ impl Processor {
     }
 
     /// Without what is wider than [`MAX_ISA`] says.
-    fn limited(self, limit: &str) -> Result<Self, ConfigError> {
+    fn limited(self, limit: &str) -> Result<Self, LimitError> {
         match limit {
             "" => Ok(self),
             avx2 if avx2.eq_ignore_ascii_case("avx2") => {
                 Ok(Self { avx2: self.avx2, ..Self::default() })
             }
-            other => Err(ConfigError {
-                field: MAX_ISA,
-                found: format!("{other:?}"),
-                accepted: "avx2, or not set",
-            }),
+            other => Err(LimitError { found: other.to_owned() }),
         }
     }
 

@@ -1,25 +1,17 @@
 //! What a network is built from and what it is trained for, as plain data.
 
+mod bounds;
 mod loss;
 mod memory;
 
 use protoguard_core::{CHANNELS, ClipShape};
 use serde::{Deserialize, Serialize};
 
+use bounds::require;
+
+pub use bounds::ConfigError;
 pub use loss::{LossConfig, ReconstructionLoss, Within};
 pub use memory::{EmaConfig, MemoryConfig, MemoryGradient, MemoryUpdate, UpdateScope};
-
-/// A value that no network can be built from.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {found}; it must be {accepted}")]
-pub struct ConfigError {
-    /// Path of the field.
-    pub field: &'static str,
-    /// Its value.
-    pub found: String,
-    /// What would be accepted.
-    pub accepted: &'static str,
-}
 
 /// The architecture. Two networks of the same configuration take each other's weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +38,7 @@ pub enum MotionTarget {
     /// `max(x_diff, 0)` and `max(-x_diff, 0)`: `6t` maps in [0, 2], whose difference is `x_diff`.
     /// A signed target with mean zero is a saddle that the paper's stays on; these are not.
     BrighteningDarkening,
-    /// [`crate::flow::field`] from every frame to the next: `2t` maps, in pixels. There is no
+    /// The optical flow from every frame to the next: `2t` maps, in pixels. There is no
     /// `x_diff` to be had of it.
     Flow,
 }
@@ -135,17 +127,6 @@ impl ModelConfig {
             ("(shape.side / 8)² × memory.items", found, "at most 16777216")
         })
     }
-}
-
-fn require(
-    holds: bool,
-    violation: impl FnOnce() -> (&'static str, String, &'static str),
-) -> Result<(), ConfigError> {
-    if holds {
-        return Ok(());
-    }
-    let (field, found, accepted) = violation();
-    Err(ConfigError { field, found, accepted })
 }
 
 #[cfg(test)]

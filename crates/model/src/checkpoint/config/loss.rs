@@ -1,6 +1,8 @@
+//! What a network is trained for.
+
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, require};
+use super::bounds::{ConfigError, require};
 
 /// The objective (Eq. 18).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +73,7 @@ impl LossConfig {
     /// Checks every field.
     ///
     /// # Errors
-    /// As [`crate::ModelConfig::validate`].
+    /// As [`ModelConfig::validate`](super::ModelConfig::validate).
     pub fn validate(&self) -> Result<(), ConfigError> {
         let weights = [
             ("loss.prediction_weight", self.prediction_weight),
