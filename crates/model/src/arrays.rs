@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::{Array, CheckpointError, Dtype};
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{Array, CheckpointError, Dtype};
 use crate::error::Result;
 
 /// A copy of a tensor as a plain array: i64 and u8 as they are, everything else as f32.

@@ -1,8 +1,10 @@
+//! From clips to the tensors that the network takes.
+
 use protoguard_core::{CHANNELS, Clip, ClipShape, Frame};
+use protoguard_kernels::transfer;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{ModelError, Result};
-use crate::native::transfer;
 
 /// Clips on a device, as the network takes them.
 ///

@@ -1,7 +1,9 @@
+//! The decoders that are trained.
+
+use protoguard_checkpoint::plan::{DecoderPlan, StagePlan};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::checkpoint::plan::{DecoderPlan, StagePlan};
 use crate::error::Result;
 use crate::layer::{Layer, Mode, Pair, at_least_f32};
 

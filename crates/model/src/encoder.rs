@@ -1,7 +1,9 @@
+//! The encoder that is trained.
+
+use protoguard_checkpoint::plan::PairPlan;
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::checkpoint::plan::PairPlan;
 use crate::error::Result;
 use crate::layer::{Mode, Pair};
 

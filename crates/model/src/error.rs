@@ -1,11 +1,11 @@
 //! What can go wrong in this crate, by what failed.
 
+use protoguard_checkpoint::CheckpointError;
+use protoguard_checkpoint::ConfigError;
+use protoguard_kernels::KernelError;
 use tch::TchError;
 
-use crate::checkpoint::CheckpointError;
-use crate::checkpoint::ConfigError;
 use crate::device::DeviceError;
-use crate::native::error::KernelError;
 use crate::precision::PrecisionError;
 
 /// What can go wrong in this room.

@@ -1,10 +1,10 @@
 //! Whether the memory is alive. The discriminative loss's own optimum is total collapse, so every
 //! run watches this.
 
+use protoguard_checkpoint::{MemoryHealth, Within};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::{MemoryHealth, Within};
 use crate::error::Result;
 use crate::memory::MemoryPass;
 use crate::scatter::Scatter;

@@ -1,10 +1,12 @@
+//! The layers that are trained: a convolution with what follows it, and two of them.
+
+use protoguard_checkpoint::plan::{LayerPlan, PairPlan};
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::winograd::trained;
 use tch::nn::{Init, Path, f_init};
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::plan::{LayerPlan, PairPlan};
 use crate::error::Result;
-use crate::native::layout::channels_last;
-use crate::native::winograd::trained::trained;
 
 /// Whether BatchNorm uses the batch's statistics, and learns from them, or the stored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

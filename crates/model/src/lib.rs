@@ -1,10 +1,10 @@
-//! The network, its memory and losses, checkpoints, and the [`protoguard_core::Scorer`] that runs
-//! them, on libtorch.
+//! The network, its memory and losses, and the [`protoguard_core::Scorer`] that runs them, on
+//! libtorch.
 //!
 //! [`Batch`] turns clips into tensors; [`Network`] is the encoder, the [`Memory`] and both
-//! decoders; [`losses`] and [`scores`] judge what it makes; [`Checkpoint`] is a trained network as
-//! plain bytes; [`InferenceGraph`] is the same network as it is served; [`TchScorerFactory`] makes
-//! replicas of one for the service's workers.
+//! decoders; [`losses`] and [`scores`] judge what it makes; [`InferenceGraph`] is the same network as
+//! it is served; [`TchScorerFactory`] makes replicas of a [`protoguard_checkpoint::Checkpoint`] for
+//! the service's workers.
 //!
 //! A training step is
 //! ```text
@@ -15,12 +15,12 @@
 //! network.commit_memory(&pass)?;
 //! ```
 //!
-//! Deliberately absent: optimisers, loops over data, and anything that knows of requests. A tensor
+//! Deliberately absent: files and their format (`protoguard_checkpoint`), calls into C++
+//! (`protoguard_kernels`), optimisers, loops over data, and anything that knows of requests. A tensor
 //! leaves this room only towards the trainer.
 
 mod arrays;
 mod batch;
-pub mod checkpoint;
 mod decoder;
 mod device;
 mod encoder;
@@ -34,7 +34,6 @@ mod maps;
 mod memory;
 mod motion;
 mod named_tensor;
-pub mod native;
 mod network;
 pub mod precision;
 mod prepared;

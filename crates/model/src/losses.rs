@@ -3,11 +3,11 @@
 
 mod separation;
 
+use protoguard_checkpoint::{LossConfig, ReconstructionLoss};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
-use crate::checkpoint::{LossConfig, ReconstructionLoss};
 use crate::error::Result;
 use crate::layer::at_least_f32;
 use crate::memory::MemoryPass;

@@ -10,11 +10,11 @@ mod pass;
 mod tests;
 mod vectors;
 
+use protoguard_checkpoint::plan::{MEMORY_ITEMS, MEMORY_SCALE};
+use protoguard_checkpoint::{MemoryConfig, MemoryGradient, MemoryUpdate, UpdateScope};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::plan::{MEMORY_ITEMS, MEMORY_SCALE};
-use crate::checkpoint::{MemoryConfig, MemoryGradient, MemoryUpdate, UpdateScope};
 use crate::error::Result;
 use crate::layer::at_least_f32;
 use crate::named_tensor::NamedTensor;

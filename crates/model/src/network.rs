@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::Precision;
+use protoguard_checkpoint::plan::{MEMORY_ITEMS, MEMORY_SCALE, NetworkPlan};
+use protoguard_checkpoint::{MemoryGradient, ModelConfig};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::batch::Batch;
-use crate::checkpoint::Precision;
-use crate::checkpoint::plan::{MEMORY_ITEMS, MEMORY_SCALE, NetworkPlan};
-use crate::checkpoint::{MemoryGradient, ModelConfig};
 use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Encoding};
 use crate::error::Result;

@@ -1,13 +1,13 @@
 //! What a device can compute of the [`Precision`]s.
 
+use protoguard_checkpoint::Precision;
+use protoguard_kernels::KernelError;
+use protoguard_kernels::convolution::takes_bf16;
+use protoguard_kernels::processor;
+use protoguard_kernels::winograd;
 use tch::{Device, Kind};
 
-use crate::checkpoint::Precision;
 use crate::device::DeviceSpec;
-use crate::native::convolution::takes_bf16;
-use crate::native::error::KernelError;
-use crate::native::processor;
-use crate::native::winograd::probe;
 
 /// A precision that cannot be had on a device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ pub(crate) fn kind_of(precision: Precision, device: Device) -> Result<Kind, Prec
 /// Whether the device is faster in bf16. Every GPU that libtorch 2.11 runs on is; a processor is
 /// tried once.
 fn gains_by_bf16(device: Device) -> Result<bool, KernelError> {
-    Ok(device != Device::Cpu || probe::gains_by_bf16()?)
+    Ok(device != Device::Cpu || winograd::gains_by_bf16()?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Measuring how large activations become, for int8.
 
+use protoguard_checkpoint::ActivationRanges;
 use protoguard_core::{Clip, Outputs, ScorerInput};
 
-use crate::checkpoint::ActivationRanges;
 use crate::error::Result;
 use crate::graph::InferenceGraph;
 use crate::graph::watch::Watch;

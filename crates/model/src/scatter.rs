@@ -1,8 +1,8 @@
 //! Traces of the scatter matrices (Eq. 13–16) in closed form, without a C×C matrix.
 
+use protoguard_checkpoint::Within;
 use tch::Tensor;
 
-use crate::checkpoint::Within;
 use crate::error::Result;
 use crate::memory::{MemoryPass, Metric};
 

@@ -4,6 +4,7 @@
 use protoguard_core::{
     Clip, ClipMaps, ClipScore, FeatureDistance, Outputs, Plane, PsnrDb, ScorerInput,
 };
+use protoguard_kernels::transfer;
 use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
@@ -13,7 +14,6 @@ use crate::error::Result;
 use crate::graph::{InferenceGraph, Start};
 use crate::maps::{DeviceMaps, clip_maps};
 use crate::memory::MemoryPass;
-use crate::native::transfer;
 use crate::scores;
 
 /// Scores clips in order. All share the encoder and the prediction decoder; only those that want

@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{Checkpoint, Golden, Precision};
 use protoguard_core::{
     Clip, ClipScore, ModelCard, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
+use protoguard_kernels::host_memory::empty_cache;
+use protoguard_kernels::refused_memory::RefusedMemory;
+use protoguard_kernels::transfer::own_stream;
+use protoguard_kernels::{Fault, KernelError};
 use tch::Device;
 
-use crate::checkpoint::{Checkpoint, Golden, Precision};
 use crate::device::DeviceSpec;
 use crate::error::ModelError;
 use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
-use crate::native::error::{Fault, KernelError};
-use crate::native::host_memory::empty_cache;
-use crate::native::refused_memory::RefusedMemory;
-use crate::native::transfer::own_stream;
 use crate::network::Network;
 use crate::precision::auto_on;
 use crate::prepared::PreparedSizes;
@@ -264,10 +264,10 @@ fn classify(error: &ModelError, device: Device, before: RefusedMemory) -> Scorer
 
 #[cfg(test)]
 mod tests {
+    use protoguard_kernels::host_memory::keep_host_memory;
     use tch::{Kind, Tensor};
 
     use super::*;
-    use crate::native::host_memory::keep_host_memory;
 
     #[test]
     fn errors_are_classified_by_what_can_be_done() {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::{Array, Checkpoint};
 use tch::Device;
 
 use crate::arrays::{overwrite, to_array};
-use crate::checkpoint::{Array, Checkpoint};
 use crate::error::Result;
 use crate::network::Network;
 

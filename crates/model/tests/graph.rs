@@ -4,10 +4,10 @@
 
 mod fixture;
 
-use protoguard_core::{ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerInput};
-use protoguard_model::checkpoint::{
+use protoguard_checkpoint::{
     LossConfig, MemoryConfig, MemoryUpdate, ModelConfig, MotionTarget, Precision,
 };
+use protoguard_core::{ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerInput};
 use protoguard_model::precision::settled_on;
 use protoguard_model::{Batch, InferenceGraph, Network, TchScorer, losses, measure_ranges, scores};
 use tch::{Device, Tensor};

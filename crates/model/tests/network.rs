@@ -6,10 +6,10 @@ mod fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fixture::gradient_magnitude;
-use protoguard_core::ClipShape;
-use protoguard_model::checkpoint::{
+use protoguard_checkpoint::{
     LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget, Precision,
 };
+use protoguard_core::ClipShape;
 use protoguard_model::{Batch, Network, TrainingPass, losses};
 use tch::{Device, Kind, Tensor};
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{Checkpoint, Precision};
 use protoguard_core::ScorerFactory;
-use protoguard_model::checkpoint::{Checkpoint, Precision};
 use protoguard_model::{ScorerOptions, TchScorerFactory};
 
 const SWITCH: &str = "PROTOGUARD_MAX_CPU_ISA";

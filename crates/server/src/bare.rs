@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use protoguard_checkpoint::Precision;
 use protoguard_core::{ModelCard, Outputs, ScorerFactory};
-use protoguard_model::checkpoint::Precision;
 use protoguard_model::precision;
 use protoguard_service::ModelSource;
 use serde::Serialize;

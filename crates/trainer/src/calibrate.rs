@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{ActivationRanges, Checkpoint, CheckpointContent, Precision};
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
     Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
 use protoguard_datasets::{DecodedVideo, Half};
-use protoguard_model::checkpoint::{ActivationRanges, Checkpoint, CheckpointContent, Precision};
 use protoguard_model::{Network, TchScorerFactory, measure_ranges};
 
 use crate::cli::CalibrateArgs;

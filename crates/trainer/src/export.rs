@@ -1,8 +1,8 @@
 //! The `export` command: a checkpoint as it is served, without what only training needs.
 
 use anyhow::Context;
+use protoguard_checkpoint::{Array, Checkpoint, CheckpointContent, Dtype, Precision};
 use protoguard_core::{Outputs, Scorer, ScorerInput};
-use protoguard_model::checkpoint::{Array, Checkpoint, CheckpointContent, Dtype, Precision};
 use protoguard_model::{InferenceGraph, Network, TchScorer, from_array, record_golden};
 use tch::{Device, Kind};
 

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
+use protoguard_checkpoint::{Array, Dtype, LossConfig, ModelConfig, Precision};
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
 use protoguard_datasets::synth::write_dataset;
 use protoguard_datasets::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
 use protoguard_frames::scenes::SynthConfig;
-use protoguard_model::checkpoint::{Array, Dtype, LossConfig, ModelConfig, Precision};
-use protoguard_model::native::settings::allow_tf32;
+use protoguard_kernels::settings::allow_tf32;
 use protoguard_model::{HealthMeter, InferenceGraph, Network, StepLosses, TchScorer, precision};
 use safetensors::tensor::TensorView;
 use serde::Serialize;

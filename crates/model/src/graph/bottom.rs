@@ -8,12 +8,12 @@
 //! round away. They are centred: what the mean weight makes is computed once, and only departures
 //! from it go through the convolution.
 
+use protoguard_kernels::convolution::Activation;
 use tch::Tensor;
 
 use super::convolution::{Convolution, Folded};
 use super::setting::Setting;
 use crate::error::Result;
-use crate::native::convolution::Activation;
 
 #[derive(Debug)]
 pub(super) enum Bottom {

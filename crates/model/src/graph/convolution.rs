@@ -3,19 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::CheckpointError;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::{self, Activation};
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::winograd::{WinogradWeights, fits};
 use tch::{Device, Kind, Tensor};
 
 use super::device::DeviceWeights;
 use super::packed::{Kernel, PackedWeights};
 use super::setting::{Backend, Numbers, Setting};
 use super::watch::Watch;
-use crate::checkpoint::CheckpointError;
-use crate::checkpoint::plan::LayerPlan;
 use crate::error::Result;
 use crate::layer::BATCH_NORM_EPS;
-use crate::native::convolution::{self, Activation};
-use crate::native::layout::channels_last;
-use crate::native::winograd::weights::{WinogradWeights, fits};
 
 /// Weights and bias of a layer with its BatchNorm folded in, in f64 on the CPU.
 pub(super) struct Folded {

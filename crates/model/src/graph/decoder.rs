@@ -1,5 +1,9 @@
+//! The decoders as they are served.
+
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
+use protoguard_kernels::convolution::Activation;
 use tch::{Kind, Tensor};
 
 use super::bottom::Bottom;
@@ -7,9 +11,7 @@ use super::convolution::{Convolution, Folded};
 use super::quantized::up::UpLayer;
 use super::quantized::{Edges, Layer, QuantizedConvolution};
 use super::setting::{Numbers, Setting};
-use crate::checkpoint::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
 use crate::error::Result;
-use crate::native::convolution::Activation;
 
 /// Either decoder.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
+use protoguard_kernels::convolution::Activation;
 use tch::{TchError, Tensor};
 
 use crate::error::Result;
-use crate::native::convolution::Activation;
 
 /// Weights on a device other than the CPU.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! Built once from a network's variables: BatchNorm is folded into the convolutions, activations
 //! are fused, weights lie as the device's library likes them, storage is channels last
-//! throughout, most convolutions take a quarter of the multiplications ([`winograd`]),
+//! throughout, most convolutions take a quarter of the multiplications ([`protoguard_kernels::winograd`]),
 //! concatenations are sums, and the memory's items are folded into the decoders' first
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
@@ -21,19 +21,19 @@ pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::Precision;
+use protoguard_checkpoint::plan::{NetworkPlan, PairPlan};
+use protoguard_checkpoint::{ModelConfig, MotionTarget};
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::quantized::halve as halve_bytes;
+use protoguard_kernels::winograd::fastest_factors;
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::ActivationRanges;
-use crate::checkpoint::Precision;
-use crate::checkpoint::plan::{NetworkPlan, PairPlan};
-use crate::checkpoint::{ModelConfig, MotionTarget};
 use crate::encoder::Encoding;
 use crate::error::Result;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
 use crate::motion::MotionMaps;
-use crate::native::convolution::Activation;
-use crate::native::quantized::halve as halve_bytes;
-use crate::native::winograd::probe::fastest_factors;
 use crate::network::Network;
 use crate::precision::{kind_of, settled_on};
 use convolution::Folded;
@@ -260,8 +260,9 @@ fn halve(x: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use protoguard_checkpoint::ModelConfig;
+
     use super::*;
-    use crate::checkpoint::ModelConfig;
 
     fn setting(network: &Network, backend: Backend) -> Setting {
         Setting { backend, ..setting_of(network, Precision::F32, Numbers::Plain).unwrap() }

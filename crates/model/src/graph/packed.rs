@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use protoguard_kernels::convolution::{pack_convolution, pack_up_convolution};
+use protoguard_kernels::layout;
+use protoguard_kernels::quantized::pack_quantized;
 use tch::Tensor;
 
 use crate::error::Result;
-use crate::native::convolution::{pack_convolution, pack_up_convolution};
-use crate::native::layout;
-use crate::native::quantized::pack_quantized;
 
 /// What the weights are for.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ impl Layouts {
 
 #[cfg(test)]
 mod tests {
+    use protoguard_kernels::convolution::{self, Activation};
+    use protoguard_kernels::layout::channels_last;
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::native::convolution::{self, Activation};
-    use crate::native::layout::channels_last;
 
     #[test]
     fn every_batch_size_gets_its_weights_and_each_layout_is_kept_once() {

@@ -10,17 +10,17 @@
 
 pub(super) mod up;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::quantized;
+use protoguard_kernels::quantized::weight_steps;
 use tch::{Device, Kind, Tensor};
 
 use super::convolution::{Convolution, Folded};
 use super::packed::{Kernel, PackedWeights};
 use super::setting::{Numbers, Setting};
-use crate::checkpoint::ActivationRanges;
-use crate::checkpoint::plan::LayerPlan;
 use crate::error::Result;
-use crate::native::convolution::Activation;
-use crate::native::quantized;
-use crate::native::quantized::steps::weight_steps;
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {

@@ -1,9 +1,9 @@
 //! What the layers of one graph have in common.
 
+use protoguard_checkpoint::ActivationRanges;
 use tch::{Device, Kind};
 
 use super::watch::Watch;
-use crate::checkpoint::ActivationRanges;
 
 /// Where and in which numbers convolutions compute.
 #[derive(Clone, Debug)]

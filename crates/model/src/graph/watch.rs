@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protoguard_checkpoint::ActivationRanges;
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::ActivationRanges;
 use crate::error::Result;
 
 /// Notes the largest activations as they are made; clones share the notes.

@@ -1,8 +1,8 @@
 //! The arithmetic of queries and items.
 
+use protoguard_checkpoint::{MemoryConfig, MemoryUpdate};
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::{MemoryConfig, MemoryUpdate};
 use crate::error::Result;
 use crate::layer::at_least_f32;
 

@@ -1,7 +1,9 @@
+//! Flags of the commands that score clips with a checkpoint.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use protoguard_model::checkpoint::Precision;
+use protoguard_checkpoint::Precision;
 use protoguard_model::{DeviceSpec, ScorerOptions};
 
 use crate::source::{SourceArgs, name_of};

@@ -17,8 +17,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
+use protoguard_checkpoint::Checkpoint;
 use protoguard_model::TchScorerFactory;
-use protoguard_model::checkpoint::Checkpoint;
 
 pub use chosen::{Chosen, ChosenFrame};
 pub use close_up::{CloseUp, CloseUps};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::MemoryHealth;
 use protoguard_core::Calibration;
 use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
-use protoguard_model::checkpoint::MemoryHealth;
 use serde::Serialize;
 
 use super::live::{Beside, LiveReport};

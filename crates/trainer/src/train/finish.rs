@@ -1,12 +1,14 @@
+//! From a finished training to its checkpoint.
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use protoguard_checkpoint::{
+    Array, Checkpoint, CheckpointContent, Golden, HeldOut, Precision, Preprocessing, TrainingRecord,
+};
 use protoguard_core::Scorer;
 use protoguard_datasets::DecodedVideo;
 use protoguard_frames::RESIZER;
-use protoguard_model::checkpoint::{
-    Array, Checkpoint, CheckpointContent, Golden, HeldOut, Precision, Preprocessing, TrainingRecord,
-};
 use protoguard_model::{DeviceSpec, InferenceGraph, TchScorer, record_golden, to_array};
 
 use super::adam::{Adam, NamedState};

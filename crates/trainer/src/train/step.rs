@@ -1,8 +1,10 @@
+//! Training steps, and the means of what they find.
+
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::{Array, LossConfig, MemoryHealth};
 use protoguard_core::{Clip, PsnrDb};
 use protoguard_datasets::ClipBatch;
-use protoguard_model::checkpoint::{Array, LossConfig, MemoryHealth};
 use protoguard_model::{
     Batch, HealthMeter, ModelError, NamedTensor, Network, StepLosses, TrainingPass, losses,
     overwrite, scores, to_array,

@@ -1,10 +1,10 @@
 //! A whole run on drawn scenes, small enough for every test run.
 
+use protoguard_checkpoint::{Checkpoint, EmaConfig, MemoryUpdate, MotionTarget, Precision};
 use protoguard_core::ClipShape;
 use protoguard_datasets::ClipBatch;
 use protoguard_datasets::synth::write_dataset;
 use protoguard_frames::scenes::SynthConfig;
-use protoguard_model::checkpoint::{Checkpoint, EmaConfig, MemoryUpdate, MotionTarget, Precision};
 use protoguard_model::precision::settled_on;
 use protoguard_model::{DeviceSpec, Network};
 
@@ -220,8 +220,7 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
     let folder = scenes(5);
     let mut config = config(1);
     // Items that are parameters are the same for both batches; others follow the first.
-    config.model.memory.as_mut().unwrap().gradient =
-        protoguard_model::checkpoint::MemoryGradient::Param;
+    config.model.memory.as_mut().unwrap().gradient = protoguard_checkpoint::MemoryGradient::Param;
     let bench = Bench::new(&config, &folder);
     let clips = |frames: std::ops::Range<usize>| -> ClipBatch {
         let clip = |at| bench.data.training[0].clip_at(config.model.shape, at).unwrap();
@@ -322,7 +321,7 @@ fn every_switch_of_the_ablation_trains() {
         config.model.motion_branch = switched.model.motion_branch;
         config.model.motion_target = switched.model.motion_target;
         config.model.memory = switched.model.memory.map(|memory| {
-            protoguard_model::checkpoint::MemoryConfig { items: memory.items.min(8), ..memory }
+            protoguard_checkpoint::MemoryConfig { items: memory.items.min(8), ..memory }
         });
         config.loss = switched.loss;
         let Trained { checkpoint, history } = train(&config, &folder);

@@ -10,9 +10,9 @@ mod tests;
 use std::sync::Arc;
 
 use anyhow::Context;
+use protoguard_checkpoint::{Checkpoint, HeldOut, Precision, TrainingRecord};
 use protoguard_datasets::{DecodedVideo, Half};
 use protoguard_model::TchScorerFactory;
-use protoguard_model::checkpoint::{Checkpoint, HeldOut, Precision, TrainingRecord};
 
 pub use inserted::{InsertedSet, InsertedVideo};
 pub use report::{Found, ScoreMetrics, ValidationReport};

@@ -2,19 +2,19 @@
 
 use std::sync::OnceLock;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::processor::has_vnni;
+use protoguard_kernels::quantized;
+use protoguard_kernels::{Fault, KernelError};
 use tch::{Device, Kind, Tensor};
 
 use super::{Edges, Stepped};
-use crate::checkpoint::ActivationRanges;
-use crate::checkpoint::plan::LayerPlan;
 use crate::error::{ModelError, Result};
 use crate::graph::convolution::{Convolution, Folded};
 use crate::graph::setting::{Numbers, Setting};
-use crate::native::convolution::Activation;
-use crate::native::error::{Fault, KernelError};
-use crate::native::layout::channels_last;
-use crate::native::processor::has_vnni;
-use crate::native::quantized;
 
 /// Inputs that VNNI multiplies and sums in one instruction.
 const FOUR: usize = 4;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn channels_last(x: &Tensor) -> Tensor {
-        crate::native::layout::channels_last(x).unwrap()
+        protoguard_kernels::layout::channels_last(x).unwrap()
     }
 
     #[test]
