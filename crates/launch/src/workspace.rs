@@ -8,8 +8,13 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
 
 /// The crates that need libtorch, and only they. `cargo xtask ci` checks that the others do not.
-pub const WITH_LIBTORCH: [&str; 4] =
-    ["protoguard-model", "protoguard-trainer", "protoguard-server", "protoguard-tests"];
+pub const WITH_LIBTORCH: [&str; 5] = [
+    "protoguard-kernels",
+    "protoguard-model",
+    "protoguard-trainer",
+    "protoguard-server",
+    "protoguard-tests",
+];
 
 /// The checkout that this command works on.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
+//! From clips to the tensors that the network takes.
+
 use protoguard_core::{CHANNELS, Clip, ClipShape, Frame};
+use protoguard_kernels::transfer;
 use tch::{Device, Kind, Tensor};
 
-use crate::native::transfer;
-use crate::{ModelError, Result};
+use crate::error::{ModelError, Result};
 
 /// Clips on a device, as the network takes them.
 ///
@@ -144,7 +146,7 @@ fn upload(clips: &[Clip], shape: ClipShape, device: Device) -> Result<Tensor> {
     }
     let (side, channels) = (shape.side() as i64, CHANNELS as i64);
     let size = [clips.len() as i64, shape.frames() as i64, side, side, channels];
-    transfer::upload(&frames, &size, device)
+    Ok(transfer::upload(&frames, &size, device)?)
 }
 
 /// `[B, n, S, S, 3]` u8 → `[B, 3n, S, S]` f32 in [-1, 1]. The pixels are interleaved while they

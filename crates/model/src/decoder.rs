@@ -1,9 +1,11 @@
+//! The decoders that are trained.
+
+use protoguard_checkpoint::plan::{DecoderPlan, StagePlan};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Result;
+use crate::error::Result;
 use crate::layer::{Layer, Mode, Pair, at_least_f32};
-use crate::plan::{DecoderPlan, StagePlan};
 
 /// Either decoder: a pair at the bottleneck, three times up-convolution and pair, and a last
 /// convolution without BatchNorm.

@@ -1,9 +1,11 @@
+//! The encoder that is trained.
+
+use protoguard_checkpoint::plan::PairPlan;
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Result;
+use crate::error::Result;
 use crate::layer::{Mode, Pair};
-use crate::plan::PairPlan;
 
 /// The shared encoder (Eq. 1): three levels of [conv, BN, ReLU] × 2, each a skip, each followed
 /// by a max pool of 2; then conv, BN, ReLU and a bare conv, so that queries may point anywhere.

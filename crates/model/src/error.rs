@@ -1,9 +1,11 @@
+//! What can go wrong in this crate, by what failed.
+
+use protoguard_checkpoint::CheckpointError;
+use protoguard_checkpoint::ConfigError;
+use protoguard_kernels::KernelError;
 use tch::TchError;
 
-use crate::checkpoint::CheckpointError;
-use crate::config::ConfigError;
 use crate::device::DeviceError;
-use crate::native::fault::Fault;
 use crate::precision::PrecisionError;
 
 /// What can go wrong in this room.
@@ -17,7 +19,7 @@ pub enum ModelError {
     Checkpoint(#[from] CheckpointError),
     /// A precision that cannot be had.
     #[error(transparent)]
-    Precision(#[from] PrecisionError),
+    Precision(PrecisionError),
     /// A device that is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -36,48 +38,26 @@ pub enum ModelError {
     /// A batch without clips where there must be one.
     #[error("batch has 0 clips; at least 1 is expected")]
     EmptyBatch,
-    /// libtorch refused an operation.
-    #[error("libtorch: {reason}")]
-    Torch {
-        /// The first line of its message; the rest is a C++ stack trace.
-        reason: String,
-    },
-    /// A function of this crate's own C++ failed, or libtorch in it.
-    #[error("libtorch: {reason}")]
-    Native {
-        /// What kind of fault.
-        fault: Fault,
-        /// The first line of its message.
-        reason: String,
-    },
+    /// libtorch refused an operation, or our own C++ did.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 impl From<TchError> for ModelError {
     fn from(error: TchError) -> Self {
-        let message = match error {
-            TchError::Torch(message) => message,
-            other => other.to_string(),
-        };
-        Self::Torch { reason: first_line(&message) }
+        Self::Kernel(error.into())
     }
 }
 
-/// What a message says before its stack trace.
-pub(crate) fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
+impl From<PrecisionError> for ModelError {
+    /// What trying the processor failed with is told as any other fault of libtorch.
+    fn from(error: PrecisionError) -> Self {
+        match error {
+            PrecisionError::Kernel(error) => Self::Kernel(error),
+            other => Self::Precision(other),
+        }
+    }
 }
 
 /// The result of an operation of this room.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_line_without_a_stack_trace() {
-        let error = tch::Tensor::from_slice(&[1.0f32]).f_matmul(&tch::Tensor::from_slice(&[1i64]));
-        let message = ModelError::from(error.unwrap_err()).to_string();
-        assert!(message.starts_with("libtorch: ") && !message.contains('\n'), "{message}");
-    }
-}

@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::Result;
+use crate::error::Result;
 use crate::layer::at_least_f32;
 
 /// Side of a block, in pixels.
@@ -53,7 +53,7 @@ pub fn speed(frames: &[Tensor]) -> Result<Tensor> {
 /// `Ix²`, `Iy²`, `Ix Iy`, `Ix It` and `Iy It` by pixel of two frames `[B, 1, S, S]`, as
 /// `[B, 5, S, S]`.
 fn products(pair: &[Tensor]) -> Result<Tensor> {
-    let [previous, next] = pair else { return Err(crate::ModelError::EmptyBatch) };
+    let [previous, next] = pair else { return Err(crate::error::ModelError::EmptyBatch) };
     let in_time = next.f_sub(previous)?;
     let middle = next.f_add(previous)?.f_mul_scalar(0.5)?;
     let padded = middle.f_replication_pad2d([1, 1, 1, 1])?;

@@ -1,9 +1,12 @@
+//! The layers that are trained: a convolution with what follows it, and two of them.
+
+use protoguard_checkpoint::plan::{LayerPlan, PairPlan};
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::winograd::trained;
 use tch::nn::{Init, Path, f_init};
 use tch::{Kind, Tensor};
 
-use crate::Result;
-use crate::plan::{LayerPlan, PairPlan};
-use crate::winograd;
+use crate::error::Result;
 
 /// Whether BatchNorm uses the batch's statistics, and learns from them, or the stored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Layer {
 
     fn convolve(&self, x: &Tensor) -> Result<Tensor> {
         if !self.up
-            && let Some(made) = winograd::trained(x, &self.weight, &self.bias)?
+            && let Some(made) = trained(x, &self.weight, &self.bias)?
         {
             return Ok(made);
         }
@@ -118,12 +121,6 @@ impl Pair {
         let [first, second] = &self.0;
         second.forward(&first.forward(x, mode)?, mode)
     }
-}
-
-/// The same values with channels last in storage, as batches and activations are: the CPU's
-/// convolutions would otherwise lay them out anew in every pass, forward and backward.
-pub(crate) fn channels_last(x: &Tensor) -> Result<Tensor> {
-    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 fn in_kind_of(variable: &Tensor, x: &Tensor) -> Result<Tensor> {

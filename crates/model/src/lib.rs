@@ -1,10 +1,10 @@
-//! The network, its memory and losses, checkpoints, and the [`protoguard_core::Scorer`] that runs
-//! them, on libtorch.
+//! The network, its memory and losses, and the [`protoguard_core::Scorer`] that runs them, on
+//! libtorch.
 //!
 //! [`Batch`] turns clips into tensors; [`Network`] is the encoder, the [`Memory`] and both
-//! decoders; [`losses`] and [`scores`] judge what it makes; [`Checkpoint`] is a trained network as
-//! plain bytes; [`InferenceGraph`] is the same network as it is served; [`TchScorerFactory`] makes
-//! replicas of one for the service's workers.
+//! decoders; [`losses`] and [`scores`] judge what it makes; [`InferenceGraph`] is the same network as
+//! it is served; [`TchScorerFactory`] makes replicas of a [`protoguard_checkpoint::Checkpoint`] for
+//! the service's workers.
 //!
 //! A training step is
 //! ```text
@@ -15,12 +15,12 @@
 //! network.commit_memory(&pass)?;
 //! ```
 //!
-//! Deliberately absent: optimisers, loops over data, and anything that knows of requests. A tensor
+//! Deliberately absent: files and their format (`protoguard_checkpoint`), calls into C++
+//! (`protoguard_kernels`), optimisers, loops over data, and anything that knows of requests. A tensor
 //! leaves this room only towards the trainer.
 
+mod arrays;
 mod batch;
-pub mod checkpoint;
-mod config;
 mod decoder;
 mod device;
 mod encoder;
@@ -33,40 +33,29 @@ pub mod losses;
 mod maps;
 mod memory;
 mod motion;
-mod native;
+mod named_tensor;
 mod network;
-mod plan;
-mod precision;
+pub mod precision;
 mod prepared;
-mod processor;
 mod ranges;
 mod scatter;
 mod score_batch;
 mod scorer;
 pub mod scores;
 mod weights;
-mod winograd;
 
+pub use arrays::{from_array, overwrite, to_array};
 pub use batch::Batch;
-pub use checkpoint::{Checkpoint, CheckpointError};
-pub use config::{
-    ConfigError, EmaConfig, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig,
-    MotionTarget, ReconstructionLoss, UpdateScope, Within,
-};
 pub use device::{DeviceError, DeviceSpec};
 pub use encoder::Encoding;
 pub use error::{ModelError, Result};
 pub use graph::InferenceGraph;
-pub use health::{HealthMeter, HealthSums, MIN_BETWEEN_TRACE, MIN_PERPLEXITY, MemoryHealth};
+pub use health::{HealthMeter, HealthSums};
 pub use losses::{LossTerms, StepLosses};
 pub use memory::{Memory, MemoryPass};
 pub use motion::MotionMaps;
-pub use native::adam::{AdamConstants, AdamTensors, forget_gradients, fused_adam};
-pub use native::fault::Fault;
-pub use native::{Bf16Autocast, allow_tf32, empty_cache, keep_host_memory, set_deterministic};
-pub use network::{InferencePass, NamedTensor, Network, Recollection, TrainingPass};
-pub use precision::{Precision, PrecisionError};
-pub use ranges::ActivationRanges;
+pub use named_tensor::NamedTensor;
+pub use network::{InferencePass, Network, Recollection, TrainingPass};
+pub use ranges::measure_ranges;
 pub use scatter::Scatter;
 pub use scorer::{ScorerOptions, TchScorer, TchScorerFactory, record_golden};
-pub use weights::{from_array, to_array};

@@ -3,12 +3,12 @@
 
 mod separation;
 
+use protoguard_checkpoint::{LossConfig, ReconstructionLoss};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::{LossConfig, ReconstructionLoss};
+use crate::error::Result;
 use crate::layer::at_least_f32;
 use crate::memory::MemoryPass;
 use crate::motion::MotionMaps;

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use protoguard_core::{ClipMaps, ClipShape, Plane};
+use protoguard_kernels::transfer;
 use tch::Tensor;
 
-use crate::Result;
 use crate::batch::Batch;
+use crate::error::Result;
 use crate::flow;
-use crate::native::transfer;
 
 /// Cells in a row, or a few more where the side has no such divisor: a cell is the same share of a
 /// scene at every side. Of frames of 128 pixels it is 4 pixels wide.

@@ -1,10 +1,10 @@
 //! What the motion branch is to make of a clip, and what its last convolution makes of it.
 
+use protoguard_checkpoint::MotionTarget;
 use tch::Tensor;
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::MotionTarget;
+use crate::error::Result;
 use crate::flow;
 use crate::layer::at_least_f32;
 

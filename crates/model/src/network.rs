@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::Precision;
+use protoguard_checkpoint::plan::{MEMORY_ITEMS, MEMORY_SCALE, NetworkPlan};
+use protoguard_checkpoint::{MemoryGradient, ModelConfig};
 use tch::{Device, Kind, Tensor, nn};
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::{MemoryGradient, ModelConfig};
 use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Encoding};
+use crate::error::Result;
 use crate::layer::Mode;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
 use crate::motion::MotionMaps;
-use crate::plan::{MEMORY_ITEMS, MEMORY_SCALE, NetworkPlan};
-use crate::precision::Precision;
+use crate::named_tensor::NamedTensor;
+use crate::precision::settled_on;
 
 /// The model of one thread on one device.
 ///
@@ -29,15 +31,6 @@ pub struct Network {
     motion: Option<Decoder>,
     training_precision: Precision,
     frozen_norm: bool,
-}
-
-/// A tensor and the path of the variable that it is. The tensor shares the variable's storage.
-#[derive(Debug)]
-pub struct NamedTensor {
-    /// The variable's path.
-    pub name: String,
-    /// The variable itself, not a copy.
-    pub tensor: Tensor,
 }
 
 /// What a training step needs of a forward pass; every tensor is attached to the graph.
@@ -142,7 +135,7 @@ impl Network {
     /// # Errors
     /// When the device cannot compute it.
     pub fn set_training_precision(&mut self, precision: Precision) -> Result<()> {
-        self.training_precision = precision.settled_on(self.device())?;
+        self.training_precision = settled_on(precision, self.device())?;
         Ok(())
     }
 

@@ -1,3 +1,5 @@
+//! The batch sizes that a GPU has computed before.
+
 use std::collections::BTreeSet;
 
 use protoguard_core::{Outputs, ScorerInput};

@@ -1,9 +1,9 @@
 //! Traces of the scatter matrices (Eq. 13–16) in closed form, without a C×C matrix.
 
+use protoguard_checkpoint::Within;
 use tch::Tensor;
 
-use crate::Result;
-use crate::config::Within;
+use crate::error::Result;
 use crate::memory::{MemoryPass, Metric};
 
 /// `Tr(S_B)` is kept away from zero by this in the discriminative loss.

@@ -4,16 +4,17 @@
 use protoguard_core::{
     Clip, ClipMaps, ClipScore, FeatureDistance, Outputs, Plane, PsnrDb, ScorerInput,
 };
+use protoguard_kernels::transfer;
 use tch::{Kind, Tensor};
 
 use crate::batch::Batch;
 use crate::encoder::Encoding;
 use crate::error::ModelError;
+use crate::error::Result;
 use crate::graph::{InferenceGraph, Start};
 use crate::maps::{DeviceMaps, clip_maps};
 use crate::memory::MemoryPass;
-use crate::native::transfer;
-use crate::{Result, scores};
+use crate::scores;
 
 /// Scores clips in order. All share the encoder and the prediction decoder; only those that want
 /// RGB differences go through the motion decoder. No batch mate changes a clip's score.

@@ -3,21 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{Checkpoint, Golden, Precision};
 use protoguard_core::{
     Clip, ClipScore, ModelCard, Outputs, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
+use protoguard_kernels::host_memory::empty_cache;
+use protoguard_kernels::refused_memory::RefusedMemory;
+use protoguard_kernels::transfer::own_stream;
+use protoguard_kernels::{Fault, KernelError};
 use tch::Device;
 
-use crate::checkpoint::{Checkpoint, Golden};
 use crate::device::DeviceSpec;
 use crate::error::ModelError;
 use crate::graph::InferenceGraph;
 use crate::memory::MemoryPass;
-use crate::native::empty_cache;
-use crate::native::fault::{Fault, RefusedMemory};
-use crate::native::transfer::own_stream;
 use crate::network::Network;
-use crate::precision::Precision;
+use crate::precision::auto_on;
 use crate::prepared::PreparedSizes;
 use crate::score_batch::{score_batch, score_observed};
 
@@ -121,7 +122,7 @@ fn proven(checkpoint: &Checkpoint, options: &ScorerOptions) -> Result<TchScorer,
 
 /// The precision that replicas will have: `Auto` only where the processor could not be tried.
 fn settle(checkpoint: &Checkpoint, options: &ScorerOptions) -> Precision {
-    let Ok(precision) = options.precision.on(options.device.torch()) else {
+    let Ok(precision) = auto_on(options.precision, options.device.torch()) else {
         // Told when a replica is built, which asks the same.
         return options.precision;
     };
@@ -173,7 +174,7 @@ impl TchScorer {
     pub fn score_observed(
         &self,
         batch: &[ScorerInput],
-        observe: &mut dyn FnMut(&MemoryPass) -> crate::Result<()>,
+        observe: &mut dyn FnMut(&MemoryPass) -> crate::error::Result<()>,
     ) -> Result<Vec<ClipScore>, ScorerError> {
         let device = self.graph.device();
         let before = RefusedMemory::so_far(device);
@@ -240,9 +241,9 @@ fn set_threads_of_this_thread(threads: usize) {
 fn classify(error: &ModelError, device: Device, before: RefusedMemory) -> ScorerError {
     let reason = error.to_string();
     let fault = match error {
-        ModelError::Native { fault, .. } => *fault,
+        ModelError::Kernel(KernelError::Native { fault, .. }) => *fault,
         // Of tch's calls only the words are known.
-        ModelError::Torch { .. } => before.fault_since(device),
+        ModelError::Kernel(KernelError::Torch { .. }) => before.fault_since(device),
         _ => Fault::Refused,
     };
     match fault {
@@ -255,30 +256,31 @@ fn classify(error: &ModelError, device: Device, before: RefusedMemory) -> Scorer
         ModelError::Device(_)
         | ModelError::Checkpoint(_)
         | ModelError::Config(_)
-        | ModelError::Precision(_) => ScorerError::Load { reason },
+        | ModelError::Precision(_)
+        | ModelError::Kernel(KernelError::Limit(_)) => ScorerError::Load { reason },
         _ => ScorerError::Batch { reason },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use protoguard_kernels::host_memory::keep_host_memory;
     use tch::{Kind, Tensor};
 
     use super::*;
-    use crate::native::keep_host_memory;
 
     #[test]
     fn errors_are_classified_by_what_can_be_done() {
         keep_host_memory().unwrap();
         let before = RefusedMemory::so_far(Device::Cpu);
         let of = |error: ModelError| classify(&error, Device::Cpu, before);
-        let native = |fault| of(ModelError::Native { fault, reason: String::new() });
+        let native = |fault| of(KernelError::Native { fault, reason: String::new() }.into());
         assert!(matches!(native(Fault::OutOfMemory), ScorerError::OutOfMemory { .. }));
         assert!(matches!(native(Fault::DeviceLost), ScorerError::DeviceLost { .. }));
         assert!(matches!(native(Fault::Refused), ScorerError::Batch { .. }));
         // Words decide nothing.
-        let words = || ModelError::Torch { reason: "CUDA error: out of memory".to_owned() };
-        assert!(matches!(of(words()), ScorerError::Batch { .. }));
+        let words = || KernelError::Torch { reason: "CUDA error: out of memory".to_owned() };
+        assert!(matches!(of(words().into()), ScorerError::Batch { .. }));
         let refused = Tensor::f_empty([1 << 60], (Kind::Uint8, Device::Cpu)).unwrap_err();
         assert!(matches!(of(refused.into()), ScorerError::OutOfMemory { .. }));
     }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::Result;
+use crate::error::Result;
 use crate::memory::MemoryPass;
 
 /// Squared error `[B, S, S]` of prediction and target averaged over channels, both in [-1, 1],

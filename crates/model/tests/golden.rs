@@ -6,12 +6,12 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use protoguard_core::{Clip, ClipShape, Frame, Outputs, Scorer, ScorerInput};
-use protoguard_model::checkpoint::{Array, Dtype};
-use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, Network, ReconstructionLoss,
-    Scatter, TrainingPass, UpdateScope, Within, from_array, losses, scores,
+use protoguard_checkpoint::{
+    Array, Dtype, LossConfig, MemoryConfig, MemoryGradient, ModelConfig, ReconstructionLoss,
+    UpdateScope, Within,
 };
+use protoguard_core::{Clip, ClipShape, Frame, Outputs, Scorer, ScorerInput};
+use protoguard_model::{Batch, Network, Scatter, TrainingPass, from_array, losses, scores};
 use safetensors::{Dtype as FileDtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 

@@ -5,12 +5,9 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::{Array, MemoryConfig, ModelConfig, UpdateScope, Within};
 use protoguard_core::ClipShape;
-use protoguard_model::checkpoint::Array;
-use protoguard_model::{
-    HealthMeter, MemoryConfig, MemoryPass, ModelConfig, Network, Scatter, UpdateScope, Within,
-    scores, to_array,
-};
+use protoguard_model::{HealthMeter, MemoryPass, Network, Scatter, scores, to_array};
 use tch::{Device, Kind, Tensor};
 
 const CHANNELS: i64 = 16;
@@ -125,7 +122,7 @@ fn a_tie_goes_to_the_lowest_index() {
 }
 
 /// The memory's state after 60 updates by queries in three clusters of directions.
-fn after_updates(config: MemoryConfig) -> protoguard_model::MemoryHealth {
+fn after_updates(config: MemoryConfig) -> protoguard_checkpoint::MemoryHealth {
     let mut network = network(config);
     let mut pass = None;
     for step in 0..60 {

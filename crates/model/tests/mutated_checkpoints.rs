@@ -1,139 +1,19 @@
-//! Checkpoints that somebody broke: an error each, never a panic.
+//! Checkpoints that somebody broke and whose hashes are right: scored or refused, never a panic.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up should fail loudly")]
 
 mod fixture;
+#[path = "../../checkpoint/tests/parts/mod.rs"]
+mod parts;
 
-use std::fs;
-use std::path::PathBuf;
-
+use protoguard_checkpoint::{
+    Checkpoint, CheckpointContent, MemoryConfig, MemoryUpdate, ModelConfig, MotionTarget, Precision,
+};
 use protoguard_core::{Outputs, Scorer, ScorerInput};
 use protoguard_fuzz::{Budget, Mutator, trial};
-use protoguard_model::checkpoint::CheckpointContent;
-use protoguard_model::{
-    ActivationRanges, Checkpoint, CheckpointError, InferenceGraph, MemoryConfig, MemoryUpdate,
-    ModelConfig, MotionTarget, Network, Precision, TchScorer,
-};
-use serde_json::Value;
+use protoguard_model::{InferenceGraph, Network, TchScorer, measure_ranges};
 use tch::Device;
-use tempfile::TempDir;
 
-/// Names and values that the reader looks for.
-const WORDS: [&str; 14] = [
-    "\"data_offsets\":[0,0]",
-    "\"shape\":[18446744073709551615,2]",
-    "\"dtype\":\"F64\"",
-    "__metadata__",
-    "protoguard",
-    "format_version",
-    "content_hash",
-    "\"memory\":null",
-    "\"base_width\":0",
-    "\"side\":2048",
-    "\"items\":65536",
-    "activation_ranges",
-    "golden.clip",
-    "optimizer.",
-];
-
-/// A whole checkpoint, taken apart.
-struct Parts {
-    whole: Vec<u8>,
-    header: Vec<u8>,
-    data: Vec<u8>,
-    /// The JSON within the header.
-    metadata: String,
-    folder: TempDir,
-}
-
-impl Parts {
-    fn of(content: CheckpointContent) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("whole.safetensors");
-        Checkpoint::new(content).unwrap().write(&path).unwrap();
-        let whole = fs::read(&path).unwrap();
-        let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-        let (header, data) = whole[8..].split_at(length);
-        let json: Value = serde_json::from_slice(header).unwrap();
-        let metadata = json["__metadata__"]["protoguard"].as_str().unwrap().to_owned();
-        Self { header: header.to_vec(), data: data.to_vec(), metadata, whole, folder }
-    }
-
-    /// A file whose header has the length that it says.
-    fn with_header(&self, header: &[u8]) -> Vec<u8> {
-        [&(header.len() as u64).to_le_bytes()[..], header, &self.data].concat()
-    }
-
-    fn with_metadata(&self, metadata: &[u8]) -> Vec<u8> {
-        self.with_header(&self.header_with(metadata))
-    }
-
-    fn header_with(&self, metadata: &[u8]) -> Vec<u8> {
-        let mut json: Value = serde_json::from_slice(&self.header).unwrap();
-        json["__metadata__"]["protoguard"] = String::from_utf8_lossy(metadata).into();
-        json.to_string().into_bytes()
-    }
-
-    /// Reads what has other metadata and other numbers, and the hash of both, as somebody writes it
-    /// who means to: the error says which hash it would have to be.
-    fn read_rehashed(&self, metadata: &[u8], data: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        let file = |metadata: &[u8]| {
-            let header = self.header_with(metadata);
-            [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
-        };
-        match self.read(&file(metadata)) {
-            Err(CheckpointError::Hash { found, .. }) => {
-                let mut envelope: Value =
-                    serde_json::from_str(&String::from_utf8_lossy(metadata)).unwrap();
-                envelope["content_hash"] = found.into();
-                let read = self.read(&file(envelope.to_string().as_bytes()));
-                assert!(!matches!(read, Err(CheckpointError::Hash { .. })), "{read:?}");
-                read
-            }
-            other => other,
-        }
-    }
-
-    fn read(&self, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-        let path = self.path("broken.safetensors");
-        fs::write(&path, bytes).unwrap();
-        Checkpoint::read(&path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-}
-
-#[test]
-fn a_broken_checkpoint_is_an_error() {
-    let parts = Parts::of(fixture::content());
-    assert_eq!(parts.read(&parts.with_header(&parts.header)), parts.read(&parts.whole));
-    let whole = parts.read(&parts.with_metadata(parts.metadata.as_bytes())).unwrap();
-
-    let mut budget = Budget::of(1500);
-    let mutator = |input: &[u8]| Mutator::new(budget.seed(), vec![input.to_vec()]);
-    let mut files = mutator(&parts.whole);
-    let mut headers = mutator(&parts.header).with_words(WORDS);
-    let mut metadata = mutator(parts.metadata.as_bytes()).with_words(WORDS);
-    let (mut refused, mut turn) = (0, 0);
-    while budget.spend() {
-        turn += 1;
-        let input = match turn % 3 {
-            0 => files.next_input(),
-            1 => parts.with_header(&headers.next_input()),
-            _ => parts.with_metadata(&metadata.next_input()),
-        };
-        trial(&input, |input| match parts.read(input) {
-            // The hash covers all that is read; a space more or less is not.
-            Ok(checkpoint) => assert_eq!(checkpoint, whole),
-            Err(error) => {
-                refused += 1;
-                assert!(!error.to_string().is_empty());
-            }
-        });
-    }
-    assert!(refused * 2 > turn, "{refused} of {turn} were refused");
-}
+use parts::{Parts, WORDS};
 
 /// Small networks of every kind; the first alone has its golden clip, which other numbers do not
 /// reproduce.
@@ -157,7 +37,7 @@ fn contents() -> Vec<CheckpointContent> {
         let network = fixture::network(&model);
         let clip = fixture::clip(model.shape, 5, 4);
         CheckpointContent {
-            activation_ranges: ActivationRanges::measure(&network, &[clip]).unwrap(),
+            activation_ranges: measure_ranges(&network, &[clip]).unwrap(),
             golden: None,
             tensors: network.to_arrays().unwrap(),
             model,
@@ -229,32 +109,4 @@ fn what_hashes_right_is_scored_or_refused() {
         });
     }
     assert!(scored * 4 > turn, "{scored} scores in {turn} turns");
-}
-
-/// A file of 2 MB may ask for any side: nothing in it is as large.
-#[test]
-fn side_and_items_that_ask_for_too_much_together_are_refused() {
-    let content = fixture::content();
-    for items in [7, 2000, 16_384, 65_536] {
-        let memory = Some(MemoryConfig { items, ..MemoryConfig::default() });
-        let model = ModelConfig { base_width: 1, memory, ..fixture::config() };
-        let tensors = fixture::network(&model).to_arrays().unwrap();
-        for side in [24, 512, 1024, 2048] {
-            let shape = protoguard_core::ClipShape::new(3, side).unwrap();
-            let made = Checkpoint::new(CheckpointContent {
-                model: ModelConfig { shape, ..model.clone() },
-                tensors: tensors.clone(),
-                golden: None,
-                ..content.clone()
-            });
-            match made {
-                Ok(_) => assert!((side / 8).pow(2) * items <= 1 << 24, "{side}, {items}"),
-                Err(CheckpointError::Model(error)) => {
-                    assert!((side / 8).pow(2) * items > 1 << 24, "{side}, {items}");
-                    assert_eq!(error.field, "(shape.side / 8)² × memory.items");
-                }
-                Err(other) => panic!("{other}"),
-            }
-        }
-    }
 }

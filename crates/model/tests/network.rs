@@ -6,11 +6,11 @@ mod fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fixture::gradient_magnitude;
-use protoguard_core::ClipShape;
-use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget,
-    Network, Precision, TrainingPass, losses,
+use protoguard_checkpoint::{
+    LossConfig, MemoryConfig, MemoryGradient, MemoryUpdate, ModelConfig, MotionTarget, Precision,
 };
+use protoguard_core::ClipShape;
+use protoguard_model::{Batch, Network, TrainingPass, losses};
 use tch::{Device, Kind, Tensor};
 
 fn training(config: &ModelConfig) -> (Network, Batch, TrainingPass) {

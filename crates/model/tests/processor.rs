@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{Checkpoint, Precision};
 use protoguard_core::ScorerFactory;
-use protoguard_model::{Checkpoint, Precision, ScorerOptions, TchScorerFactory};
+use protoguard_model::{ScorerOptions, TchScorerFactory};
 
 const SWITCH: &str = "PROTOGUARD_MAX_CPU_ISA";
 /// Where the process that has the switch finds a checkpoint.

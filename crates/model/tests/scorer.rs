@@ -5,13 +5,12 @@ mod fixture;
 
 use std::sync::Arc;
 
+use protoguard_checkpoint::{Checkpoint, MemoryConfig, ModelConfig, Precision};
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
     ClipMaps, ClipScore, ClipShape, Outputs, Plane, Scorer, ScorerError, ScorerFactory, ScorerInput,
 };
-use protoguard_model::{
-    Checkpoint, DeviceSpec, MemoryConfig, ModelConfig, Precision, ScorerOptions, TchScorerFactory,
-};
+use protoguard_model::{DeviceSpec, ScorerOptions, TchScorerFactory};
 
 fn options() -> ScorerOptions {
     let (name, precision) = ("hall".to_owned(), Precision::F32);
@@ -167,7 +166,7 @@ fn the_factory_describes_and_proves_its_model() {
 fn weights_that_do_not_compute_the_golden_scores_are_refused() {
     let mut content = fixture::content();
     let bias = content.tensors.get_mut("prediction.last.bias").unwrap();
-    *bias = protoguard_model::checkpoint::Array::from_f32(vec![3], &[2.0, 2.0, 2.0]).unwrap();
+    *bias = protoguard_checkpoint::Array::from_f32(vec![3], &[2.0, 2.0, 2.0]).unwrap();
     let checkpoint = Arc::new(Checkpoint::new(content).unwrap());
     let error = TchScorerFactory::new(checkpoint, options()).build().err().unwrap();
     assert!(matches!(error, ScorerError::Load { .. }), "{error}");

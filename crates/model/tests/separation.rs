@@ -4,11 +4,9 @@
 mod fixture;
 
 use fixture::gradient_magnitude;
+use protoguard_checkpoint::{LossConfig, MemoryConfig, MemoryUpdate, ModelConfig};
 use protoguard_core::{Clip, ClipShape, Frame};
-use protoguard_model::{
-    Batch, LossConfig, MemoryConfig, MemoryPass, MemoryUpdate, ModelConfig, Network, TrainingPass,
-    losses,
-};
+use protoguard_model::{Batch, MemoryPass, Network, TrainingPass, losses};
 use tch::nn::OptimizerConfig;
 use tch::{Device, Kind, Tensor};
 
@@ -176,7 +174,7 @@ fn companions_that_are_no_companions_are_refused() {
 fn a_memory_that_is_gone_by_asks_for_no_companions() {
     let memory = MemoryConfig {
         update: MemoryUpdate::Ema,
-        ema: protoguard_model::EmaConfig { warmup: 1, ..Default::default() },
+        ema: protoguard_checkpoint::EmaConfig { warmup: 1, ..Default::default() },
         ..fixture::config().memory.unwrap()
     };
     let config = ModelConfig { memory: Some(memory), ..fixture::config() };

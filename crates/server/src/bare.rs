@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use protoguard_checkpoint::Precision;
 use protoguard_core::{ModelCard, Outputs, ScorerFactory};
-use protoguard_model::Precision;
+use protoguard_model::precision;
 use protoguard_service::ModelSource;
 use serde::Serialize;
 use workers::{Lap, run_workers};
@@ -146,7 +147,7 @@ fn report(card: &ModelCard, config: &Config, bare: &BareFlags, found: &Measureme
         version: card.version.clone(),
         device: card.device.clone(),
         precision: card.precision.clone(),
-        precisions: config.worker.devices.first().copied().map_or_else(Vec::new, Precision::all_on),
+        precisions: config.worker.devices.first().copied().map_or_else(Vec::new, precision::all_on),
         side: card.shape.side(),
         workers,
         threads_per_worker: config.worker.threads_per_worker,

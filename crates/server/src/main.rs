@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if flags.check_config {
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = protoguard_model::keep_host_memory() {
+    if let Err(error) = protoguard_kernels::host_memory::keep_host_memory() {
         return fail(&error.into(), 1);
     }
     match &cli.command {

@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protoguard_checkpoint::Checkpoint;
 use protoguard_core::ScorerFactory;
-use protoguard_model::{Checkpoint, ScorerOptions, TchScorerFactory};
+use protoguard_model::{ScorerOptions, TchScorerFactory};
 use protoguard_service::{FileStamp, FoundModel, ModelSource, ModelSpec, Slot, SourceError};
 use tracing::warn;
 
@@ -174,7 +175,8 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use protoguard_model::{DeviceSpec, Precision};
+    use protoguard_checkpoint::Precision;
+    use protoguard_model::DeviceSpec;
 
     use super::*;
 

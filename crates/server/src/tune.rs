@@ -12,8 +12,9 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use clap::Args;
+use protoguard_checkpoint::Precision;
 use protoguard_core::Outputs;
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_model::DeviceSpec;
 use protoguard_service::ModelSource;
 
 use crate::bare::{Measured, Measurements, Passes, batch_sizes, cells};

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use protoguard_checkpoint::{ActivationRanges, Checkpoint, CheckpointContent, Precision};
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
     Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
 use protoguard_datasets::{DecodedVideo, Half};
-use protoguard_model::checkpoint::CheckpointContent;
-use protoguard_model::{ActivationRanges, Checkpoint, Network, Precision, TchScorerFactory};
+use protoguard_model::{Network, TchScorerFactory, measure_ranges};
 
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
@@ -158,7 +158,7 @@ pub fn activation_ranges(
     let apart = windows.len().div_ceil(RANGE_CLIPS).max(1);
     let clip = |&(video, first): &(&DecodedVideo, usize)| video.clip_at(shape, first).transpose();
     let clips = windows.iter().step_by(apart).filter_map(clip).collect::<Result<Vec<_>, _>>()?;
-    Ok(ActivationRanges::measure(network, &clips)?)
+    Ok(measure_ranges(network, &clips)?)
 }
 
 /// How a calibration is made.

@@ -1,7 +1,7 @@
 //! What a training run is made of, in layers: default, preset, file, environment, flags.
 //!
 //! The structs are the manual: every key of the TOML file is a field here or in
-//! [`protoguard_model::ModelConfig`] and [`protoguard_model::LossConfig`].
+//! [`protoguard_checkpoint::ModelConfig`] and [`protoguard_checkpoint::LossConfig`].
 
 mod origin;
 mod preset;
@@ -9,9 +9,9 @@ mod preset;
 use std::path::Path;
 
 use config::{Config, Environment, File, FileFormat};
+use protoguard_checkpoint::{LossConfig, ModelConfig, Precision};
 use protoguard_core::normalise::GAMMA;
 use protoguard_core::{DetectorError, Recipe};
-use protoguard_model::{LossConfig, ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use origin::leaves;
@@ -146,7 +146,7 @@ pub enum ConfigError {
     Detector(#[from] DetectorError),
     /// A network or loss that cannot be built.
     #[error("{0}")]
-    Model(#[from] protoguard_model::ConfigError),
+    Model(#[from] protoguard_checkpoint::ConfigError),
 }
 
 /// Where the layers above the defaults come from.

@@ -1,11 +1,9 @@
 //! The `export` command: a checkpoint as it is served, without what only training needs.
 
 use anyhow::Context;
+use protoguard_checkpoint::{Array, Checkpoint, CheckpointContent, Dtype, Precision};
 use protoguard_core::{Outputs, Scorer, ScorerInput};
-use protoguard_model::checkpoint::{Array, CheckpointContent, Dtype};
-use protoguard_model::{
-    Checkpoint, InferenceGraph, Network, Precision, TchScorer, from_array, record_golden,
-};
+use protoguard_model::{InferenceGraph, Network, TchScorer, from_array, record_golden};
 use tch::{Device, Kind};
 
 use crate::cli::ExportArgs;

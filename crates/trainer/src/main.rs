@@ -17,7 +17,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let kept = protoguard_model::keep_host_memory().map_err(anyhow::Error::from);
+    let kept = protoguard_kernels::host_memory::keep_host_memory().map_err(anyhow::Error::from);
     match kept.and_then(|()| protoguard_trainer::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

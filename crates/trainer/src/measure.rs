@@ -11,15 +11,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
+use protoguard_checkpoint::{Array, Dtype, LossConfig, ModelConfig, Precision};
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
 use protoguard_datasets::synth::write_dataset;
 use protoguard_datasets::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
 use protoguard_frames::scenes::SynthConfig;
-use protoguard_model::checkpoint::{Array, Dtype};
-use protoguard_model::{
-    HealthMeter, InferenceGraph, LossConfig, ModelConfig, Network, Precision, StepLosses,
-    TchScorer, allow_tf32,
-};
+use protoguard_kernels::settings::allow_tf32;
+use protoguard_model::{HealthMeter, InferenceGraph, Network, StepLosses, TchScorer, precision};
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 
@@ -140,7 +138,7 @@ fn steps(
         peak_mib: peak_mib(),
         growth_mib_per_1000_steps: slope(&resident).map(|slope| 1000.0 * slope),
         evaluate_vs_bare: None,
-        precisions: Precision::all_on(args.device),
+        precisions: precision::all_on(args.device),
     })
 }
 

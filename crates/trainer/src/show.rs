@@ -2,9 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use protoguard_checkpoint::{Checkpoint, Dtype};
 use protoguard_core::Calibration;
-use protoguard_model::Checkpoint;
-use protoguard_model::checkpoint::Dtype;
 use serde_json::{Value, json};
 
 use crate::cli::ShowArgs;

@@ -83,7 +83,8 @@ enum Run {
 
 /// Where such a test is.
 struct MutatingTest {
-    package: &'static str,
+    /// Each has a program of the name.
+    packages: &'static [&'static str],
     /// The kind of its program, as cargo's flag has it, and its name.
     program: [&'static str; 2],
     /// Of all the program's tests.
@@ -92,17 +93,19 @@ struct MutatingTest {
 
 impl Target {
     fn run(self) -> Run {
-        let test = |package, name| {
-            Run::Test(MutatingTest { package, program: ["--test", name], tests: &[] })
+        let test = |packages, name| {
+            Run::Test(MutatingTest { packages, program: ["--test", name], tests: &[] })
         };
         match self {
             Self::Request => Run::Program("request"),
             Self::Image => Run::Program("image"),
-            Self::Service => test("protoguard-service", "mutated"),
-            Self::Checkpoint => test("protoguard-model", "mutated_checkpoints"),
-            Self::TrainerConfig => test("protoguard-trainer", "mutated"),
+            Self::Service => test(&["protoguard-service"], "mutated"),
+            Self::Checkpoint => {
+                test(&["protoguard-checkpoint", "protoguard-model"], "mutated_checkpoints")
+            }
+            Self::TrainerConfig => test(&["protoguard-trainer"], "mutated"),
             Self::ServerConfig => Run::Test(MutatingTest {
-                package: "protoguard-server",
+                packages: &["protoguard-server"],
                 program: ["--bin", "protoguard-server"],
                 tests: &["config::mutated"],
             }),
@@ -153,7 +156,11 @@ fn mutating(
     let programs = TestPrograms::build(workspace, &flags)?;
     let mut all = Vec::new();
     for (name, test) in tests {
-        for mut call in programs.calls_of(workspace, test.package, Some(test.program[1]))? {
+        let mut calls = Vec::new();
+        for package in test.packages {
+            calls.extend(programs.calls_of(workspace, package, Some(test.program[1]))?);
+        }
+        for mut call in calls {
             let command = &mut call.command;
             command.arg("--quiet").args(test.tests);
             command.env(SECONDS_VARIABLE, args.seconds.to_string());

@@ -19,8 +19,8 @@ use protoguard_launch::workspace::Workspace;
 const CLIENTS: Tools =
     Tools { name: "venv", requirements: "tests/requirements.txt", with_dependencies: false };
 
-/// The crate whose arithmetic takes other ways on other processors.
-const NUMERIC: &str = "protoguard-model";
+/// The crates whose arithmetic takes other ways on other processors; the first compiles the C++.
+const NUMERIC: [&str; 2] = ["protoguard-kernels", "protoguard-model"];
 /// The crate that trains by that arithmetic, and its library.
 const TRAINER: (&str, &str) = ("protoguard-trainer", "protoguard_trainer");
 
@@ -43,7 +43,7 @@ pub(crate) struct TestArgs {
     /// All crates, as a processor with AVX2 and nothing wider computes
     #[arg(long)]
     narrow: bool,
-    /// Only the model's, its C++ under AddressSanitizer and UBSan where the compiler has them
+    /// Only kernels and model, their C++ under AddressSanitizer and UBSan where the compiler has them
     #[arg(long)]
     sanitized: bool,
 }
@@ -51,9 +51,9 @@ pub(crate) struct TestArgs {
 /// Which tests, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// All, and the model's and the trainer's again as a narrow processor computes.
+    /// All, and those of kernels, model and trainer again as a narrow processor computes.
     Usual,
-    /// The same, and the model's C++ under sanitizers.
+    /// The same, and those of kernels and model with the C++ under sanitizers.
     Everything,
     Light,
     Narrow,
@@ -91,8 +91,8 @@ pub(crate) fn run(workspace: &Workspace, selection: Selection) -> Result<ExitCod
     if matches!(selection, Selection::Sanitized | Selection::Everything) {
         match sanitizers::find() {
             Ok(sanitizers) => {
-                eprintln!("\n== {NUMERIC} under AddressSanitizer and UBSan");
-                sum.run_all(sanitizers.calls(workspace, NUMERIC)?)?;
+                eprintln!("\n== {} under AddressSanitizer and UBSan", NUMERIC.join(" and "));
+                sum.run_all(sanitizers.calls(workspace, &NUMERIC)?)?;
             }
             Err(reason) => eprintln!("\nskipped: the sanitizers' run; {reason}"),
         }
@@ -126,9 +126,13 @@ fn run_usual(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Resu
     }
     let (trainer, library) = TRAINER;
     eprintln!(
-        "\n== {NUMERIC} and {trainer} again, as a processor with AVX2 and nothing wider computes"
+        "\n== {}, {trainer} again, as a processor with AVX2 and nothing wider computes",
+        NUMERIC.join(", ")
     );
-    let mut calls = programs.calls_of(workspace, NUMERIC, None)?;
+    let mut calls = Vec::new();
+    for package in NUMERIC {
+        calls.extend(programs.calls_of(workspace, package, None)?);
+    }
     calls.extend(programs.calls_of(workspace, trainer, Some(library))?);
     sum.run_all(narrowed(calls))
 }

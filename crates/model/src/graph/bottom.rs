@@ -8,12 +8,12 @@
 //! round away. They are centred: what the mean weight makes is computed once, and only departures
 //! from it go through the convolution.
 
+use protoguard_kernels::convolution::Activation;
 use tch::Tensor;
 
-use super::Setting;
 use super::convolution::{Convolution, Folded};
-use crate::Result;
-use crate::native::Activation;
+use super::setting::Setting;
+use crate::error::Result;
 
 #[derive(Debug)]
 pub(super) enum Bottom {

@@ -3,18 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::CheckpointError;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::{self, Activation};
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::winograd::{WinogradWeights, fits};
 use tch::{Device, Kind, Tensor};
 
 use super::device::DeviceWeights;
 use super::packed::{Kernel, PackedWeights};
-use super::{Backend, Numbers, Setting};
-use crate::Result;
-use crate::checkpoint::CheckpointError;
-use crate::layer::{BATCH_NORM_EPS, channels_last};
-use crate::native::{self, Activation};
-use crate::plan::LayerPlan;
-use crate::ranges::Watch;
-use crate::winograd::{self, WinogradWeights};
+use super::setting::{Backend, Numbers, Setting};
+use super::watch::Watch;
+use crate::error::Result;
+use crate::layer::BATCH_NORM_EPS;
 
 /// Weights and bias of a layer with its BatchNorm folded in, in f64 on the CPU.
 pub(super) struct Folded {
@@ -60,7 +61,7 @@ impl Folded {
     /// Whether Winograd's filtering can compute it.
     fn is_filtered(&self, activation: Activation) -> bool {
         let size = self.weight.size();
-        !self.up && activation != Activation::Tanh && winograd::fits(size[1], size[0])
+        !self.up && activation != Activation::Tanh && fits(size[1], size[0])
     }
 
     /// The part that acts on some of the inputs, without bias.
@@ -133,9 +134,9 @@ impl Convolution {
             Weight::Packed(weights) => {
                 let weight = weights.of_batch(input.size()[0])?;
                 if self.up {
-                    native::up_convolution(input, &weight, bias, activation)?
+                    convolution::up_convolution(input, &weight, bias, activation)?
                 } else {
-                    native::convolution(input, &weight, bias, activation)?
+                    convolution::convolution(input, &weight, bias, activation)?
                 }
             }
             Weight::Winograd(weights) => weights.forward(input, bias, None, activation)?,
@@ -150,7 +151,7 @@ impl Convolution {
         match &self.weight {
             Weight::Packed(weights) => {
                 let weight = weights.of_batch(input.size()[0])?;
-                native::convolution_into(&mut sum, input, &weight, bias)?;
+                convolution::convolution_into(&mut sum, input, &weight, bias)?;
             }
             Weight::Winograd(weights) => {
                 sum = weights.forward(input, bias, Some(&mut sum), Activation::Relu)?;

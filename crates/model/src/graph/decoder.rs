@@ -1,14 +1,17 @@
+//! The decoders as they are served.
+
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
+use protoguard_kernels::convolution::Activation;
 use tch::{Kind, Tensor};
 
 use super::bottom::Bottom;
 use super::convolution::{Convolution, Folded};
-use super::quantized::{Edges, Layer, QuantizedConvolution, UpLayer};
-use super::{Numbers, Setting};
-use crate::Result;
-use crate::native::Activation;
-use crate::plan::{DecoderPlan, LayerPlan, PairPlan, StagePlan};
+use super::quantized::up::UpLayer;
+use super::quantized::{Edges, Layer, QuantizedConvolution};
+use super::setting::{Numbers, Setting};
+use crate::error::Result;
 
 /// Either decoder.
 #[derive(Debug)]

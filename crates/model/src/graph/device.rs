@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
+use protoguard_kernels::convolution::Activation;
 use tch::{TchError, Tensor};
 
-use crate::Result;
-use crate::native::Activation;
+use crate::error::Result;
 
 /// Weights on a device other than the CPU.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! Built once from a network's variables: BatchNorm is folded into the convolutions, activations
 //! are fused, weights lie as the device's library likes them, storage is channels last
-//! throughout, most convolutions take a quarter of the multiplications ([`winograd`]),
+//! throughout, most convolutions take a quarter of the multiplications ([`protoguard_kernels::winograd`]),
 //! concatenations are sums, and the memory's items are folded into the decoders' first
 //! kernels. Convolutions compute in the chosen [`Precision`]; the memory and the scores are f32 in
 //! each.
@@ -16,25 +16,32 @@ mod decoder;
 mod device;
 mod packed;
 mod quantized;
+mod setting;
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::Precision;
+use protoguard_checkpoint::plan::{NetworkPlan, PairPlan};
+use protoguard_checkpoint::{ModelConfig, MotionTarget};
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::quantized::halve as halve_bytes;
+use protoguard_kernels::winograd::fastest_factors;
 use tch::{Device, Kind, Tensor};
 
-use crate::Result;
-use crate::config::{ModelConfig, MotionTarget};
 use crate::encoder::Encoding;
+use crate::error::Result;
 use crate::memory::{Memory, MemoryPass, normalized_bottleneck};
 use crate::motion::MotionMaps;
-use crate::native::{self, Activation};
 use crate::network::Network;
-use crate::plan::{NetworkPlan, PairPlan};
-use crate::precision::Precision;
-use crate::ranges::{ActivationRanges, Watch};
-use crate::winograd;
+use crate::precision::{kind_of, settled_on};
 use convolution::Folded;
 use decoder::{DecoderParts, GraphDecoder};
-use quantized::{Edges, Layer, takes_up_bytes};
+use quantized::up::takes_up_bytes;
+use quantized::{Edges, Layer};
+use setting::{Backend, Numbers, Setting};
+use watch::Watch;
 
 /// A trained network, ready to score on one device, for one thread.
 #[derive(Debug)]
@@ -48,42 +55,6 @@ pub struct InferenceGraph {
     folds_memory: bool,
     prediction: GraphDecoder,
     motion: Option<GraphDecoder>,
-}
-
-/// Where and in which numbers convolutions compute.
-#[derive(Clone, Debug)]
-struct Setting {
-    device: Device,
-    backend: Backend,
-    /// Of all that is not quantized.
-    kind: Kind,
-    /// Of the factors of Winograd's products; none where convolutions are computed directly.
-    factors: Option<Kind>,
-    /// Height and width of the bottleneck.
-    query_side: i64,
-    numbers: Numbers,
-    /// Whether up-convolutions may be of u8.
-    up_bytes: bool,
-}
-
-/// What computes convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backend {
-    /// oneDNN, with weights laid out for it once: the CPU's.
-    OneDnn,
-    /// What libtorch calls for the device.
-    Device,
-}
-
-/// What activations are between convolutions.
-#[derive(Clone, Debug)]
-enum Numbers {
-    /// What convolutions compute in.
-    Plain,
-    /// The same, with their ranges noted.
-    Watched(Watch),
-    /// u8 where the next layer takes it, in steps of these ranges.
-    Quantized(ActivationRanges),
 }
 
 #[derive(Debug)]
@@ -118,17 +89,17 @@ impl InferenceGraph {
         precision: Precision,
         ranges: &ActivationRanges,
     ) -> Result<Self> {
-        let precision = precision.settled_on(network.device())?;
+        let precision = settled_on(precision, network.device())?;
         let numbers = match precision {
             Precision::Int8 => Numbers::Quantized(ranges.clone()),
             _ => Numbers::Plain,
         };
-        tch::no_grad(|| Self::build(network, precision, Setting::new(network, precision, numbers)?))
+        tch::no_grad(|| Self::build(network, precision, setting_of(network, precision, numbers)?))
     }
 
     /// The graph in f32, which tells `watch` of every layer's output.
     pub(crate) fn watched(network: &Network, watch: Watch) -> Result<Self> {
-        let setting = Setting::new(network, Precision::F32, Numbers::Watched(watch))?;
+        let setting = setting_of(network, Precision::F32, Numbers::Watched(watch))?;
         tch::no_grad(|| Self::build(network, Precision::F32, setting))
     }
 
@@ -232,19 +203,18 @@ impl InferenceGraph {
     }
 }
 
-impl Setting {
-    fn new(network: &Network, precision: Precision, numbers: Numbers) -> Result<Self> {
-        let device = network.device();
-        let backend = if device == Device::Cpu { Backend::OneDnn } else { Backend::Device };
-        let query_side = network.config().query_side() as i64;
-        let kind = precision.kind(device)?;
-        let factors = match backend {
-            Backend::OneDnn => winograd::fastest_factors(kind)?,
-            Backend::Device => None,
-        };
-        let up_bytes = matches!(numbers, Numbers::Quantized(_)) && takes_up_bytes()?;
-        Ok(Self { device, backend, kind, factors, query_side, numbers, up_bytes })
-    }
+/// The setting of a network on its device.
+fn setting_of(network: &Network, precision: Precision, numbers: Numbers) -> Result<Setting> {
+    let device = network.device();
+    let backend = if device == Device::Cpu { Backend::OneDnn } else { Backend::Device };
+    let query_side = network.config().query_side() as i64;
+    let kind = kind_of(precision, device)?;
+    let factors = match backend {
+        Backend::OneDnn => fastest_factors(kind)?,
+        Backend::Device => None,
+    };
+    let up_bytes = matches!(numbers, Numbers::Quantized(_)) && takes_up_bytes()?;
+    Ok(Setting { device, backend, kind, factors, query_side, numbers, up_bytes })
 }
 
 fn items_in_f64(memory: &Memory) -> Result<Tensor> {
@@ -283,18 +253,19 @@ impl Level {
 
 fn halve(x: &Tensor) -> Result<Tensor> {
     if x.kind() == Kind::Uint8 {
-        return native::quantized::halve(x);
+        return Ok(halve_bytes(x)?);
     }
     Ok(x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use protoguard_checkpoint::ModelConfig;
+
     use super::*;
-    use crate::config::ModelConfig;
 
     fn setting(network: &Network, backend: Backend) -> Setting {
-        Setting { backend, ..Setting::new(network, Precision::F32, Numbers::Plain).unwrap() }
+        Setting { backend, ..setting_of(network, Precision::F32, Numbers::Plain).unwrap() }
     }
 
     /// Where a GPU is at hand `benches/gpu` compares it with the CPU; here its way through the

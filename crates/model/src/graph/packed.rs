@@ -7,10 +7,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use protoguard_kernels::convolution::{pack_convolution, pack_up_convolution};
+use protoguard_kernels::layout;
+use protoguard_kernels::quantized::pack_quantized;
 use tch::Tensor;
 
-use crate::Result;
-use crate::native;
+use crate::error::Result;
 
 /// What the weights are for.
 #[derive(Debug)]
@@ -61,20 +63,18 @@ impl PackedWeights {
     fn pack(&self, batch: i64) -> Result<Tensor> {
         let (outputs, inputs) = (self.plain.size()[0], self.plain.size()[1]);
         let size = |inputs| [batch, inputs, self.side, self.side];
-        match &self.kernel {
-            Kernel::Straight => native::pack_convolution(&self.plain, size(inputs)),
+        Ok(match &self.kernel {
+            Kernel::Straight => pack_convolution(&self.plain, size(inputs))?,
             // An up-convolution's inputs come first.
-            Kernel::Up => native::pack_up_convolution(&self.plain, size(outputs)),
-            Kernel::Quantized(scales) => {
-                native::quantized::pack_quantized(&self.plain, scales, size(inputs))
-            }
-        }
+            Kernel::Up => pack_up_convolution(&self.plain, size(outputs))?,
+            Kernel::Quantized(scales) => pack_quantized(&self.plain, scales, size(inputs))?,
+        })
     }
 }
 
 impl Layouts {
     fn add(&mut self, batch: i64, packed: Tensor) -> Result<usize> {
-        let layout = native::layout(&packed)?;
+        let layout = layout::of_packed(&packed)?;
         let known = self.weights.iter().position(|(known, _)| *known == layout);
         let index = known.unwrap_or(self.weights.len());
         if known.is_none() {
@@ -87,16 +87,16 @@ impl Layouts {
 
 #[cfg(test)]
 mod tests {
+    use protoguard_kernels::convolution::{self, Activation};
+    use protoguard_kernels::layout::channels_last;
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::layer::channels_last;
-    use crate::native::Activation;
 
     #[test]
     fn every_batch_size_gets_its_weights_and_each_layout_is_kept_once() {
         let kinds = [Kind::Float].into_iter();
-        for kind in kinds.chain(native::takes_bf16().unwrap().then_some(Kind::BFloat16)) {
+        for kind in kinds.chain(convolution::takes_bf16().unwrap().then_some(Kind::BFloat16)) {
             let plain = Tensor::randn([192, 192, 3, 3], (Kind::Float, Device::Cpu));
             let plain = channels_last(&plain.to_kind(kind)).unwrap();
             let weights = PackedWeights::new(plain.shallow_clone(), Kernel::Straight, 8).unwrap();
@@ -104,7 +104,8 @@ mod tests {
                 let input = Tensor::randn([batch, 8, 8, 192], (kind, Device::Cpu));
                 let input = input.permute([0, 3, 1, 2]);
                 let weight = weights.of_batch(batch).unwrap();
-                let output = native::convolution(&input, &weight, None, Activation::None).unwrap();
+                let output =
+                    convolution::convolution(&input, &weight, None, Activation::None).unwrap();
                 let expected = input.conv2d(&plain, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
                 let error = (output - &expected).abs().max().double_value(&[]);
                 let limit = 0.01 * expected.abs().max().double_value(&[]);

@@ -2,24 +2,25 @@
 //!
 //! An activation after a ReLU is u8, in steps of its channel's range ÷ 255; weights are s8, in steps
 //! of their own for every output channel, `w ≈ s_o q` with `s_o = max |w_o| / 127` (or 64, where sums
-//! of more could overflow: [`quantized::weight_steps`]). oneDNN knows one
+//! of more could overflow: [`weight_steps`]). oneDNN knows one
 //! step for all channels of an activation. But a ReLU only scales with its input, so the steps of
 //! the output are divided out of the weights and the bias, those of the input multiplied in, and
 //! every u8 is in steps of 1; outputs of several layers may lie beside each other in one input. A
 //! step for all channels lost 2 dB of PSNR to the few channels that are large.
 
-mod up;
+pub(super) mod up;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::quantized;
+use protoguard_kernels::quantized::weight_steps;
 use tch::{Device, Kind, Tensor};
 
 use super::convolution::{Convolution, Folded};
 use super::packed::{Kernel, PackedWeights};
-use super::{Numbers, Setting};
-use crate::Result;
-use crate::native::{Activation, quantized};
-use crate::plan::LayerPlan;
-use crate::ranges::ActivationRanges;
-pub(super) use up::{UpLayer, takes_up_bytes};
+use super::setting::{Numbers, Setting};
+use crate::error::Result;
 
 /// How a convolution sits between others.
 pub(super) struct Edges<'a> {
@@ -116,7 +117,7 @@ impl QuantizedConvolution {
     }
 
     fn convolve(&self, input: &Tensor) -> Result<Tensor> {
-        quantized::QuantizedConvolution {
+        let convolution = quantized::QuantizedConvolution {
             input,
             weight: &self.weights.of_batch(input.size()[0])?,
             scales: &self.scales,
@@ -125,8 +126,8 @@ impl QuantizedConvolution {
             relu: self.relu,
             narrow: self.narrow,
             kind: self.kind,
-        }
-        .compute()
+        };
+        Ok(convolution.compute()?)
     }
 }
 
@@ -169,9 +170,7 @@ impl Stepped {
         }
         // 2. Each output channel in steps of its own; one that is all zeros has any.
         let largest = weight.f_abs()?.f_amax([1i64, 2, 3].as_slice(), true)?;
-        let scales = largest
-            .f_clamp_min(f64::MIN_POSITIVE)?
-            .f_div_scalar(quantized::weight_steps()? as f64)?;
+        let scales = largest.f_clamp_min(f64::MIN_POSITIVE)?.f_div_scalar(weight_steps()? as f64)?;
         Ok(Self {
             weight: weight.f_div(&scales)?.f_round()?.f_to_kind(Kind::Int8)?.f_contiguous()?,
             scales: scales.f_reshape([-1])?.f_to_kind(Kind::Float)?.f_contiguous()?,

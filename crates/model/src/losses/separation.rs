@@ -7,11 +7,11 @@
 //! generated. It is a loss with a margin between a clip and its companion, and not the feature
 //! separateness of Park 2020, which is one between items.
 
+use protoguard_checkpoint::LossConfig;
 use tch::{Kind, Tensor};
 
-use crate::Result;
 use crate::batch::Batch;
-use crate::config::LossConfig;
+use crate::error::Result;
 use crate::maps::mean_by_square;
 use crate::memory::MemoryPass;
 use crate::network::TrainingPass;

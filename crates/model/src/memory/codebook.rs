@@ -1,15 +1,17 @@
+//! Items that are running means of the queries nearest to them.
+
+use protoguard_checkpoint::{EmaConfig, MemoryConfig};
 use tch::{Device, Kind, Tensor};
 
-use super::MemoryPass;
+use super::pass::MemoryPass;
 use super::vectors::{Metric, normalize_rows};
-use crate::Result;
-use crate::config::{EmaConfig, MemoryConfig};
-use crate::network::NamedTensor;
+use crate::error::Result;
+use crate::named_tensor::NamedTensor;
 
 /// Running count under which an item's mean is not taken: its sums have faded.
 const MIN_SIZE: f64 = 1e-6;
 
-/// What training keeps beside the items of [`crate::MemoryUpdate::Ema`]. A checkpoint needs none of
+/// What training keeps beside the items of [`protoguard_checkpoint::MemoryUpdate::Ema`]. A checkpoint needs none of
 /// it, a run that goes on later all.
 #[derive(Debug)]
 pub(super) struct Codebook {

@@ -1,7 +1,9 @@
+//! The memory on numbers that can be followed by hand.
+
+use protoguard_checkpoint::EmaConfig;
 use tch::{Device, nn};
 
 use super::*;
-use crate::config::EmaConfig;
 
 const CHANNELS: i64 = 6;
 

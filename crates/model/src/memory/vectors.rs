@@ -1,9 +1,9 @@
 //! The arithmetic of queries and items.
 
+use protoguard_checkpoint::{MemoryConfig, MemoryUpdate};
 use tch::{Kind, Tensor};
 
-use crate::Result;
-use crate::config::{MemoryConfig, MemoryUpdate};
+use crate::error::Result;
 use crate::layer::at_least_f32;
 
 /// Norm below which a query is not stretched to a unit vector.

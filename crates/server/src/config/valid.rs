@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_checkpoint::Precision;
+use protoguard_model::DeviceSpec;
 use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
 use tracing_subscriber::EnvFilter;
 

@@ -1,9 +1,11 @@
+//! One run of a grid: what it is trained with, and what it found.
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use protoguard_model::Checkpoint;
+use protoguard_checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! The file that describes the runs of an ablation.
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -228,7 +230,7 @@ mod tests {
         let last = &cells[11];
         assert_eq!(last.name(), "b, model.memory.items=100");
         assert_eq!((last.seed, last.config.training.seed, last.config.training.epochs), (5, 5, 3));
-        assert_eq!(last.config.loss.within, protoguard_model::Within::Mean);
+        assert_eq!(last.config.loss.within, protoguard_checkpoint::Within::Mean);
     }
 
     #[test]

@@ -6,8 +6,9 @@ mod training;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use protoguard_checkpoint::Precision;
 use protoguard_datasets::Layout;
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_model::DeviceSpec;
 
 use crate::source::SourceArgs;
 

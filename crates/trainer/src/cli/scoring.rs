@@ -1,7 +1,10 @@
+//! Flags of the commands that score clips with a checkpoint.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use protoguard_model::{DeviceSpec, Precision, ScorerOptions};
+use protoguard_checkpoint::Precision;
+use protoguard_model::{DeviceSpec, ScorerOptions};
 
 use crate::source::{SourceArgs, name_of};
 

@@ -1,5 +1,7 @@
+//! The last line that `evaluate` prints.
+
+use protoguard_checkpoint::TrainingRecord;
 use protoguard_core::normalise::Grouping;
-use protoguard_model::checkpoint::TrainingRecord;
 use serde::Serialize;
 
 use super::live::Score;

@@ -19,7 +19,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use protoguard_model::{Checkpoint, TchScorerFactory};
+use protoguard_checkpoint::Checkpoint;
+use protoguard_model::TchScorerFactory;
 
 pub use chosen::{Chosen, ChosenFrame};
 pub use close_up::{CloseUp, CloseUps};

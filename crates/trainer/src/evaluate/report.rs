@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::MemoryHealth;
 use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
@@ -144,14 +145,12 @@ impl MemoryUse {
     pub fn new(counts: &[f64], d_m: f64, d_q: f64) -> Self {
         let total = counts.iter().sum::<f64>().max(1.0);
         let shares: Vec<f64> = counts.iter().map(|count| count / total).collect();
-        let entropy: f64 =
-            shares.iter().filter(|&&share| share > 0.0).map(|share| -share * share.ln()).sum();
         Self {
             d_m,
             d_q,
             items_in_use: counts.iter().filter(|&&count| count > 0.0).count(),
             items: counts.len(),
-            perplexity: entropy.exp(),
+            perplexity: MemoryHealth::perplexity_of(counts),
             largest_share: shares.iter().copied().fold(0.0, f64::max),
             shares,
         }

@@ -1,9 +1,11 @@
+//! The reports of an evaluation, of numbers that were made up.
+
+use protoguard_checkpoint::TrainingRecord;
 use protoguard_core::normalise::{FrameScore, Grouping};
 use protoguard_core::{
     AlarmFrequency, Baselines, Calibration, Clip, ClipMaps, ClipScore, ClipShape, Detector,
     FeatureDistance, Frame, Mask, Part, Plane, PsnrDb, Recipe, Statistics,
 };
-use protoguard_model::checkpoint::TrainingRecord;
 
 use super::*;
 use crate::scoring::ScoredVideo;

@@ -1,4 +1,7 @@
-use protoguard_model::{AdamConstants, AdamTensors, ModelError, forget_gradients, fused_adam};
+//! Adam with its state in the open.
+
+use protoguard_kernels::adam::{AdamConstants, AdamTensors, forget_gradients, fused_adam};
+use protoguard_model::ModelError;
 use tch::{Kind, Tensor, no_grad};
 
 /// Adam (Kingma and Ba, 2015) over named parameters, with its moments in the open.
@@ -52,7 +55,7 @@ impl Adam {
     /// When libtorch refuses.
     pub fn forget_gradients(&mut self) -> Result<(), ModelError> {
         let parameters = self.slots.iter_mut().map(|slot| &mut slot.parameter);
-        forget_gradients(&mut parameters.collect::<Vec<_>>())
+        Ok(forget_gradients(&mut parameters.collect::<Vec<_>>())?)
     }
 
     /// Moves every parameter that has a gradient, with bias-corrected moments, in one pass over
@@ -77,7 +80,7 @@ impl Adam {
         };
         let constants =
             AdamConstants { learning_rate, beta1: BETA1, beta2: BETA2, epsilon: EPSILON };
-        no_grad(|| fused_adam(tensors, &constants))
+        Ok(no_grad(|| fused_adam(tensors, &constants))?)
     }
 
     /// Steps taken so far.

@@ -1,15 +1,15 @@
+//! From a finished training to its checkpoint.
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use protoguard_checkpoint::{
+    Array, Checkpoint, CheckpointContent, Golden, HeldOut, Precision, Preprocessing, TrainingRecord,
+};
 use protoguard_core::Scorer;
 use protoguard_datasets::DecodedVideo;
 use protoguard_frames::RESIZER;
-use protoguard_model::checkpoint::{
-    Array, CheckpointContent, Golden, HeldOut, Preprocessing, TrainingRecord,
-};
-use protoguard_model::{
-    Checkpoint, DeviceSpec, InferenceGraph, Precision, TchScorer, record_golden, to_array,
-};
+use protoguard_model::{DeviceSpec, InferenceGraph, TchScorer, record_golden, to_array};
 
 use super::adam::{Adam, NamedState};
 use super::data::TrainingData;

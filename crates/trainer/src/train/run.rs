@@ -1,10 +1,12 @@
+//! One training from its arguments to its checkpoint.
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use protoguard_model::{
-    Checkpoint, DeviceSpec, MemoryUpdate, Network, allow_tf32, set_deterministic,
-};
+use protoguard_checkpoint::{Checkpoint, MemoryUpdate};
+use protoguard_kernels::settings::{allow_tf32, set_deterministic};
+use protoguard_model::{DeviceSpec, Network};
 
 use super::data::TrainingData;
 use super::epochs::Epochs;

@@ -1,11 +1,13 @@
+//! The state of a run, kept beside its checkpoint.
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use protoguard_checkpoint::{TEMPORARY_SUFFIX, temporary_prefix};
 use protoguard_core::ClipShape;
 use protoguard_model::Network;
-use protoguard_model::checkpoint::{TEMPORARY_SUFFIX, temporary_prefix};
 
 use super::state::{StateError, TrainingState};
 use super::step::Learner;

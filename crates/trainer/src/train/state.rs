@@ -1,8 +1,10 @@
+//! What a stopped run needs to go on exactly.
+
 use std::path::{Path, PathBuf};
 
+use protoguard_checkpoint::{ArrayFile, CheckpointError};
 use protoguard_datasets::{DatasetError, DecodedVideo};
-use protoguard_model::checkpoint::ArrayFile;
-use protoguard_model::{CheckpointError, HealthSums, ModelError, StepLosses};
+use protoguard_model::{HealthSums, ModelError, StepLosses};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

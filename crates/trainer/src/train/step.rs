@@ -1,11 +1,13 @@
+//! Training steps, and the means of what they find.
+
 use std::collections::BTreeMap;
 
+use protoguard_checkpoint::{Array, LossConfig, MemoryHealth};
 use protoguard_core::{Clip, PsnrDb};
 use protoguard_datasets::ClipBatch;
-use protoguard_model::checkpoint::Array;
 use protoguard_model::{
-    Batch, CheckpointError, HealthMeter, LossConfig, MemoryHealth, ModelError, NamedTensor,
-    Network, StepLosses, TrainingPass, from_array, losses, scores, to_array,
+    Batch, HealthMeter, ModelError, NamedTensor, Network, StepLosses, TrainingPass, losses,
+    overwrite, scores, to_array,
 };
 use serde::{Deserialize, Serialize};
 
@@ -171,18 +173,8 @@ impl Learner {
         arrays: &BTreeMap<String, Array>,
         steps: u64,
     ) -> Result<(), ModelError> {
-        for NamedState { name, mut tensor } in self.tensors() {
-            let expected: Vec<usize> = tensor.size().iter().map(|&side| side as usize).collect();
-            let Some(array) = arrays.get(&name) else {
-                return Err(CheckpointError::MissingTensor { name, expected }.into());
-            };
-            if array.shape() != expected {
-                let found = array.shape().to_vec();
-                return Err(CheckpointError::Shape { name, found, expected }.into());
-            }
-            let value = from_array(array)?;
-            tch::no_grad(|| tensor.f_copy_(&value))?;
-        }
+        let tensors = self.tensors().map(|NamedState { name, tensor }| (name, tensor));
+        overwrite(tensors, arrays)?;
         self.adam.set_steps(steps);
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! A whole run on drawn scenes, small enough for every test run.
 
+use protoguard_checkpoint::{Checkpoint, EmaConfig, MemoryUpdate, MotionTarget, Precision};
 use protoguard_core::ClipShape;
 use protoguard_datasets::ClipBatch;
 use protoguard_datasets::synth::write_dataset;
 use protoguard_frames::scenes::SynthConfig;
-use protoguard_model::{Checkpoint, DeviceSpec, EmaConfig, MemoryUpdate, MotionTarget, Network};
+use protoguard_model::precision::settled_on;
+use protoguard_model::{DeviceSpec, Network};
 
 use super::*;
 use crate::config::{Layers, TrainerConfig};
@@ -167,7 +169,7 @@ fn stop_again_and_again(mut config: TrainerConfig) {
 #[test]
 #[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn bf16_learns_the_same_curve() {
-    if let Err(error) = protoguard_model::Precision::Bf16.settled_on(tch::Device::Cpu) {
+    if let Err(error) = settled_on(Precision::Bf16, tch::Device::Cpu) {
         println!("skipped: {error}");
         return;
     }
@@ -175,7 +177,7 @@ fn bf16_learns_the_same_curve() {
     let mut config = config(2);
     config.training.learning_rate = 5e-4;
     let f32 = train(&config, &folder).history;
-    config.training.precision = protoguard_model::Precision::Bf16;
+    config.training.precision = Precision::Bf16;
     let bf16 = train(&config, &folder).history;
     for (exact, reduced) in f32.iter().zip(&bf16) {
         let (exact, reduced) = (&exact.training.losses, &reduced.training.losses);
@@ -218,7 +220,7 @@ fn accumulated_batches_have_the_gradient_of_their_mean() {
     let folder = scenes(5);
     let mut config = config(1);
     // Items that are parameters are the same for both batches; others follow the first.
-    config.model.memory.as_mut().unwrap().gradient = protoguard_model::MemoryGradient::Param;
+    config.model.memory.as_mut().unwrap().gradient = protoguard_checkpoint::MemoryGradient::Param;
     let bench = Bench::new(&config, &folder);
     let clips = |frames: std::ops::Range<usize>| -> ClipBatch {
         let clip = |at| bench.data.training[0].clip_at(config.model.shape, at).unwrap();
@@ -318,10 +320,9 @@ fn every_switch_of_the_ablation_trains() {
         let mut config = config(1);
         config.model.motion_branch = switched.model.motion_branch;
         config.model.motion_target = switched.model.motion_target;
-        config.model.memory = switched
-            .model
-            .memory
-            .map(|memory| protoguard_model::MemoryConfig { items: memory.items.min(8), ..memory });
+        config.model.memory = switched.model.memory.map(|memory| {
+            protoguard_checkpoint::MemoryConfig { items: memory.items.min(8), ..memory }
+        });
         config.loss = switched.loss;
         let Trained { checkpoint, history } = train(&config, &folder);
         let losses = history[0].training.losses;

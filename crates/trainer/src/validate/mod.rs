@@ -10,9 +10,9 @@ mod tests;
 use std::sync::Arc;
 
 use anyhow::Context;
+use protoguard_checkpoint::{Checkpoint, HeldOut, Precision, TrainingRecord};
 use protoguard_datasets::{DecodedVideo, Half};
-use protoguard_model::checkpoint::{HeldOut, TrainingRecord};
-use protoguard_model::{Checkpoint, Precision, TchScorerFactory};
+use protoguard_model::TchScorerFactory;
 
 pub use inserted::{InsertedSet, InsertedVideo};
 pub use report::{Found, ScoreMetrics, ValidationReport};

@@ -20,6 +20,8 @@ struct Room {
 const CORE: &str = "protoguard-core";
 const FRAMES: &str = "protoguard-frames";
 const DATASETS: &str = "protoguard-datasets";
+const CHECKPOINT: &str = "protoguard-checkpoint";
+const KERNELS: &str = "protoguard-kernels";
 const MODEL: &str = "protoguard-model";
 const PROTO: &str = "protoguard-proto";
 const SERVICE: &str = "protoguard-service";
@@ -30,15 +32,25 @@ const FUZZ: &str = "protoguard-fuzz";
 const LAUNCH: &str = "protoguard-launch";
 
 /// ARCHITECTURE.md shows the same arrows.
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 16] = [
     Room { name: CORE, may_use: &[], tests_may_use: &[] },
     Room { name: FRAMES, may_use: &[CORE], tests_may_use: &[] },
     Room { name: DATASETS, may_use: &[CORE, FRAMES], tests_may_use: &[] },
-    Room { name: MODEL, may_use: &[CORE], tests_may_use: &[FUZZ] },
-    Room { name: TRAINER, may_use: &[CORE, FRAMES, DATASETS, MODEL], tests_may_use: &[FUZZ] },
+    Room { name: CHECKPOINT, may_use: &[CORE], tests_may_use: &[FUZZ] },
+    Room { name: KERNELS, may_use: &[], tests_may_use: &[] },
+    Room { name: MODEL, may_use: &[CORE, CHECKPOINT, KERNELS], tests_may_use: &[FUZZ] },
+    Room {
+        name: TRAINER,
+        may_use: &[CORE, FRAMES, DATASETS, CHECKPOINT, KERNELS, MODEL],
+        tests_may_use: &[FUZZ],
+    },
     Room { name: PROTO, may_use: &[CORE], tests_may_use: &[] },
     Room { name: SERVICE, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[FUZZ] },
-    Room { name: SERVER, may_use: &[CORE, SERVICE, MODEL], tests_may_use: &[FUZZ] },
+    Room {
+        name: SERVER,
+        may_use: &[CORE, SERVICE, CHECKPOINT, KERNELS, MODEL],
+        tests_may_use: &[FUZZ],
+    },
     // Its tests meet the service in the same process, with a scorer that needs no libtorch.
     Room { name: CLIENT, may_use: &[CORE, FRAMES, PROTO], tests_may_use: &[SERVICE] },
     // Its mutator needs nothing of ours; its targets, a feature, read what the network sends.
@@ -48,7 +60,10 @@ const ROOMS: [Room; 14] = [
     Room { name: "xtask", may_use: &[LAUNCH], tests_may_use: &[] },
     Room {
         name: "protoguard-tests",
-        may_use: &[CORE, FRAMES, DATASETS, MODEL, TRAINER, PROTO, SERVICE, SERVER, CLIENT, FUZZ],
+        may_use: &[
+            CORE, FRAMES, DATASETS, CHECKPOINT, KERNELS, MODEL, TRAINER, PROTO, SERVICE, SERVER,
+            CLIENT, FUZZ,
+        ],
         tests_may_use: &[],
     },
 ];
@@ -57,7 +72,7 @@ const ROOMS: [Room; 14] = [
 const LIBTORCH: [&str; 2] = ["tch", "torch-sys"];
 
 /// Crates that may name tch themselves: tensors stay here. The tests compare golden arrays.
-const TENSORS: [&str; 3] = [MODEL, TRAINER, "protoguard-tests"];
+const TENSORS: [&str; 4] = [KERNELS, MODEL, TRAINER, "protoguard-tests"];
 
 /// All that core may use from outside the workspace.
 const CORE_MAY_USE: [&str; 2] = ["serde", "thiserror"];

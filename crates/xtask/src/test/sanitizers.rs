@@ -56,18 +56,23 @@ fn environment(fixed_addresses: bool) -> Command {
 }
 
 impl Sanitizers {
-    /// Builds a package's test programs so, and gives the calls of them.
+    /// Builds the test programs of some packages so, and gives the calls of them. The first has the
+    /// C++, and the feature.
     ///
     /// Of other packages the libraries' tests come along, which are built like those that follow;
     /// their programs would lie where others look for usable ones, so that only tests of names that
-    /// no such package has are asked for.
-    pub(super) fn calls(&self, workspace: &Workspace, package: &str) -> Result<Vec<Call>> {
-        let feature = format!("{package}/sanitize");
-        let names = names_of_tests(workspace, package)?;
+    /// no other package with libtorch has are asked for.
+    pub(super) fn calls(&self, workspace: &Workspace, packages: &[&str]) -> Result<Vec<Call>> {
+        let first = packages.first().context("no package is named")?;
+        let feature = format!("{first}/sanitize");
+        let names = names_of_tests(workspace, packages)?;
         let mut flags = vec!["--features", &feature, "--lib"];
         flags.extend(names.iter().flat_map(|name| ["--test", name.as_str()]));
         let programs = TestPrograms::build(workspace, &flags)?;
-        let calls = programs.calls_of(workspace, package, None)?;
+        let mut calls = Vec::new();
+        for package in packages {
+            calls.extend(programs.calls_of(workspace, package, None)?);
+        }
         Ok(calls.into_iter().map(|call| self.sanitized(call)).collect())
     }
 
@@ -84,13 +89,17 @@ impl Sanitizers {
     }
 }
 
-/// Names of a package's integration tests.
-fn names_of_tests(workspace: &Workspace, package: &str) -> Result<Vec<String>> {
+/// Names of the packages' integration tests.
+fn names_of_tests(workspace: &Workspace, packages: &[&str]) -> Result<Vec<String>> {
     let metadata = workspace.metadata()?;
-    let package = metadata.packages.iter().find(|it| it.name == package);
-    let package = package.context("the package is none of the workspace's")?;
-    let tests = package.targets.iter().filter(|target| target.is_test());
-    Ok(tests.map(|target| target.name.clone()).collect())
+    let mut names = Vec::new();
+    for package in packages {
+        let package = metadata.packages.iter().find(|it| it.name == *package);
+        let package = package.context("the package is none of the workspace's")?;
+        let tests = package.targets.iter().filter(|target| target.is_test());
+        names.extend(tests.map(|target| target.name.clone()));
+    }
+    Ok(names)
 }
 
 /// A library of the C++ compiler's, where it has it.

@@ -2,18 +2,19 @@
 
 use std::sync::OnceLock;
 
+use protoguard_checkpoint::ActivationRanges;
+use protoguard_checkpoint::plan::LayerPlan;
+use protoguard_kernels::convolution::Activation;
+use protoguard_kernels::layout::channels_last;
+use protoguard_kernels::processor::has_vnni;
+use protoguard_kernels::quantized;
+use protoguard_kernels::{Fault, KernelError};
 use tch::{Device, Kind, Tensor};
 
 use super::{Edges, Stepped};
-use crate::Result;
-use crate::error::ModelError;
+use crate::error::{ModelError, Result};
 use crate::graph::convolution::{Convolution, Folded};
-use crate::graph::{Numbers, Setting};
-use crate::native::fault::Fault;
-use crate::native::{Activation, quantized};
-use crate::plan::LayerPlan;
-use crate::processor::has_vnni;
-use crate::ranges::ActivationRanges;
+use crate::graph::setting::{Numbers, Setting};
 
 /// Inputs that VNNI multiplies and sums in one instruction.
 const FOUR: usize = 4;
@@ -22,14 +23,14 @@ const BLOCKS: [i64; 4] = [64, 48, 32, 16];
 
 /// An up-convolution in the numbers of its setting.
 #[derive(Debug)]
-pub(in crate::graph) enum UpLayer {
+pub(crate) enum UpLayer {
     Wide(Convolution),
     Quantized(QuantizedUpConvolution),
 }
 
 /// An up-convolution of u8 to u8.
 #[derive(Debug)]
-pub(in crate::graph) struct QuantizedUpConvolution {
+pub(crate) struct QuantizedUpConvolution {
     weights: Tensor,
     scales: Tensor,
     bias: Tensor,
@@ -41,9 +42,9 @@ pub(in crate::graph) struct QuantizedUpConvolution {
 ///
 /// # Errors
 /// When the trial fails for want of memory. The next call tries again.
-pub(in crate::graph) fn takes_up_bytes() -> Result<bool> {
+pub(crate) fn takes_up_bytes() -> Result<bool> {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    if !has_vnni()? {
+    if !has_vnni().map_err(KernelError::from)? {
         return Ok(false);
     }
     if let Some(exact) = FOUND.get() {
@@ -60,7 +61,8 @@ fn largest_products_are_exact() -> Result<bool> {
         for weight in [127, -127] {
             match largest_product_is_exact([inputs, outputs], weight) {
                 Ok(true) => {}
-                Ok(false) | Err(ModelError::Native { fault: Fault::Refused, .. }) => {
+                Ok(false) => return Ok(false),
+                Err(ModelError::Kernel(KernelError::Native { fault: Fault::Refused, .. })) => {
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
@@ -83,7 +85,7 @@ fn largest_product_is_exact([inputs, outputs]: [i64; 2], weight: i64) -> Result<
     let scales = full(&[outputs], 240.0 / sum, Kind::Float)?;
     let lifted = if weight < 0 { 240.0 } else { 0.0 };
     let bias = full(&[outputs], lifted, Kind::Float)?;
-    let input = crate::layer::channels_last(&input)?;
+    let input = channels_last(&input)?;
     let found = QuantizedUpConvolution::laid_out(&weights, scales, bias)?.forward(&input, None)?;
     // One pixel has a tap along a side where it is even or the last, and two where it is odd.
     let taps = |at: i64| if at % 2 == 1 && at < 2 * SIDE - 1 { 2 } else { 1 };
@@ -97,7 +99,7 @@ fn largest_product_is_exact([inputs, outputs]: [i64; 2], weight: i64) -> Result<
 
 impl UpLayer {
     /// With inputs of `side` × `side` pixels.
-    pub(in crate::graph) fn new(
+    pub(crate) fn new(
         folded: &Folded,
         side: i64,
         setting: &Setting,
@@ -112,16 +114,12 @@ impl UpLayer {
     }
 
     /// Whether the layer can be computed in u8, so that what comes before it should make them.
-    pub(in crate::graph) fn takes_bytes(plan: &LayerPlan, setting: &Setting) -> bool {
+    pub(crate) fn takes_bytes(plan: &LayerPlan, setting: &Setting) -> bool {
         setting.up_bytes && plan.inputs.is_multiple_of(FOUR)
     }
 
     /// `[B, outputs, 2h, 2w]`; in u8 behind the channels of `skip`, where there is one.
-    pub(in crate::graph) fn forward(
-        &self,
-        input: &Tensor,
-        skip: Option<&Tensor>,
-    ) -> Result<Tensor> {
+    pub(crate) fn forward(&self, input: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         match self {
             Self::Wide(convolution) => convolution.forward(input),
             Self::Quantized(convolution) => convolution.forward(input, skip),
@@ -147,7 +145,8 @@ impl QuantizedUpConvolution {
 
     fn forward(&self, input: &Tensor, left: Option<&Tensor>) -> Result<Tensor> {
         let Self { weights, scales, bias } = self;
-        quantized::QuantizedUpConvolution { input, weights, scales, bias, left }.compute()
+        let convolution = quantized::QuantizedUpConvolution { input, weights, scales, bias, left };
+        Ok(convolution.compute()?)
     }
 }
 
@@ -156,7 +155,7 @@ mod tests {
     use super::*;
 
     fn channels_last(x: &Tensor) -> Tensor {
-        crate::layer::channels_last(x).unwrap()
+        protoguard_kernels::layout::channels_last(x).unwrap()
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod picture;
 mod record;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use protoguard_checkpoint::TrainingRecord;
 use protoguard_core::normalise::Grouping;
-use protoguard_model::checkpoint::TrainingRecord;
 
 use super::close_up::{CloseUp, CloseUps};
 use super::measured::Measured;

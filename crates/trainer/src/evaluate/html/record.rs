@@ -1,9 +1,9 @@
 //! The memory, and the run that made the weights.
 
 use maud::{Markup, html};
-use protoguard_model::MemoryHealth;
-use protoguard_model::checkpoint::TrainingRecord;
 use serde_json::Value;
+
+use protoguard_checkpoint::{MemoryHealth, TrainingRecord};
 
 use crate::evaluate::report::{EvalReport, MemoryUse};
 
