@@ -21,7 +21,7 @@ use crate::config::{Config, WorkerConfig};
 use crate::flags::Flags;
 use crate::models::Checkpoints;
 
-/// Rates closer than this are the same: what a shared machine varies by.
+/// The share by which a rate varies on a shared machine; rates that are closer count as equal.
 const SAME: f64 = 0.03;
 
 #[derive(Debug, Args)]
@@ -60,14 +60,15 @@ pub(crate) fn run(config: &Config, tune: &TuneFlags) -> anyhow::Result<String> {
         let precision = worker.precision;
         let trial = match measure(config, worker, tune) {
             Ok(trial) => trial,
-            // It is tried beside what serves in any case: that it cannot be had is a result.
+            // Int8 is tried beside precisions that always work. That a model cannot be computed in it
+            // is a result too.
             Err(error) if precision == Precision::Int8 => {
                 without = Some(format!("{precision}: {error:#}"));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        // What `auto` means may be f32, which is a trial of its own.
+        // Where `auto` means f32, its trial is that of f32.
         if !trials.iter().any(|known| known.setting() == trial.setting()) {
             trials.push(trial);
         }
