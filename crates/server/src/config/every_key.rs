@@ -78,8 +78,8 @@ fn every_key_is_in_help_and_in_the_printed_file_with_its_comment() {
     for key in RawConfig::keys() {
         let (name, comment) = (key.get_id().as_str(), manual(&key));
         assert!(comment.len() > 20, "{name} has no manual");
-        assert!(help.contains(&format!("--{} <", key.get_long().unwrap())), "{name}: {help}");
-        assert!(help.contains(&plain(comment.trim_end_matches('.'))), "{name}: {help}");
+        assert!(help.contains(&format!("--{} <", key.get_long().unwrap())), "--help lacks {name}");
+        assert!(help.contains(&plain(comment.trim_end_matches('.'))), "--help lacks {comment}");
         let start = format!("\n{name} = ");
         let (above, value) =
             printed.split_once(&start).unwrap_or_else(|| panic!("{name}: {printed}"));

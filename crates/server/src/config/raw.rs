@@ -86,7 +86,8 @@ pub(crate) struct RawConfig {
     /// Clips of a model between admission and answer; more are refused as RESOURCE_EXHAUSTED.
     #[arg(long, default_value = "256")]
     pub(crate) max_queue_clips: Size,
-    /// The same bound in bytes of requests and of decoded clips.
+    /// Bytes of a model's requests and decoded clips between admission and answer; more are refused
+    /// as RESOURCE_EXHAUSTED.
     #[arg(long, default_value = "536870912")]
     pub(crate) max_queue_bytes: Size,
     /// Bytes of a request, at most; a larger one is refused before it is read in full.
@@ -112,8 +113,8 @@ pub(crate) struct RawConfig {
     /// replicas; 0 for never.
     #[arg(long, default_value = "0")]
     pub(crate) max_connection_age_ms: Milliseconds,
-    /// Certificate chain in PEM; with `tls_key` it encrypts connections. Read again when it
-    /// changes, as every file of keys and tokens.
+    /// Certificate chain in PEM; with `tls_key` it encrypts connections. It is read again
+    /// when it changes, as all files of keys and tokens are.
     #[arg(long, default_value = "")]
     pub(crate) tls_certificate: Word<Option<PathBuf>>,
     /// Private key of the certificate in PEM.
@@ -140,8 +141,8 @@ pub(crate) struct RawConfig {
     /// Milliseconds between NOT_SERVING and the end of accepting, in which load balancers look away.
     #[arg(long, default_value = "0")]
     pub(crate) drain_grace_ms: Milliseconds,
-    /// Milliseconds after that for work in flight; keep the sum below the time after which the
-    /// supervisor kills the process.
+    /// Milliseconds for work in flight after `drain_grace_ms`; keep the sum of both below the time
+    /// after which the supervisor kills the process.
     #[arg(long, default_value = "20000")]
     pub(crate) drain_timeout_ms: Milliseconds,
     /// Log lines for people or for programs: `human` or `json`.
