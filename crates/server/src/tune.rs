@@ -179,6 +179,7 @@ fn text(trials: &[Trial], best: &Trial, without: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RawConfig;
 
     fn trial(workers_per_device: usize, clips_per_second: f64, lone_clip_ms: f64) -> Trial {
         Trial {
@@ -204,9 +205,9 @@ mod tests {
     fn the_result_is_configuration() {
         let trials = [trial(1, 98.0, 11.0), trial(2, 60.0, 19.0)];
         let text = text(&trials, &trials[0], Some("int8: departs"));
-        let table: toml::Table = text.parse().unwrap();
-        assert_eq!(table["workers_per_device"].as_integer(), Some(1));
-        assert_eq!(table["precision"].as_str(), Some("bf16"));
+        let config: RawConfig = toml::from_str(&text).unwrap();
+        assert_eq!((config.workers_per_device.size(), config.threads_per_worker.size()), (1, 2));
+        assert_eq!((config.precision.0, config.max_batch_size.size()), (Precision::Bf16, 4));
         assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 4, "{text}");
         assert!(text.contains("\n# int8: departs\nworkers_per_device"), "{text}");
     }
