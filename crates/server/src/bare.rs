@@ -121,7 +121,7 @@ pub(crate) struct Measurements {
     laps: Vec<Lap>,
 }
 
-/// Those that were asked for, or powers of two and the most.
+/// The batch sizes that were asked for; else the powers of two below `max_batch_size`, and that.
 pub(crate) fn batch_sizes(asked: &[u16], max_batch_size: usize) -> Vec<usize> {
     if !asked.is_empty() {
         return asked.iter().copied().map(usize::from).collect();
@@ -198,7 +198,7 @@ impl Measurements {
     }
 }
 
-/// Of sorted values, at least one.
+/// The median of at least one value, which are sorted.
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) {

@@ -1,8 +1,11 @@
 //! The command line: serving without a command, measuring with one.
 
-use clap::{CommandFactory, Subcommand};
+use std::ffi::OsString;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 
 use crate::bare::BareFlags;
+use crate::config::{Layers, flag_layer};
 use crate::flags::Flags;
 use crate::tune::TuneFlags;
 
@@ -17,7 +20,7 @@ use crate::tune::TuneFlags;
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) flags: Flags,
+    flags: Flags,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -31,39 +34,90 @@ pub(crate) enum Command {
     Tune(Box<TuneFlags>),
 }
 
-impl Cli {
-    /// The settings, wherever they were given.
-    pub(crate) fn settings(&self) -> &Flags {
-        match &self.command {
-            None => &self.flags,
+/// A command line that was read.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) cli: Cli,
+    matches: ArgMatches,
+}
+
+impl Invocation {
+    /// Reads a command line, whose first word is the program.
+    ///
+    /// # Errors
+    /// When a flag is not known or its value is not what it takes; also for `--help`, whose text the
+    /// error is.
+    pub(crate) fn read<T>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error>
+    where
+        T: Into<OsString> + Clone,
+    {
+        let matches = command().try_get_matches_from(words)?;
+        Ok(Self { cli: Cli::from_arg_matches(&matches)?, matches })
+    }
+
+    /// What to do with the configuration.
+    pub(crate) fn flags(&self) -> &Flags {
+        match &self.cli.command {
+            None => &self.cli.flags,
             Some(Command::Bare(bare)) => &bare.flags,
             Some(Command::Tune(tune)) => &tune.flags,
         }
     }
+
+    /// The layers of the configuration above the defaults, with `environment` as one of them.
+    ///
+    /// # Errors
+    /// Never for a command line that was read.
+    pub(crate) fn layers(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Layers, clap::Error> {
+        let matches = self.matches.subcommand().map_or(&self.matches, |(_, of_command)| of_command);
+        // A name that is no Unicode is no key's.
+        let named = |(name, text): (OsString, OsString)| Some((name.into_string().ok()?, text));
+        Ok(Layers {
+            file: self.flags().config.clone(),
+            environment: environment.into_iter().filter_map(named).collect(),
+            flags: flag_layer(matches)?,
+        })
+    }
+}
+
+/// The program and its commands, as `--help` shows them.
+pub(crate) fn command() -> clap::Command {
+    without_empty_defaults(Cli::command())
+}
+
+/// An empty default says nothing that the key's comment does not.
+fn without_empty_defaults(command: clap::Command) -> clap::Command {
+    let shown = command.mut_args(|flag| {
+        let is_empty = flag.get_default_values().iter().any(|text| text.is_empty());
+        flag.hide_default_value(is_empty)
+    });
+    shown.mut_subcommands(without_empty_defaults)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    fn parse(more: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(["protoguard-server"].iter().chain(more))
+    fn read(more: &[&str]) -> Result<Invocation, clap::Error> {
+        Invocation::read(["protoguard-server"].iter().chain(more))
     }
 
     #[test]
     fn serving_needs_no_command_and_measuring_takes_the_same_flags() {
-        Cli::command().debug_assert();
-        let about = Cli::command().get_about().map(ToString::to_string);
+        command().debug_assert();
+        let about = command().get_about().map(ToString::to_string);
         assert_eq!(about.as_deref(), Some("Serves anomaly scores over gRPC"));
-        let cli = parse(&["--model", "a"]).unwrap();
-        assert!(cli.command.is_none() && cli.settings().model == ["a"]);
+        let given = |words: &[&str]| read(words).unwrap().layers([]).unwrap().flags;
+        assert!(read(&["--model", "a"]).unwrap().cli.command.is_none());
+        assert_eq!(given(&["--model", "a"]).to_string(), "[[models]]\npath = \"a\"\n");
         for command in ["bare", "tune"] {
-            let cli = parse(&[command, "--model", "a", "--threads-per-worker", "2"]).unwrap();
-            let settings = cli.settings();
-            assert_eq!((settings.model.len(), settings.threads_per_worker), (1, Some(2)));
-            assert!(parse(&["--model", "a", command]).is_err());
+            let flags = given(&[command, "--model", "a", "--threads-per-worker", "2"]);
+            assert_eq!(flags.len(), 2, "{flags}");
+            assert_eq!(flags["threads_per_worker"].as_integer(), Some(2));
+            assert!(read(&["--model", "a", command]).is_err());
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The limit on open files, which bounds how many connections may be open.
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 

@@ -19,23 +19,22 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use cli::{Cli, Command};
+use cli::{Command, Invocation};
 use config::{Config, RawConfig};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let invocation = Invocation::read(env::args_os()).unwrap_or_else(|error| error.exit());
     if let Err(error) = spin_briefly() {
         return fail(&error.into(), 1);
     }
-    let flags = cli.settings();
-    let raw = match RawConfig::load(flags, None) {
+    let flags = invocation.flags();
+    let layers = invocation.layers(env::vars_os()).unwrap_or_else(|error| error.exit());
+    let raw = match RawConfig::load(&layers) {
         Ok(raw) => raw,
         Err(error) => return fail(&error.into(), 2),
     };
     if flags.print_config {
-        return finish(raw.to_toml().map_err(anyhow::Error::from).and_then(|text| say(&text)));
+        return finish(say(&raw.to_toml()));
     }
     let config = match Config::try_from(&raw) {
         Ok(config) => config,
@@ -47,19 +46,21 @@ fn main() -> ExitCode {
     if let Err(error) = protoguard_kernels::host_memory::keep_host_memory() {
         return fail(&error.into(), 1);
     }
-    match &cli.command {
+    match &invocation.cli.command {
         None => finish(serve::serve(&config)),
         Some(Command::Bare(bare)) => finish(bare::run(&config, bare).and_then(|line| say(&line))),
         Some(Command::Tune(tune)) => finish(tune::run(&config, tune).and_then(|text| say(&text))),
     }
 }
 
-/// How often OpenMP's threads look for work before they sleep. By its own default they look for
-/// milliseconds, on cores that requests wait for; asleep at once they are late for every layer.
+/// How often a thread of OpenMP polls for work before it sleeps. By libgomp's default it polls for
+/// milliseconds, on cores that decoding and the network need; if it slept at once, every layer of a
+/// forward pass would wait for its threads to wake up.
 const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
 
-/// Starts this program again with [`SPINS`], which OpenMP reads when it is loaded, before main;
-/// nothing where the environment says how to wait already.
+/// Replaces this process by the same program with [`SPINS`] in its environment, and returns where
+/// the environment already says how to wait, as it does the second time. libgomp reads the variable
+/// when it is loaded, which is before `main`, so that setting it here would be too late.
 fn spin_briefly() -> std::io::Result<()> {
     let said = [SPINS.0, "OMP_WAIT_POLICY"].iter().any(|name| env::var_os(name).is_some());
     if said {

@@ -22,7 +22,7 @@ pub(crate) struct Checkpoints {
     files: Vec<ModelFile>,
     folder: Option<PathBuf>,
     workers: WorkerConfig,
-    /// Folders in the folder, and whether they could ever be read.
+    /// The folders in `folder` that were looked into, and whether they could be read at least once.
     read: Mutex<BTreeMap<PathBuf, bool>>,
 }
 
@@ -78,9 +78,9 @@ impl Checkpoints {
         Ok(places)
     }
 
-    /// The checkpoints of a folder in the folder. One that was never this user's to read has none,
-    /// such as the `lost+found` of a volume; one that was read before is an error, because what it
-    /// holds is served and not gone.
+    /// The checkpoints in a folder of the folder of models. A folder that this user could never read
+    /// counts as empty, such as the `lost+found` of a volume. A folder that could be read before is
+    /// an error, because its checkpoints are being served and are not gone.
     fn versions(&self, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         match entries(folder) {
@@ -105,7 +105,7 @@ impl Checkpoints {
 
 impl ModelSource for Checkpoints {
     fn scan(&self) -> Result<Vec<FoundModel>, SourceError> {
-        // A file that is gone has a stamp of its own: loading it is what says so.
+        // A file that is gone has the default stamp. Loading it fails and says which file it is.
         let found = |place: Place| FoundModel {
             stamp: FileStamp::of(&place.path).unwrap_or_default(),
             slot: place.slot,
@@ -138,7 +138,7 @@ impl ModelSource for Checkpoints {
     }
 }
 
-/// What is in a folder and not hidden, by name.
+/// The paths of what is in a folder and not hidden, sorted by name.
 fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {

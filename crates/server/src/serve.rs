@@ -1,3 +1,5 @@
+//! Serving from start to end: ports, models, the announcement on standard output, and the drain.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
     descriptors::raise_limit();
     let served = runtime.block_on(bind_and_serve(config, telemetry.callers()));
     telemetry.end();
-    // Nothing is left to wait for after a drain.
+    // After a drain no task of the runtime has work that anyone waits for.
     runtime.shutdown_background();
     served
 }
@@ -79,7 +81,7 @@ fn address_of(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
     listener.local_addr().context("the listener has no address")
 }
 
-/// SIGHUP looks at the models at once.
+/// Looks for changed models at every SIGHUP, without waiting for the next regular look.
 async fn reload_at(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         info!("signal: looking at the models");

@@ -1,3 +1,5 @@
+//! Logs on standard error, and traces to a collector by OTLP where one is configured.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::config::{LogConfig, LogFormat};
 
 /// What a collector knows the server by.
 const SERVICE_NAME: &str = "protoguard-server";
-/// For the last traces, when the server ends.
+/// How long the server waits at its end until the last traces are sent.
 const LAST_TRACES: Duration = Duration::from_secs(2);
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
@@ -41,7 +43,7 @@ impl Telemetry {
         let traces = config.otlp_endpoint.as_deref().map(provider).transpose()?;
         let tracer = traces.as_ref().map(|provider| provider.tracer(SERVICE_NAME));
         let spans = tracer.map(|tracer| {
-            // Requests and their steps, whatever is logged of them.
+            // Spans of requests and of their steps, independent of the level of the log.
             let ours = Targets::new().with_target("protoguard_service", LevelFilter::INFO);
             tracing_opentelemetry::layer().with_tracer(tracer).with_filter(ours)
         });
@@ -49,12 +51,12 @@ impl Telemetry {
         Ok(Self { traces })
     }
 
-    /// What requests' spans join their callers' traces by, where a collector is configured.
+    /// Makes spans of requests parts of their callers' traces; none without a collector.
     pub(crate) fn callers(&self) -> Option<Arc<dyn Traces>> {
         self.traces.as_ref().map(|_| Arc::new(Callers::default()) as Arc<dyn Traces>)
     }
 
-    /// Sends what is left.
+    /// Sends the traces that were not sent yet.
     pub(crate) fn end(self) {
         if let Some(traces) = self.traces {
             // A collector that is away at the end keeps nobody waiting and is no failure.
@@ -74,7 +76,7 @@ impl Traces for Callers {
             ("traceparent".to_owned(), caller.parent.clone()),
             ("tracestate".to_owned(), caller.state.clone()),
         ]);
-        // It fails for a span that is not collected, which needs no parent.
+        // This fails for a span that no collector gets, which needs no parent.
         let _ = span.set_parent(self.0.extract(&headers));
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{Config, WorkerConfig};
 use crate::flags::Flags;
 use crate::models::Checkpoints;
 
-/// Rates closer than this are the same: what a shared machine varies by.
+/// The share by which a rate varies on a shared machine; rates that are closer count as equal.
 const SAME: f64 = 0.03;
 
 #[derive(Debug, Args)]
@@ -61,14 +61,15 @@ pub(crate) fn run(config: &Config, tune: &TuneFlags) -> anyhow::Result<String> {
         let precision = worker.precision;
         let trial = match measure(config, worker, tune) {
             Ok(trial) => trial,
-            // It is tried beside what serves in any case: that it cannot be had is a result.
+            // Int8 is tried beside precisions that always work. That a model cannot be computed in it
+            // is a result too.
             Err(error) if precision == Precision::Int8 => {
                 without = Some(format!("{precision}: {error:#}"));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        // What `auto` means may be f32, which is a trial of its own.
+        // Where `auto` means f32, its trial is that of f32.
         if !trials.iter().any(|known| known.setting() == trial.setting()) {
             trials.push(trial);
         }
@@ -179,6 +180,7 @@ fn text(trials: &[Trial], best: &Trial, without: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RawConfig;
 
     fn trial(workers_per_device: usize, clips_per_second: f64, lone_clip_ms: f64) -> Trial {
         Trial {
@@ -204,9 +206,9 @@ mod tests {
     fn the_result_is_configuration() {
         let trials = [trial(1, 98.0, 11.0), trial(2, 60.0, 19.0)];
         let text = text(&trials, &trials[0], Some("int8: departs"));
-        let table: toml::Table = text.parse().unwrap();
-        assert_eq!(table["workers_per_device"].as_integer(), Some(1));
-        assert_eq!(table["precision"].as_str(), Some("bf16"));
+        let config: RawConfig = toml::from_str(&text).unwrap();
+        assert_eq!((config.workers_per_device.size(), config.threads_per_worker.size()), (1, 2));
+        assert_eq!((config.precision.0, config.max_batch_size.size()), (Precision::Bf16, 4));
         assert_eq!(text.lines().filter(|line| line.starts_with('#')).count(), 4, "{text}");
         assert!(text.contains("\n# int8: departs\nworkers_per_device"), "{text}");
     }

@@ -83,7 +83,7 @@ fn time(scorer: &mut dyn Scorer, batch: &[ScorerInput]) -> anyhow::Result<Durati
     Ok(took)
 }
 
-/// Frames that move and are nowhere flat; what they show does not change the time.
+/// A clip of moving texture. A forward pass takes the same time whatever the frames show.
 pub(super) fn textured(shape: ClipShape) -> anyhow::Result<Clip> {
     let side = shape.side();
     let frame = |index: usize| {

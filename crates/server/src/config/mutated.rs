@@ -2,8 +2,7 @@
 
 use protoguard_fuzz::{Budget, Mutator, trial};
 
-use super::{Config, RawConfig};
-use crate::flags::Flags;
+use super::{Config, Layers, RawConfig};
 
 const WORDS: [&str; 10] = [
     "[[models]]\n",
@@ -19,8 +18,8 @@ const WORDS: [&str; 10] = [
 ];
 
 fn seeds() -> Vec<Vec<u8>> {
-    let model = super::raw::RawModel { name: "hall".to_owned(), path: "hall.safetensors".into() };
-    let printed = RawConfig { models: vec![model], ..RawConfig::default() }.to_toml().unwrap();
+    let model = "hall=hall.safetensors".parse().unwrap();
+    let printed = RawConfig { models: vec![model], ..RawConfig::default() }.to_toml();
     let fixture = include_str!("../../tests/fixtures/layers.toml");
     [printed.as_str(), fixture].map(|text| text.as_bytes().to_vec()).into()
 }
@@ -29,10 +28,10 @@ fn seeds() -> Vec<Vec<u8>> {
 fn a_broken_configuration_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.toml");
-    let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+    let layers = Layers { file: Some(path.clone()), ..Layers::default() };
     let load = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        let raw = RawConfig::load(&flags, Some([].into())).map_err(|error| error.to_string())?;
+        let raw = RawConfig::load(&layers).map_err(|error| error.to_string())?;
         Config::try_from(&raw).map_err(|error| error.to_string())
     };
     assert!(seeds().iter().all(|seed| load(seed).is_ok()));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::entries::RawModel;
 use super::valid::{ModelFile, wrong};
 use super::{ConfigError, RawConfig};
-use crate::config::raw::RawModel;
 
 pub(super) fn models(raw: &RawConfig) -> Result<Vec<ModelFile>, ConfigError> {
     let mut models: Vec<ModelFile> = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn models(raw: &RawConfig) -> Result<Vec<ModelFile>, ConfigError> {
         }
         models.push(ModelFile { name, path });
     }
-    if models.is_empty() && raw.models_folder.is_empty() {
+    if models.is_empty() && raw.models_folder.0.is_none() {
         let accepted = "at least one checkpoint is expected: --model PATH, --models-folder FOLDER, or [[models]] \
              in the file";
         return Err(wrong("models", "[]", accepted));
@@ -30,12 +30,13 @@ pub(super) fn models(raw: &RawConfig) -> Result<Vec<ModelFile>, ConfigError> {
     Ok(models)
 }
 
-/// Whether requests can name a model so.
+/// Whether a request can call a model by this name. An `@` separates name and version there.
 pub(crate) fn is_model_name(name: &str) -> bool {
     !name.is_empty() && !name.contains('@') && !name.contains(char::is_whitespace)
 }
 
-/// What a folder holds is known only when it is read: the service checks such a name itself.
+/// The name of the model that answers requests that name none. With a folder of models any name is
+/// taken here: the service reads the folder later and refuses a name that it does not find.
 pub(super) fn default_model(raw: &RawConfig, models: &[ModelFile]) -> Result<String, ConfigError> {
     let name = &raw.default_model;
     let names = || models.iter().map(|model| model.name.as_str());
@@ -43,17 +44,20 @@ pub(super) fn default_model(raw: &RawConfig, models: &[ModelFile]) -> Result<Str
         return Ok(names().next().unwrap_or_default().to_owned());
     }
     let bare = name.split_once('@').map_or(name.as_str(), |(bare, _)| bare);
-    let known = || names().chain(raw.aliases.keys().map(String::as_str));
-    if raw.models_folder.is_empty() && !known().any(|known| known == bare) {
+    let known = || names().chain(raw.aliases.0.keys().map(String::as_str));
+    if raw.models_folder.0.is_none() && !known().any(|known| known == bare) {
         let known: Vec<&str> = known().collect();
         return Err(wrong("default_model", name, format!("accepted are {}", known.join(", "))));
     }
     Ok(name.to_owned())
 }
 
-pub(super) fn aliases(raw: &RawConfig) -> Result<BTreeMap<String, String>, ConfigError> {
-    for (alias, target) in &raw.aliases {
-        if !is_model_name(alias) || raw.models.iter().any(|model| model.name == *alias) {
+pub(super) fn aliases(
+    raw: &RawConfig,
+    models: &[ModelFile],
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    for (alias, target) in &raw.aliases.0 {
+        if !is_model_name(alias) || models.iter().any(|model| model.name == *alias) {
             let accepted = "a name without @ and spaces is expected that no model has";
             return Err(wrong("aliases", alias, accepted));
         }
@@ -63,5 +67,5 @@ pub(super) fn aliases(raw: &RawConfig) -> Result<BTreeMap<String, String>, Confi
             return Err(wrong("aliases", target, accepted));
         }
     }
-    Ok(raw.aliases.clone())
+    Ok(raw.aliases.0.clone())
 }

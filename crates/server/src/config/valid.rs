@@ -1,3 +1,5 @@
+//! The configuration that the server runs on, after what keys owe to each other was checked.
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,12 +9,11 @@ use std::time::Duration;
 use protoguard_checkpoint::Precision;
 use protoguard_model::DeviceSpec;
 use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
-use tracing_subscriber::EnvFilter;
 
-use super::ConfigError;
 use super::edges::{connections, credentials};
 use super::names::{aliases, default_model, models};
-use super::raw::RawConfig;
+use super::words::{Endpoint, LogFormat, Word};
+use super::{ConfigError, RawConfig};
 
 /// How often files are looked at for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,15 +50,9 @@ pub(crate) struct WorkerConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
-    /// Directives that were parsed once already.
+    /// Directives that the log's filter takes.
     pub(crate) level: String,
     pub(crate) otlp_endpoint: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    Human,
-    Json,
 }
 
 impl TryFrom<&RawConfig> for Config {
@@ -65,41 +60,22 @@ impl TryFrom<&RawConfig> for Config {
 
     fn try_from(raw: &RawConfig) -> Result<Self, ConfigError> {
         let models = models(raw)?;
-        let default_model = default_model(raw, &models)?;
-        let metrics_listen = given(&raw.metrics_listen);
+        let service = ServiceConfig {
+            default_model: default_model(raw, &models)?,
+            aliases: aliases(raw, &models)?,
+            ..service(raw)?
+        };
         Ok(Self {
-            listen: address("listen", &raw.listen)?,
-            metrics_listen: metrics_listen
-                .map(|text| address("metrics_listen", text))
-                .transpose()?,
+            listen: raw.listen.0,
+            metrics_listen: raw.metrics_listen.0,
             models,
-            models_folder: given(&raw.models_folder).map(PathBuf::from),
+            models_folder: raw.models_folder.0.clone(),
             worker: worker(raw)?,
-            service: service(raw, default_model)?,
-            log: log(raw)?,
+            service,
+            log: log(raw),
         })
     }
 }
-
-/// A value that is empty where it is absent.
-pub(super) fn given(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// A duration that is 0 where it is absent.
-pub(super) fn given_ms(ms: u64) -> Option<Duration> {
-    (ms > 0).then(|| Duration::from_millis(ms))
-}
-
-fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    let accepted = "an address and a port are expected, as 0.0.0.0:50051";
-    text.parse().map_err(|_| wrong(key, text, accepted))
-}
-
-/// Clips of a forward pass that no device gains from going beyond.
-const MOST_CLIPS: usize = 1024;
-/// Replicas that no device has threads for.
-const MOST_WORKERS: usize = 256;
 
 pub(super) fn wrong(
     key: &'static str,
@@ -110,45 +86,30 @@ pub(super) fn wrong(
 }
 
 fn worker(raw: &RawConfig) -> Result<WorkerConfig, ConfigError> {
-    let mut devices = Vec::new();
-    let workers = at_least_one("workers_per_device", raw.workers_per_device)?;
-    at_most("workers_per_device", workers, MOST_WORKERS)?;
-    for name in &raw.devices {
-        let accepted = "cpu, or cuda:N with N from 0, is expected";
-        let device: DeviceSpec = name.parse().map_err(|_| wrong("devices", name, accepted))?;
-        devices.extend(std::iter::repeat_n(device, workers));
-    }
-    if devices.is_empty() {
+    if raw.devices.is_empty() {
         return Err(wrong("devices", "[]", "at least one is expected, such as cpu"));
     }
+    let workers = raw.workers_per_device.size();
+    let of_device = |device: &Word<DeviceSpec>| std::iter::repeat_n(device.0, workers);
+    let devices: Vec<DeviceSpec> = raw.devices.iter().flat_map(of_device).collect();
     let on_cpu = devices.iter().filter(|device| **device == DeviceSpec::Cpu).count();
-    if on_cpu < devices.len() && raw.libtorch.is_empty() {
+    let libtorch = raw.libtorch.0.clone();
+    if on_cpu < devices.len() && libtorch.is_none() {
         let accepted = "the folder with libtorch_cuda.so is expected for a cuda device";
         return Err(wrong("libtorch", "", accepted));
     }
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let shared = (cores / on_cpu.max(1)).max(1);
-    Ok(WorkerConfig {
-        devices,
-        threads_per_worker: match raw.threads_per_worker {
-            0 => shared,
-            threads => threads,
-        },
-        libtorch: (!raw.libtorch.is_empty()).then(|| PathBuf::from(&raw.libtorch)),
-        precision: raw
-            .precision
-            .parse()
-            .map_err(|_| wrong("precision", &raw.precision, Precision::ACCEPTED))?,
-    })
+    let threads_per_worker = match raw.threads_per_worker.size() {
+        0 => shared,
+        threads => threads,
+    };
+    Ok(WorkerConfig { devices, threads_per_worker, libtorch, precision: raw.precision.0 })
 }
 
-fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, ConfigError> {
-    let max_batch_size = at_least_one("max_batch_size", raw.max_batch_size)?;
-    at_most("max_batch_size", max_batch_size, MOST_CLIPS)?;
-    if !(raw.false_alarm_rate > 0.0 && raw.false_alarm_rate < 1.0) {
-        let accepted = "a share of normal frames above 0 and below 1 is expected";
-        return Err(wrong("false_alarm_rate", raw.false_alarm_rate, accepted));
-    }
+/// The service's part but for the names of models.
+fn service(raw: &RawConfig) -> Result<ServiceConfig, ConfigError> {
+    let max_batch_size = raw.max_batch_size.size();
     let powers = std::iter::successors(Some(1), |size| Some(2 * size));
     let mut warm_up_batch_sizes: Vec<usize> =
         powers.take_while(|&size| size < max_batch_size).collect();
@@ -156,61 +117,35 @@ fn service(raw: &RawConfig, default_model: String) -> Result<ServiceConfig, Conf
     Ok(ServiceConfig {
         batch: BatchPolicy { max_batch_size },
         admission: AdmissionLimits {
-            max_clips: at_least_one("max_queue_clips", raw.max_queue_clips)?,
-            max_bytes: at_least_one("max_queue_bytes", raw.max_queue_bytes)?,
+            max_clips: raw.max_queue_clips.size(),
+            max_bytes: raw.max_queue_bytes.size(),
         },
-        max_message_bytes: at_least_one("max_message_bytes", raw.max_message_bytes)?,
+        max_message_bytes: raw.max_message_bytes.size(),
         decode: DecodeLimits {
-            max_bytes: at_least_one("max_frame_bytes", raw.max_frame_bytes)?,
-            max_side: at_least_one("max_frame_side", raw.max_frame_side)?,
-            max_pixels: at_least_one("max_frame_pixels", raw.max_frame_pixels)?,
+            max_bytes: raw.max_frame_bytes.size(),
+            max_side: raw.max_frame_side.size(),
+            max_pixels: raw.max_frame_pixels.size(),
             ..DecodeLimits::default()
         },
-        false_alarm_rate: raw.false_alarm_rate,
-        drain: DrainConfig {
-            grace: Duration::from_millis(raw.drain_grace_ms),
-            timeout: Duration::from_millis(raw.drain_timeout_ms),
-        },
+        false_alarm_rate: raw.false_alarm_rate.0,
+        drain: DrainConfig { grace: raw.drain_grace_ms.ms(), timeout: raw.drain_timeout_ms.ms() },
         warm_up_batch_sizes,
-        fit_batch_size: raw.fit_batch_size,
-        default_model,
-        aliases: aliases(raw)?,
-        watchdog: given_ms(raw.watchdog_ms),
+        fit_batch_size: raw.fit_batch_size.0,
+        watchdog: raw.watchdog_ms.given_ms(),
         credentials: credentials(raw)?,
-        connections: connections(raw)?,
+        connections: connections(raw),
         look_interval: LOOK_INTERVAL,
+        ..ServiceConfig::new("")
     })
 }
 
-fn at_most(key: &'static str, value: usize, most: usize) -> Result<(), ConfigError> {
-    if value > most {
-        return Err(wrong(key, value, format!("at most {most} is expected")));
+fn log(raw: &RawConfig) -> LogConfig {
+    let endpoint = raw.otlp_endpoint.0.clone();
+    LogConfig {
+        format: raw.log_format.0,
+        level: raw.log_level.0.0.clone(),
+        otlp_endpoint: endpoint.map(|Endpoint(address)| address),
     }
-    Ok(())
-}
-
-pub(super) fn at_least_one(key: &'static str, value: usize) -> Result<usize, ConfigError> {
-    if value == 0 { Err(wrong(key, value, "at least 1 is expected")) } else { Ok(value) }
-}
-
-fn log(raw: &RawConfig) -> Result<LogConfig, ConfigError> {
-    let format = match raw.log_format.as_str() {
-        "human" => LogFormat::Human,
-        "json" => LogFormat::Json,
-        other => return Err(wrong("log_format", other, "human or json is expected")),
-    };
-    EnvFilter::try_new(&raw.log_level).map_err(|_| {
-        let accepted =
-            "error, warn, info, debug, trace or directives like module=debug are expected";
-        wrong("log_level", &raw.log_level, accepted)
-    })?;
-    let is_endpoint = |text: &str| text.starts_with("http://") && text.len() > "http://".len();
-    if !raw.otlp_endpoint.is_empty() && !is_endpoint(&raw.otlp_endpoint) {
-        let accepted = "a collector is expected, such as http://127.0.0.1:4317";
-        return Err(wrong("otlp_endpoint", &raw.otlp_endpoint, accepted));
-    }
-    let otlp_endpoint = given(&raw.otlp_endpoint).map(str::to_owned);
-    Ok(LogConfig { format, level: raw.log_level.clone(), otlp_endpoint })
 }
 
 #[cfg(test)]

@@ -1,20 +1,17 @@
 use super::*;
-use crate::config::raw::RawModel;
 
-fn raw() -> RawConfig {
-    let model = RawModel { name: String::new(), path: "a/hall.safetensors".to_owned() };
-    RawConfig { models: vec![model], ..RawConfig::default() }
+/// A configuration of one model and more flags.
+fn raw(flags: &[&str]) -> RawConfig {
+    RawConfig::from_flags([&["--model", "a/hall.safetensors"], flags].concat()).unwrap()
 }
 
-fn message(change: impl FnOnce(&mut RawConfig)) -> String {
-    let mut raw = raw();
-    change(&mut raw);
-    Config::try_from(&raw).unwrap_err().to_string()
+fn message(flags: &[&str]) -> String {
+    Config::try_from(&raw(flags)).unwrap_err().to_string()
 }
 
 #[test]
 fn defaults_serve_one_model_on_the_cpu() {
-    let config = Config::try_from(&raw()).unwrap();
+    let config = Config::try_from(&raw(&[])).unwrap();
     assert_eq!(config.service.default_model, "hall");
     assert_eq!(config.worker.devices, [DeviceSpec::Cpu]);
     let cores = available_parallelism().unwrap().get();
@@ -27,100 +24,67 @@ fn defaults_serve_one_model_on_the_cpu() {
 
 #[test]
 fn a_folder_alone_is_enough_and_its_names_are_checked_later() {
-    let raw = RawConfig {
-        models: Vec::new(),
-        models_folder: "models".to_owned(),
-        default_model: "hall@v2".to_owned(),
-        watchdog_ms: 0,
-        ..raw()
-    };
-    let config = Config::try_from(&raw).unwrap();
+    let folder = ["--models-folder", "models", "--watchdog-ms", "0"];
+    let named = [&folder[..], &["--default-model", "hall@v2"]].concat();
+    let config = Config::try_from(&RawConfig::from_flags(named).unwrap()).unwrap();
     assert_eq!(config.models_folder, Some(PathBuf::from("models")));
     assert_eq!(config.service.default_model, "hall@v2");
     assert_eq!(config.service.watchdog, None);
-    let first = RawConfig { default_model: String::new(), ..raw };
-    assert_eq!(Config::try_from(&first).unwrap().service.default_model, "");
+    let first = Config::try_from(&RawConfig::from_flags(folder).unwrap()).unwrap();
+    assert_eq!(first.service.default_model, "");
 }
 
 #[test]
 fn workers_share_the_cores() {
-    let mut raw = raw();
-    raw.workers_per_device = 4 * available_parallelism().unwrap().get();
+    let workers = 4 * available_parallelism().unwrap().get();
+    let raw = raw(&["--workers-per-device", &workers.min(256).to_string()]);
     assert_eq!(Config::try_from(&raw).unwrap().worker.threads_per_worker, 1);
 }
 
 #[test]
-fn every_wrong_value_names_key_value_and_what_is_accepted() {
+fn every_contradiction_names_key_value_and_what_is_accepted() {
     assert_eq!(
-        message(|raw| raw.listen = "here".to_owned()),
-        "listen is `here`; an address and a port are expected, as 0.0.0.0:50051"
-    );
-    assert_eq!(
-        message(|raw| raw.models.clear()),
+        Config::try_from(&RawConfig::default()).unwrap_err().to_string(),
         "models is `[]`; at least one checkpoint is expected: --model PATH, --models-folder \
          FOLDER, or [[models]] in the file"
     );
+    let none = RawConfig { devices: Vec::new(), ..raw(&[]) };
     assert_eq!(
-        message(|raw| raw.default_model = "door".to_owned()),
-        "default_model is `door`; accepted are hall"
+        Config::try_from(&none).unwrap_err().to_string(),
+        "devices is `[]`; at least one is expected, such as cpu"
     );
-    assert_eq!(
-        message(|raw| raw.devices = vec!["tpu".to_owned()]),
-        "devices is `tpu`; cpu, or cuda:N with N from 0, is expected"
-    );
-    assert_eq!(
-        message(|raw| raw.max_batch_size = 0),
-        "max_batch_size is `0`; at least 1 is expected"
-    );
-    assert_eq!(
-        message(|raw| raw.workers_per_device = 1 << 32),
-        "workers_per_device is `4294967296`; at most 256 is expected"
-    );
-    assert_eq!(
-        message(|raw| raw.max_batch_size = usize::MAX),
-        format!("max_batch_size is `{}`; at most 1024 is expected", usize::MAX)
-    );
-    assert_eq!(
-        message(|raw| raw.false_alarm_rate = 1.0),
-        "false_alarm_rate is `1`; a share of normal frames above 0 and below 1 is expected"
-    );
-    assert_eq!(
-        message(|raw| raw.log_format = "xml".to_owned()),
-        "log_format is `xml`; human or json is expected"
-    );
-    let alias = |name: &str, target: &str| {
-        message(|raw| drop(raw.aliases.insert(name.to_owned(), target.to_owned())))
-    };
-    assert_eq!(
-        alias("live", "hall@a@b"),
-        "aliases is `hall@a@b`; name or name@version is expected for `live`"
-    );
-    assert_eq!(
-        alias("a b", "hall"),
-        "aliases is `a b`; a name without @ and spaces is expected that no model has"
-    );
-    assert_eq!(
-        message(|raw| raw.tls_certificate = "a.pem".to_owned()),
-        "tls_key is ``; it is expected with tls_certificate"
-    );
-    assert_eq!(
-        message(|raw| raw.tls_client_ca = "ca.pem".to_owned()),
-        "tls_certificate is ``; it is expected with tls_key or tls_client_ca"
-    );
-    assert_eq!(
-        message(|raw| raw.metrics_listen = "9090".to_owned()),
-        "metrics_listen is `9090`; an address and a port are expected, as 0.0.0.0:50051"
-    );
-    assert_eq!(
-        message(|raw| raw.otlp_endpoint = "here".to_owned()),
-        "otlp_endpoint is `here`; a collector is expected, such as http://127.0.0.1:4317"
-    );
-    let twice = message(|raw| raw.models.push(raw.models[0].clone()));
-    assert_eq!(twice, "models.name is `hall`; it is taken; names must differ");
-    assert_eq!(
-        message(|raw| raw.precision = "int4".to_owned()),
-        "precision is `int4`; auto, f32, bf16 or int8 is expected"
-    );
-    let cuda = message(|raw| raw.devices = vec!["cuda:0".to_owned()]);
-    assert!(cuda.starts_with("libtorch is ``"), "{cuda}");
+    for (flags, expected) in [
+        (&["--default-model", "door"][..], "default_model is `door`; accepted are hall"),
+        (
+            &["--aliases", "live=hall@a@b"],
+            "aliases is `hall@a@b`; name or name@version is expected for `live`",
+        ),
+        (
+            &["--aliases", "a b=hall"],
+            "aliases is `a b`; a name without @ and spaces is expected that no model has",
+        ),
+        (
+            &["--aliases", "hall=hall"],
+            "aliases is `hall`; a name without @ and spaces is expected that no model has",
+        ),
+        (&["--tls-certificate", "a.pem"], "tls_key is ``; it is expected with tls_certificate"),
+        (
+            &["--tls-client-ca", "ca.pem"],
+            "tls_certificate is ``; it is expected with tls_key or tls_client_ca",
+        ),
+        (
+            &["--model", "b/hall.safetensors"],
+            "models.name is `hall`; it is taken; names must differ",
+        ),
+        (
+            &["--model", "a@b=c"],
+            "models.name is `a@b`; a name without @ and spaces is expected, as in --model hall=PATH",
+        ),
+        (
+            &["--devices", "cpu,cuda:0"],
+            "libtorch is ``; the folder with libtorch_cuda.so is expected for a cuda device",
+        ),
+    ] {
+        assert_eq!(message(flags), expected);
+    }
 }
