@@ -73,7 +73,7 @@ impl Invocation {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Layers, clap::Error> {
         let matches = self.matches.subcommand().map_or(&self.matches, |(_, of_command)| of_command);
-        // A name that is no Unicode is no key's.
+        // No key has a variable whose name is not Unicode.
         let named = |(name, text): (OsString, OsString)| Some((name.into_string().ok()?, text));
         Ok(Layers {
             file: self.flags().config.clone(),

@@ -38,7 +38,7 @@ pub(crate) struct RawConfig {
     pub(crate) metrics_listen: Word<Option<SocketAddr>>,
     /// The checkpoints to serve, each `PATH` (the file's stem is the name) or `NAME=PATH`: a flag
     /// for each, or separated by commas in the variable. In the file also as tables `[[models]]`
-    /// with `name` and `path`. The key, its variable and its flag may be called `model` too.
+    /// with `name` and `path`. Key, variable and flag may be called `model` or `models`.
     #[arg(long = "model", alias = "models", value_name = "[NAME=]PATH")]
     #[serde(alias = "model")]
     pub(crate) models: Vec<RawModel>,

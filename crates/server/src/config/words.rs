@@ -86,7 +86,7 @@ impl Text for PathBuf {
     }
 
     fn written(&self) -> String {
-        // It came from text.
+        // A path is read from text, so that nothing of it is lost.
         self.to_string_lossy().into_owned()
     }
 }
