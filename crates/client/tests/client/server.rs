@@ -106,6 +106,7 @@ pub(crate) fn surprised() -> v1::Model {
         max_slope: 0.0,
         instant: normal.clone(),
         smoothed: normal.clone(),
+        alarms: None,
     };
     let calibration = v1::Calibration {
         id: "default".to_owned(),

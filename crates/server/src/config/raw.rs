@@ -13,7 +13,8 @@ use std::sync::LazyLock;
 
 use clap::builder::Resettable;
 use clap::{Arg, Args, Command, FromArgMatches};
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_checkpoint::Precision;
+use protoguard_model::DeviceSpec;
 use serde::{Deserialize, Serialize};
 
 use super::entries::{Aliases, RawModel};

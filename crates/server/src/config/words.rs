@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use protoguard_model::{DeviceSpec, Precision};
+use protoguard_checkpoint::Precision;
+use protoguard_model::DeviceSpec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tracing_subscriber::EnvFilter;
 
