@@ -4,7 +4,7 @@
 //! [`convolution`], [`quantized`] and [`winograd`] compute the layers of a graph that is served, and
 //! [`winograd::trained`] those of one that is trained; [`adam`] moves the weights. [`transfer`] takes
 //! pixels to a device and numbers from it, [`host_memory`] keeps large blocks on the CPU, and
-//! [`settings`] holds the switches of the process. [`processor`] says which instructions there are.
+//! [`settings`] holds the switches of the process, and [`waiting`] how its threads wait for work. [`processor`] says which instructions there are.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), protoguard_kernels::KernelError> {
@@ -31,6 +31,7 @@ pub mod quantized;
 pub mod refused_memory;
 pub mod settings;
 pub mod transfer;
+pub mod waiting;
 pub mod winograd;
 
 pub use error::{Fault, KernelError, Result};

@@ -16,7 +16,6 @@ mod tune;
 
 use std::env;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use cli::{Command, Invocation};
@@ -24,7 +23,7 @@ use config::{Config, RawConfig};
 
 fn main() -> ExitCode {
     let invocation = Invocation::read(env::args_os()).unwrap_or_else(|error| error.exit());
-    if let Err(error) = spin_briefly() {
+    if let Err(error) = protoguard_kernels::waiting::spin_briefly() {
         return fail(&error.into(), 1);
     }
     let flags = invocation.flags();
@@ -51,24 +50,6 @@ fn main() -> ExitCode {
         Some(Command::Bare(bare)) => finish(bare::run(&config, bare).and_then(|line| say(&line))),
         Some(Command::Tune(tune)) => finish(tune::run(&config, tune).and_then(|text| say(&text))),
     }
-}
-
-/// How often a thread of OpenMP polls for work before it sleeps. By libgomp's default it polls for
-/// milliseconds, on cores that decoding and the network need; if it slept at once, every layer of a
-/// forward pass would wait for its threads to wake up.
-const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
-
-/// Replaces this process by the same program with [`SPINS`] in its environment, and returns where
-/// the environment already says how to wait, as it does the second time. libgomp reads the variable
-/// when it is loaded, which is before `main`, so that setting it here would be too late.
-fn spin_briefly() -> std::io::Result<()> {
-    let said = [SPINS.0, "OMP_WAIT_POLICY"].iter().any(|name| env::var_os(name).is_some());
-    if said {
-        return Ok(());
-    }
-    let mut again = std::process::Command::new(env::current_exe()?);
-    again.args(env::args_os().skip(1)).env(SPINS.0, SPINS.1);
-    Err(again.exec())
 }
 
 /// Ends the process without libtorch's destructors. A worker may still be inside a forward pass,

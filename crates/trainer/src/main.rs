@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use protoguard_trainer::cli::Cli;
 
+/// Threads that wait as they should, and memory that is kept.
+fn prepare() -> anyhow::Result<()> {
+    protoguard_kernels::waiting::spin_briefly()?;
+    Ok(protoguard_kernels::host_memory::keep_host_memory()?)
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
@@ -17,8 +23,8 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let kept = protoguard_kernels::host_memory::keep_host_memory().map_err(anyhow::Error::from);
-    match kept.and_then(|()| protoguard_trainer::run(cli)) {
+    let prepared = prepare();
+    match prepared.and_then(|()| protoguard_trainer::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "the one line that a failed command answers")]

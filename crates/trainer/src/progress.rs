@@ -60,12 +60,17 @@ impl Pace {
         self.step_seconds += share * (seconds - self.step_seconds);
     }
 
+    /// Forgets the steps, where the next ones take another time.
+    pub(crate) fn restart(&mut self) {
+        (self.steps, self.step_seconds) = (0, 0.0);
+    }
+
     /// Takes a pass over the held-out clips into account.
     pub(crate) fn held_out(&mut self, seconds: f64) {
         self.held_out_seconds = Some(seconds);
     }
 
-    /// Whether this is the first moment at which the time can be told.
+    /// Whether this is the first moment at which the time can be told, or can be told anew.
     pub(crate) fn is_first_estimate(&self) -> bool {
         self.steps == Self::FEW
     }
@@ -105,5 +110,9 @@ mod tests {
         assert_eq!(pace.time_left(100, 1), Some(Duration::from_secs(280)));
         pace.held_out(3500.0);
         assert_eq!(pace.left(100, 1), "about 4 hours left");
+        pace.restart();
+        assert_eq!(pace.time_left(100, 1), None);
+        (0..3).for_each(|_| pace.step(10.0));
+        assert_eq!(pace.time_left(100, 1), Some(Duration::from_secs(1000 + 4 * 3500)));
     }
 }

@@ -9,8 +9,10 @@ use super::data::TrainingData;
 use super::failure::TrainError;
 use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
+use super::set_threads;
 use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, HeldOut, Learner, LossMeter, StepError};
+use super::threads::Threads;
 use crate::calibrate::LEARNT_CLIPS;
 use crate::config::{Layers, Preset, TrainerConfig};
 use crate::log::{Record, RunRecord, StepRecord, resident_mib};
@@ -35,6 +37,7 @@ pub struct Epochs<'a> {
     loader: ClipLoader,
     bar: ProgressBar,
     pace: Pace,
+    threads: Threads,
 }
 
 /// A run on a CPU that takes longer than this is told of the preset that does not.
@@ -94,7 +97,8 @@ impl<'a> Epochs<'a> {
         let calibration = calibrated as f64 / held_out.max(1) as f64;
         let pace = Pace::new(HELD_OUT_COST * held_out as f64 / clips, calibration);
         let bar = progress::training_bar(training.epochs * steps);
-        Self { config, data, record, keeping, loader, bar, pace }
+        let threads = threads(config);
+        Self { config, data, record, keeping, loader, bar, pace, threads }
     }
 
     /// Steps an epoch.
@@ -153,17 +157,32 @@ impl<'a> Epochs<'a> {
                 return Err(TrainError::Loader { epoch: position.epoch + 1, batch: first + 1 });
             }
             let rate = self.rate(position.epoch);
+            set_threads(self.threads.count());
             let losses = learner
                 .step(&step, rate, &mut health)
                 .map_err(|error| self.failure(error, position, (&batches, first)))?;
             position.advance(&losses);
-            clock.add(started.elapsed().as_secs_f64(), waiting);
-            self.pace.step(started.elapsed().as_secs_f64());
-            position.spend(started.elapsed().as_secs_f64());
+            let seconds = started.elapsed().as_secs_f64();
+            clock.add(seconds, waiting);
+            position.spend(seconds);
+            self.time(seconds, waiting);
             self.after_step(position, &mut clock);
             self.keep(learner, position, &health)?;
         }
         Ok(health)
+    }
+
+    /// Learns from the time of a step how long the others take, and with how many threads.
+    fn time(&mut self, seconds: f64, waiting: f64) {
+        if self.threads.is_settled() {
+            self.pace.step(seconds);
+        }
+        let before = self.threads.count();
+        if self.threads.step(seconds - waiting) {
+            let words = "steps are faster with another number of threads";
+            self.bar.suspend(|| tracing::info!(threads = before, "{words}"));
+            self.pace.restart();
+        }
     }
 
     fn rate(&self, epoch: u64) -> f64 {
@@ -320,6 +339,17 @@ impl Clock {
         self.steps += 1;
         self.seconds += seconds;
         self.waiting += waiting;
+    }
+}
+
+/// As many threads as were asked for; of a CPU, where none were, as many as steps are fastest with.
+fn threads(config: &TrainerConfig) -> Threads {
+    match config.training.threads {
+        0 if config.training.device == "cpu" => {
+            Threads::free(usize::try_from(tch::get_num_threads()).unwrap_or(1))
+        }
+        0 => Threads::fixed(usize::try_from(tch::get_num_threads()).unwrap_or(1)),
+        threads => Threads::fixed(threads),
     }
 }
 

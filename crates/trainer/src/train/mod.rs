@@ -16,6 +16,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 pub use adam::{Adam, NamedState};
 pub use data::TrainingData;
