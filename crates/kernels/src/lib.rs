@@ -6,11 +6,10 @@
 //! pixels to a device and numbers from it, [`host_memory`] keeps large blocks on the CPU, and
 //! [`settings`] holds the switches of the process, and [`waiting`] how its threads wait for work. [`processor`] says which instructions there are.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), protoguard_kernels::KernelError> {
-//! protoguard_kernels::host_memory::keep_host_memory()?;
-//! # Ok(())
-//! # }
+//! ```text
+//! protoguard_kernels::host_memory::keep_host_memory()?; // before the first tensor
+//! let weights = WinogradWeights::new(&weight, Kind::Float)?;
+//! let output = weights.forward(&input, Some(&bias), None, Activation::Relu)?;
 //! ```
 //!
 //! A function of the C++ (`native/`) checks the kind, size, layout and device of every tensor whose
