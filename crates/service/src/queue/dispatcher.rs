@@ -260,7 +260,7 @@ mod tests {
         let Some(first) = dispatcher.next_batch(now) else { panic!("nothing sent") };
         dispatcher.push(arrived(3));
         dispatcher.lost(first.worker);
-        dispatcher.put_back(first.jobs.into_iter().map(|job| arrived(job)));
+        dispatcher.put_back(first.jobs.into_iter().map(arrived));
         let Some(second) = dispatcher.next_batch(now) else { panic!("nothing sent") };
         assert_eq!((second.worker, second.jobs), (1, vec![0, 1, 2]));
         dispatcher.lost(1);
