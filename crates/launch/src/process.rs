@@ -116,6 +116,17 @@ impl Children {
     }
 }
 
+/// Runs a program to its end, and ends it with this one.
+///
+/// # Errors
+/// When it cannot be started, or this command was told to stop.
+pub fn status(command: &mut Command) -> Result<ExitStatus> {
+    let children = Children::watch()?;
+    let finished = children.spawn(command)?.wait()?;
+    ensure!(!children.interrupted.load(Ordering::SeqCst), "interrupted");
+    Ok(finished.status)
+}
+
 /// Whom signals are passed on to; nobody before the first has asked.
 static WATCHED: Mutex<Option<Weak<Children>>> = Mutex::new(None);
 

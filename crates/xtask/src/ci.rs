@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{fuzz, manifests, setup, test};
+use protoguard_launch::process::status;
 use protoguard_launch::workspace::Workspace;
 
 /// For each reader, from the same seed every time; who has an hour runs `cargo xtask fuzz`.
@@ -30,15 +31,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         eprintln!("arrows: {complaint}");
         broken.push("arrows");
     }
-    if !workspace.cargo(&["fmt", "--all", "--check"]).status()?.success() {
+    if !status(&mut workspace.cargo(&["fmt", "--all", "--check"]))?.success() {
         broken.push("fmt");
     }
     setup::run(workspace, None)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    if !workspace.cargo(&clippy).status()?.success() {
+    if !status(&mut workspace.cargo(&clippy))?.success() {
         broken.push("clippy");
     }
-    if !documentation(workspace).status()?.success() {
+    if !status(&mut documentation(workspace))?.success() {
         broken.push("doc");
     }
     if !dependencies::are_allowed(workspace)? {

@@ -18,6 +18,7 @@ use clap::ValueEnum;
 
 use crate::setup;
 use crate::test::TestPrograms;
+use protoguard_launch::process::status;
 use protoguard_launch::workspace::Workspace;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -178,8 +179,8 @@ fn in_lanes(commands: VecDeque<(String, Command)>) -> Result<()> {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let lane = || {
         while let Some((name, mut command)) = next() {
-            let status = command.status().with_context(|| format!("{name} cannot be started"))?;
-            ensure!(status.success(), "{name}: {status}; the offending input is named above");
+            let ended = status(&mut command).with_context(|| name.clone())?;
+            ensure!(ended.success(), "{name}: {ended}; the offending input is named above");
         }
         Ok(())
     };
@@ -204,13 +205,13 @@ impl Guided {
         // A target that is named keeps the flags from build scripts and macros.
         cargo.args(["--features", "targets", "--profile", "fuzz", "--target", TRIPLE]);
         cargo.args(["--bin", "fuzz-request", "--bin", "fuzz-image"]);
-        let status = cargo.arg("--target-dir").arg(&folder).env("RUSTFLAGS", COVERAGE).status()?;
-        ensure!(status.success(), "the fuzz targets do not build");
+        cargo.arg("--target-dir").arg(&folder).env("RUSTFLAGS", COVERAGE);
+        ensure!(status(&mut cargo)?.success(), "the fuzz targets do not build");
         // Without libFuzzer nothing gives the counters a home, so this one is built as usual.
         let mut seeds = workspace.cargo(&["run", "--quiet", "--package", "protoguard-fuzz"]);
         seeds.args(["--features", "targets", "--bin", "fuzz-seeds", "--"]);
-        let status = seeds.arg(folder.join("seeds")).status()?;
-        ensure!(status.success(), "the seeds cannot be written");
+        seeds.arg(folder.join("seeds"));
+        ensure!(status(&mut seeds)?.success(), "the seeds cannot be written");
         Ok(Self { folder })
     }
 

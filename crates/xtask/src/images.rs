@@ -2,10 +2,11 @@
 //!
 //! The checks are Python (`docker/tests`) around buildah and podman; see there for what they need.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::manifests::python;
+use protoguard_launch::process::status;
 use protoguard_launch::tools::Tools;
 use protoguard_launch::workspace::Workspace;
 
@@ -45,7 +46,9 @@ pub(crate) fn run(workspace: &Workspace, args: &ImagesArgs) -> Result<()> {
     if args.no_build {
         command.arg("--no-build");
     }
-    let status = command.status().context("the checks cannot be started")?;
-    ensure!(status.success(), "images or their checks failed; the reasons are above");
+    ensure!(
+        status(&mut command)?.success(),
+        "images or their checks failed; the reasons are above"
+    );
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use protoguard_launch::process::status;
 use protoguard_launch::tools::Tools;
 use protoguard_launch::workspace::Workspace;
 
@@ -26,12 +27,13 @@ const CHECKOV: Tools = Tools {
 /// When the tools cannot be installed, or a check fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let (checks, checkov) = (CHECKS.install(workspace)?, CHECKOV.install(workspace)?);
-    let status = python(&checks.join("bin"))?
-        .arg(workspace.root().join("k8s/tests/manifests.py"))
-        .arg(checkov.join("bin/checkov"))
-        .status()
-        .context("the checks cannot be started")?;
-    ensure!(status.success(), "checks of the manifests failed; they are listed above");
+    let mut manifests = python(&checks.join("bin"))?;
+    manifests.arg(workspace.root().join("k8s/tests/manifests.py"));
+    manifests.arg(checkov.join("bin/checkov"));
+    ensure!(
+        status(&mut manifests)?.success(),
+        "checks of the manifests failed; they are listed above"
+    );
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub(crate) use built::{Call, TestPrograms};
 use totals::Totals;
 
 use crate::setup;
+use protoguard_launch::process::{Children, status};
 use protoguard_launch::tools::Tools;
 use protoguard_launch::workspace::Workspace;
 
@@ -107,8 +108,8 @@ fn run_usual(workspace: &Workspace, selection: Selection, sum: &mut Sum) -> Resu
     CLIENTS.install(workspace)?;
     // Tests over real sockets start the real programs. Without the tests beside them they would be
     // built of other features of what others wrote, and most of it once more.
-    let status = workspace.cargo(&["build", "--workspace", "--bins", "--tests"]).status()?;
-    ensure!(status.success(), "programs or tests do not build");
+    let built = status(&mut workspace.cargo(&["build", "--workspace", "--bins", "--tests"]))?;
+    ensure!(built.success(), "programs or tests do not build");
     let programs = TestPrograms::build(workspace, &[])?;
     let mut calls = programs.calls(workspace);
     let mut examples = workspace.cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
@@ -168,11 +169,9 @@ impl Sum {
     /// Runs tests and passes on what they print, as it comes.
     fn run(&mut self, Call { name, mut command }: Call) -> Result<()> {
         eprintln!("     Running {name}");
-        let mut child =
-            command.arg("--show-output").stdout(Stdio::piped()).spawn().with_context(|| {
-                format!("{} cannot be started", command.get_program().display())
-            })?;
-        let output = child.stdout.take().context("the tests have no output")?;
+        let children = Children::watch()?;
+        let mut running = children.spawn(command.arg("--show-output").stdout(Stdio::piped()))?;
+        let output = running.child.stdout.take().context("the tests have no output")?;
         self.0.begin(&name);
         let mut stdout = std::io::stdout().lock();
         for line in BufReader::new(output).split(b'\n') {
@@ -182,7 +181,7 @@ impl Sum {
                 writeln!(stdout, "{line}")?;
             }
         }
-        let status = child.wait()?;
+        let status = running.wait()?.status;
         self.0.end(&status.to_string(), status.success());
         Ok(())
     }

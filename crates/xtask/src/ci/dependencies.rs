@@ -8,9 +8,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use protoguard_launch::pip::PipError;
+use protoguard_launch::process::status;
 use protoguard_launch::tools::Tools;
 use protoguard_launch::workspace::Workspace;
 
@@ -44,11 +45,7 @@ pub(super) fn are_allowed(workspace: &Workspace) -> Result<bool> {
 }
 
 fn passes(workspace: &Workspace, program: &Path, arguments: &[&str]) -> Result<bool> {
-    let status = Command::new(program)
-        .arg("--locked")
-        .args(arguments)
-        .current_dir(workspace.root())
-        .status()
-        .with_context(|| format!("{} cannot be started", program.display()))?;
-    Ok(status.success())
+    let mut command = Command::new(program);
+    command.arg("--locked").args(arguments).current_dir(workspace.root());
+    Ok(status(&mut command)?.success())
 }
