@@ -55,7 +55,8 @@ pub(crate) fn run(workspace: &Workspace, args: &DemoArgs) -> Result<()> {
             folder: folder.work().join(&name),
             seed,
         };
-        let report = run.run(started).with_context(|| format!("seed {seed}"))?;
+        let words = || format!("seed {seed}, of which nothing is kept: the next demo begins anew");
+        let report = run.run(started).with_context(words)?;
         report.show(&folder.place().join(&name));
         reports.push(report);
         started = Instant::now();
