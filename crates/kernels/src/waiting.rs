@@ -10,7 +10,7 @@ use std::process::Command;
 /// every layer would wait for its threads to wake up.
 const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "2000");
 
-/// Replaces this process by the same program with [`SPINS`] in its environment, and returns where
+/// Replaces this process by the same program with `GOMP_SPINCOUNT` in its environment, and returns where
 /// the environment already says how to wait, as it does the second time. libgomp reads the variable
 /// when it is loaded, which is before `main`, so that setting it here would be too late.
 ///
