@@ -12,7 +12,7 @@
 
 extern "C" {
 
-// What became of a call; src/native/fault.rs mirrors it.
+// What became of a call; RawFault of src/call.rs mirrors it.
 struct PgFault {
   // One of protoguard::Code.
   int32_t code;

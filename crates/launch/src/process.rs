@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::c_int;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -89,13 +89,32 @@ impl Children {
     ) -> Result<ExitStatus> {
         let mut running = self.spawn(command.stderr(Stdio::piped()).process_group(0))?;
         let said = running.child.stderr.take().context("a program has no standard error")?;
-        for line in BufReader::new(said).split(b'\n') {
-            let line = line.with_context(|| format!("{} cannot be listened to", running.name))?;
-            hear(&String::from_utf8_lossy(&line));
-        }
-        let finished = running.wait()?;
-        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
-        Ok(finished.status)
+        running.heard(said, |line| {
+            hear(line);
+            Ok(())
+        })
+    }
+
+    /// The same of what it writes to standard output.
+    ///
+    /// # Errors
+    /// As [`Children::listen`], and what `hear` says.
+    pub fn read(
+        self: &Arc<Self>,
+        command: &mut Command,
+        hear: impl FnMut(&str) -> Result<()>,
+    ) -> Result<ExitStatus> {
+        let mut running = self.spawn(command.stdout(Stdio::piped()).process_group(0))?;
+        let said = running.child.stdout.take().context("a program has no standard output")?;
+        running.heard(said, hear)
+    }
+
+    /// Runs a program to its end, with what it starts.
+    ///
+    /// # Errors
+    /// When it cannot be started, or this command was told to stop.
+    pub fn status(self: &Arc<Self>, command: &mut Command) -> Result<ExitStatus> {
+        self.spawn(command.process_group(0))?.end()
     }
 
     fn interrupt(&self) {
@@ -116,15 +135,12 @@ impl Children {
     }
 }
 
-/// Runs a program to its end, and ends it with this one.
+/// Runs a program to its end, and ends it and what it starts with this one.
 ///
 /// # Errors
 /// When it cannot be started, or this command was told to stop.
 pub fn status(command: &mut Command) -> Result<ExitStatus> {
-    let children = Children::watch()?;
-    let finished = children.spawn(command)?.wait()?;
-    ensure!(!children.interrupted.load(Ordering::SeqCst), "interrupted");
-    Ok(finished.status)
+    Children::watch()?.status(command)
 }
 
 /// Whom signals are passed on to; nobody before the first has asked.
@@ -205,6 +221,26 @@ impl Running {
             peak_bytes = peak_bytes.max(self::peak_bytes(self.pid));
         }
         Ok(Finished { status: self.reap()?, peak_bytes })
+    }
+
+    /// Hands on each line of what it says, to its end.
+    fn heard(
+        &mut self,
+        said: impl Read,
+        mut hear: impl FnMut(&str) -> Result<()>,
+    ) -> Result<ExitStatus> {
+        for line in BufReader::new(said).split(b'\n') {
+            let line = line.with_context(|| format!("{} cannot be listened to", self.name))?;
+            hear(&String::from_utf8_lossy(&line))?;
+        }
+        self.end()
+    }
+
+    /// Waits for an end that nobody asked for.
+    fn end(&mut self) -> Result<ExitStatus> {
+        let finished = self.wait()?;
+        ensure!(!self.children.interrupted.load(Ordering::SeqCst), "interrupted");
+        Ok(finished.status)
     }
 
     /// Asks the program to stop, and waits for it.

@@ -1,7 +1,7 @@
 //! The memory of prototypes (Eq. 8–12, 23): reading it, and how it follows the queries.
 //!
 //! Items are the rows of `M [N, C]`, unit vectors but for a codebook of raw queries. The paper
-//! calls an item a *prototype*. The update is once an iteration over all queries of the batch;
+//! calls an item a *prototype*. The update is once a batch over all of its queries;
 //! reading never changes the items.
 
 mod codebook;

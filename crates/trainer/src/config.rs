@@ -65,7 +65,8 @@ pub struct TrainingConfig {
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// CPU threads of the forward and backward pass; 0 for as many as steps are fastest with: one a
-    /// core, or fewer where other programs hold cores. What a seed gives then differs in rounding.
+    /// core, or fewer where other programs hold cores. What a seed gives then
+    /// differs in rounding, unless `deterministic` is set.
     pub threads: usize,
     /// What convolutions compute in: `f32`, `bf16` (for which a processor needs AVX-512), or `auto`
     /// for bf16 where the processor is faster in it and on GPUs. Weights, memory, losses and statistics are f32 always.

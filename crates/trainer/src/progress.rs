@@ -34,6 +34,8 @@ pub fn count(title: &str, things: &str) -> ProgressBar {
 pub(crate) struct Pace {
     steps: u64,
     step_seconds: f64,
+    /// Whether somebody was told.
+    is_told: bool,
     held_out_seconds: Option<f64>,
     /// Before the first pass over the held-out clips, what it costs in steps.
     held_out_steps: f64,
@@ -62,7 +64,9 @@ impl Pace {
 
     /// Forgets the steps, where the next ones take another time.
     pub(crate) fn restart(&mut self) {
-        (self.steps, self.step_seconds) = (0, 0.0);
+        self.steps = 0;
+        self.step_seconds = 0.0;
+        self.is_told = false;
     }
 
     /// Takes a pass over the held-out clips into account.
@@ -71,8 +75,8 @@ impl Pace {
     }
 
     /// Whether this is the first moment at which the time can be told, or can be told anew.
-    pub(crate) fn is_first_estimate(&self) -> bool {
-        self.steps == Self::FEW
+    pub(crate) fn is_first_estimate(&mut self) -> bool {
+        self.steps >= Self::FEW && !std::mem::replace(&mut self.is_told, true)
     }
 
     /// What is left; nothing while it is too early to say.
@@ -106,12 +110,14 @@ mod tests {
         assert_eq!(pace.left(100, 1), "estimating");
         pace.step(2.0);
         pace.step(2.0);
+        assert!(pace.is_first_estimate() && !pace.is_first_estimate());
         // 100 steps of 2 s, and four times 10 steps' worth of held-out clips.
         assert_eq!(pace.time_left(100, 1), Some(Duration::from_secs(280)));
         pace.held_out(3500.0);
         assert_eq!(pace.left(100, 1), "about 4 hours left");
         pace.restart();
         assert_eq!(pace.time_left(100, 1), None);
+        assert!(!pace.is_first_estimate());
         (0..3).for_each(|_| pace.step(10.0));
         assert_eq!(pace.time_left(100, 1), Some(Duration::from_secs(1000 + 4 * 3500)));
     }

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use protoguard_launch::process::Children;
 use protoguard_launch::workspace::Workspace;
 
 #[derive(Debug, Parser)]
@@ -74,6 +75,8 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    // Held to the end, so that a signal between two programs ends the command as well.
+    let _children = Children::watch()?;
     match command {
         Command::Setup { dest } => setup::run(&workspace, dest.as_deref())?,
         Command::Demo(args) => demo::run(&workspace, args)?,

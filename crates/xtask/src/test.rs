@@ -4,10 +4,10 @@ mod built;
 mod sanitizers;
 mod totals;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ExitCode, Stdio};
+use std::io::Write;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 pub(crate) use built::{Call, TestPrograms};
 use totals::Totals;
 
@@ -169,19 +169,14 @@ impl Sum {
     /// Runs tests and passes on what they print, as it comes.
     fn run(&mut self, Call { name, mut command }: Call) -> Result<()> {
         eprintln!("     Running {name}");
-        let children = Children::watch()?;
-        let mut running = children.spawn(command.arg("--show-output").stdout(Stdio::piped()))?;
-        let output = running.child.stdout.take().context("the tests have no output")?;
         self.0.begin(&name);
         let mut stdout = std::io::stdout().lock();
-        for line in BufReader::new(output).split(b'\n') {
-            let line = line.context("the tests' output cannot be read")?;
-            let line = String::from_utf8_lossy(&line);
-            if self.0.read(&line) {
+        let status = Children::watch()?.read(command.arg("--show-output"), |line| {
+            if self.0.read(line) {
                 writeln!(stdout, "{line}")?;
             }
-        }
-        let status = running.wait()?.status;
+            Ok(())
+        })?;
         self.0.end(&status.to_string(), status.success());
         Ok(())
     }

@@ -57,14 +57,16 @@ impl AlarmFrequency {
     }
 
     /// The rarest alarms, in an hour, that so much normal video says anything of: with 95 %
-    /// confidence, what is not seen in it comes at most three times as long. Thresholds for rarer
+    /// confidence, what is not seen in it comes at most three times in as long. Thresholds for rarer
     /// ones rest on the tail that was fitted.
     pub fn rarest_seen(&self, frames_an_hour: f64) -> f64 {
         3.0 * frames_an_hour / self.frames.max(1) as f64
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        self.per_unusual_frame > 0.0 && self.per_unusual_frame <= 1.0
+        self.per_unusual_frame > 0.0
+            && self.per_unusual_frame <= 1.0
+            && self.alarms <= self.frames.max(1)
     }
 }
 
@@ -138,6 +140,7 @@ mod tests {
         let found = AlarmFrequency::of(&[vec![0.2; 50], video(50, 50, 1, 2.0)]);
         assert_eq!((found.alarms, found.per_unusual_frame), (0, 1.0));
         assert!(AlarmFrequency::of(&[]).is_valid());
+        assert!(!AlarmFrequency { alarms: 101, ..found }.is_valid());
         for wrong in [0.0, -1.0, 1.5, f64::NAN] {
             assert!(!AlarmFrequency { per_unusual_frame: wrong, ..found }.is_valid());
         }

@@ -58,6 +58,23 @@ fn who_is_interrupted_ends_what_was_started_and_starts_nothing_more() {
 }
 
 #[test]
+fn what_a_program_started_ends_with_it() {
+    let children = Arc::new(Children::default());
+    let owner = Arc::clone(&children);
+    let mut started = Vec::new();
+    let ended = children.read(&mut shell("sleep 600 & echo $!; wait"), |line| {
+        started.push(line.to_owned());
+        owner.interrupt();
+        Ok(())
+    });
+    assert_eq!(ended.unwrap_err().to_string(), "interrupted");
+    // The pipe was read to its end, which the grandchild held as well.
+    assert_eq!(started.len(), 1);
+    let ended = children.status(&mut shell("true"));
+    assert_eq!(ended.unwrap_err().to_string(), "interrupted");
+}
+
+#[test]
 fn a_failure_is_named() {
     let children = Arc::new(Children::default());
     let message = children.run(&mut shell("exit 3")).unwrap_err().to_string();

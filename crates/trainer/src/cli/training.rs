@@ -107,7 +107,7 @@ pub struct ShortFlags {
     /// cpu or cuda:N [default: cpu]
     #[arg(long)]
     pub device: Option<String>,
-    /// CPU threads, 0 for all cores [default: 0]
+    /// CPU threads; 0 for as many as steps are fastest with [default: 0]
     #[arg(long)]
     pub threads: Option<u32>,
 }

@@ -6,13 +6,15 @@ use std::fmt;
 use config::{Config, Value, ValueKind};
 use toml::Value as Toml;
 
-use super::{ConfigError, Layers, TrainerConfig};
+use super::{ConfigError, Layers, Preset, TrainerConfig};
 
 /// The layer that decided a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// No layer named the key.
     Default,
+    /// What comes with the program under a name.
+    Preset,
     /// The configuration file, by its path.
     File(String),
     /// A variable of the environment.
@@ -39,11 +41,13 @@ impl Effective {
         let sources = layers.build()?;
         let config = TrainerConfig::from_layers(&sources)?;
         let flags = layers.flag_keys();
+        let preset = layers.preset.map(preset).unwrap_or_default();
         let mut origins = BTreeMap::new();
         for (path, _) in leaves(&table(&config)) {
-            let origin = match flags.iter().any(|key| *key == path) {
-                true => Origin::Flag,
-                false => origin_of(&sources, &path),
+            let origin = match origin_of(&sources, &path) {
+                _ if flags.iter().any(|key| *key == path) => Origin::Flag,
+                Origin::Default if preset.contains_key(&path) => Origin::Preset,
+                origin => origin,
             };
             origins.insert(path, origin);
         }
@@ -94,6 +98,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Preset => f.write_str("preset"),
             Self::File(path) => write!(f, "file {path}"),
             Self::Environment => f.write_str("environment"),
             Self::Flag => f.write_str("flag"),
@@ -103,6 +108,11 @@ impl fmt::Display for Origin {
 
 fn table(config: &TrainerConfig) -> toml::Table {
     toml::Table::try_from(config).unwrap_or_default()
+}
+
+/// Every value of a preset by its dotted path.
+fn preset(preset: Preset) -> BTreeMap<String, Toml> {
+    leaves(&preset.toml().parse().unwrap_or_default())
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -171,6 +181,12 @@ mod tests {
         assert_eq!(origin("training.seed"), "flag");
         assert_eq!(origin("training.batch_size"), "flag");
         assert_eq!(origin("loss.within"), "default");
+        let with_preset = Layers { preset: Some(Preset::Cpu), ..layers.clone() };
+        let effective_preset = Effective::load(&with_preset).unwrap();
+        let origin = |key: &str| effective_preset.origins[key].to_string();
+        assert_eq!([origin("loss.separation_weight"), origin("detector.parts")], ["preset"; 2]);
+        assert!(origin("training.epochs").starts_with("file "));
+        assert_eq!([origin("training.seed"), origin("training.threads")], ["flag", "default"]);
         let printed = effective.to_toml();
         assert!(printed.contains("# default") && printed.contains("# flag"), "{printed}");
 

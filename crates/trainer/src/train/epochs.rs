@@ -9,10 +9,10 @@ use super::data::TrainingData;
 use super::failure::TrainError;
 use super::keeping::Keeping;
 use super::schedule::CosineSchedule;
-use super::set_threads;
 use super::state::{DataRecord, Position, TrainingState};
 use super::step::{EpochRecord, HeldOut, Learner, LossMeter, StepError};
 use super::threads::Threads;
+use super::{own_threads, set_threads};
 use crate::calibrate::LEARNT_CLIPS;
 use crate::config::{Layers, Preset, TrainerConfig};
 use crate::log::{Record, RunRecord, StepRecord, resident_mib};
@@ -124,6 +124,8 @@ impl<'a> Epochs<'a> {
         self.bar.set_position(position.total_steps);
         while position.epoch < self.config.training.epochs {
             let health = self.steps(learner, position)?;
+            // What follows is no trial.
+            set_threads(self.threads.taken());
             let record = self.finish_epoch(learner, position, &health)?;
             self.bar.suspend(|| log(&record, self.config.training.epochs));
             position.history.push(record);
@@ -177,10 +179,9 @@ impl<'a> Epochs<'a> {
         if self.threads.is_settled() {
             self.pace.step(seconds);
         }
-        let before = self.threads.count();
         if self.threads.step(seconds - waiting) {
             let words = "steps are faster with another number of threads";
-            self.bar.suspend(|| tracing::info!(threads = before, "{words}"));
+            self.bar.suspend(|| tracing::info!(threads = self.threads.taken(), "{words}"));
             self.pace.restart();
         }
     }
@@ -344,11 +345,10 @@ impl Clock {
 
 /// As many threads as were asked for; of a CPU, where none were, as many as steps are fastest with.
 fn threads(config: &TrainerConfig) -> Threads {
-    match config.training.threads {
-        0 if config.training.device == "cpu" => {
-            Threads::free(usize::try_from(tch::get_num_threads()).unwrap_or(1))
-        }
-        0 => Threads::fixed(usize::try_from(tch::get_num_threads()).unwrap_or(1)),
+    let training = &config.training;
+    match training.threads {
+        0 if training.device == "cpu" && !training.deterministic => Threads::free(own_threads()),
+        0 => Threads::fixed(own_threads()),
         threads => Threads::fixed(threads),
     }
 }

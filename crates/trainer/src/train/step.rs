@@ -81,7 +81,7 @@ impl Learner {
     }
 
     /// One step of the optimiser on the mean gradient of some batches. Each goes forward and
-    /// backward in turn, and the memory's update follows the last.
+    /// backward in turn, and the memory follows each, the last after the optimiser has stepped.
     ///
     /// # Errors
     /// When libtorch refuses or a loss is not finite; no weight has moved then.

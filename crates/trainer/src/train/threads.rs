@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 /// Steps that a number of threads is judged by: the median of so many.
-const STEPS: usize = 3;
+const STEPS: usize = 5;
 /// The first steps of all warm up.
 const WARM_UP: usize = 2;
 /// Another number is tried after so many steps, ...
@@ -29,7 +29,9 @@ pub(super) struct Threads {
     recent: VecDeque<f64>,
     /// The median of the first steps with it since it was taken.
     first: Option<f64>,
-    /// Steps since another number was tried, and those of the warm-up.
+    /// Steps that are left of the warm-up.
+    cold: usize,
+    /// Steps since another number was tried.
     steps: usize,
     trial: Option<Trial>,
     /// Whether the next trial is of more threads.
@@ -61,10 +63,16 @@ impl Threads {
             taken: 0,
             recent: VecDeque::new(),
             first: None,
+            cold: WARM_UP,
             steps: 0,
             trial: None,
             tries_more: false,
         }
+    }
+
+    /// Threads that steps are made with, apart from trials.
+    pub(super) fn taken(&self) -> usize {
+        self.counts[self.taken]
     }
 
     /// Threads of the next step.
@@ -90,10 +98,11 @@ impl Threads {
     }
 
     fn counted(&mut self, seconds: f64) {
-        self.steps += 1;
-        if self.first.is_none() && self.taken == 0 && self.steps <= WARM_UP {
+        if self.cold > 0 {
+            self.cold -= 1;
             return;
         }
+        self.steps += 1;
         self.recent.push_back(seconds);
         if self.recent.len() < STEPS {
             return;
@@ -180,7 +189,7 @@ mod tests {
         for cores in [1, 2, 16] {
             let mut threads = Threads::free(cores);
             let seconds = run(&mut threads, 2000, quiet);
-            assert_eq!(threads.counts[threads.taken], cores);
+            assert_eq!(threads.taken(), cores);
             assert!(seconds < 1.03 * 2000.0 * quiet(cores), "{cores} cores: {seconds}");
         }
     }
@@ -189,12 +198,12 @@ mod tests {
     fn one_is_taken_where_cores_are_shared_and_all_again_when_they_are_free() {
         for cores in [2, 16] {
             let mut threads = Threads::free(cores);
-            run(&mut threads, 30, busy);
+            run(&mut threads, 40, busy);
             assert_eq!(threads.count(), 1, "{cores} cores");
             let seconds = run(&mut threads, 2000, busy);
             assert!(seconds < 1.05 * 2000.0 * busy(1), "{cores} cores: {seconds}");
             run(&mut threads, 8 * EVERY, quiet);
-            assert_eq!(threads.counts[threads.taken], cores);
+            assert_eq!(threads.taken(), cores);
         }
     }
 
@@ -219,11 +228,11 @@ mod tests {
     fn trials_and_the_warm_up_are_not_what_a_run_is_judged_by() {
         let mut threads = Threads::free(2);
         let mut settled = Vec::new();
-        for _ in 0..9 {
+        for _ in 0..11 {
             settled.push(threads.is_settled());
             threads.step(quiet(threads.count()));
         }
-        // Two of warm-up, three with both, two of the trial that is given up.
-        assert_eq!(settled, [false, false, false, false, false, false, false, true, true]);
+        // Two of warm-up, five with both, two of the trial that is given up.
+        assert_eq!(settled, [[false; 9].as_slice(), &[true; 2]].concat());
     }
 }

@@ -71,8 +71,8 @@ const ROOMS: [Room; 16] = [
 /// Bindings to libtorch. Only crates of [`WITH_LIBTORCH`] may reach them, by any path.
 const LIBTORCH: [&str; 2] = ["tch", "torch-sys"];
 
-/// Crates that may name tch themselves: tensors stay here. The tests compare golden arrays.
-const TENSORS: [&str; 4] = [KERNELS, MODEL, TRAINER, "protoguard-tests"];
+/// Crates that may name tch themselves: tensors stay here.
+const TENSORS: [&str; 3] = [KERNELS, MODEL, TRAINER];
 
 /// All that core may use from outside the workspace.
 const CORE_MAY_USE: [&str; 2] = ["serde", "thiserror"];

@@ -4,13 +4,13 @@
 //! package alone would compile most of libtorch's bindings, tokio and serde once more, minutes each
 //! time; so every call here names the workspace, and says which of its programs it wants.
 
-use std::io::BufReader;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{Artifact, Message};
 
+use protoguard_launch::process::Children;
 use protoguard_launch::workspace::Workspace;
 
 /// What a call of cargo built.
@@ -41,14 +41,18 @@ impl TestPrograms {
     /// When one does not build.
     pub(crate) fn build(workspace: &Workspace, flags: &[&str]) -> Result<Self> {
         let mut cargo = workspace.cargo(&["test", "--workspace", "--no-run", "--quiet"]);
-        cargo.arg("--message-format=json-render-diagnostics").args(flags).stdout(Stdio::piped());
-        let mut child = cargo.spawn().context("cargo cannot be started")?;
-        let output = child.stdout.take().context("cargo has no output")?;
+        cargo.arg("--message-format=json-render-diagnostics").args(flags);
+        let mut output = String::new();
+        let status = Children::watch()?.read(&mut cargo, |line| {
+            output.push_str(line);
+            output.push('\n');
+            Ok(())
+        })?;
         let mut programs = Vec::new();
-        for message in Message::parse_stream(BufReader::new(output)) {
+        for message in Message::parse_stream(output.as_bytes()) {
             programs.extend(Program::of(message.context("cargo's output cannot be read")?));
         }
-        ensure!(child.wait()?.success(), "test programs do not build; the reason is above");
+        ensure!(status.success(), "test programs do not build; the reason is above");
         programs.sort_by(|a: &Program, b| (&a.folder, &a.target).cmp(&(&b.folder, &b.target)));
         Ok(Self(programs))
     }

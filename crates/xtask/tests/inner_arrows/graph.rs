@@ -146,7 +146,7 @@ impl Graph {
     }
 
     /// Arrows between top-level modules that are not drawn, and modules and rooms that are one and
-    /// not the other. The root may use all.
+    /// not the other. The root may use all, and nobody the root.
     pub(crate) fn complaints(&self, rooms: &[Room]) -> Vec<String> {
         let mut complaints = Vec::new();
         for (from, arrows) in &self.arrows {
@@ -155,7 +155,7 @@ impl Graph {
                 continue;
             };
             let is_drawn = |to: &&Module| {
-                to.first().is_none_or(|it| it == room.name || room.may_use.contains(&it.as_str()))
+                to.first().is_some_and(|it| it == room.name || room.may_use.contains(&it.as_str()))
             };
             complaints.extend(arrows.iter().filter(|to| !is_drawn(to)).map(|to| {
                 let [user, used] = [from, to].map(|it| &self.files[it].path);

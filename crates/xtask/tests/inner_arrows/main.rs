@@ -69,13 +69,12 @@ fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The roots of a crate's library and program.
+/// The roots of a crate's library and programs.
 fn roots(source: &Path) -> Vec<PathBuf> {
-    ["lib.rs", "main.rs"]
-        .map(|name| source.join(name))
-        .into_iter()
-        .filter(|it| it.exists())
-        .collect()
+    let programs = fs::read_dir(source.join("bin")).into_iter().flatten();
+    let programs = programs.map(|entry| entry.unwrap().path().join("main.rs"));
+    let usual = ["lib.rs", "main.rs"].map(|name| source.join(name));
+    usual.into_iter().chain(programs).filter(|it| it.exists()).collect()
 }
 
 #[test]
@@ -105,8 +104,11 @@ fn cycles_of_modules_are_short() {
 #[test]
 fn rooms_of_the_service_use_those_that_they_may() {
     let root = crates().join("service/src/lib.rs");
-    let complaints = Graph::read(&root).unwrap().complaints(&SERVICE);
+    let graph = Graph::read(&root).unwrap();
+    let complaints = graph.complaints(&SERVICE);
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    // A parent and its child at most.
+    assert!(graph.cycles().iter().all(|cycle| cycle.len() <= 2), "{:?}", graph.cycles());
 }
 
 /// Writes a crate whose files are `(path, content)`, and reads its graph.
@@ -183,6 +185,8 @@ fn an_arrow_that_is_not_drawn_and_a_module_without_a_room_are_named() {
         ("new.rs", ""),
     ]);
     let room = |name, may_use| Room { name, may_use };
+    let all = graph_of(&[("lib.rs", "mod low; pub use low::Low;"), ("low.rs", "use crate::*;")]);
+    assert_eq!(all.complaints(&[room("low", &[])]), ["low.rs uses lib.rs, which low may not"]);
     assert_eq!(
         graph.complaints(&[room("low", &[]), room("high", &["low"]), room("gone", &[])]),
         [
