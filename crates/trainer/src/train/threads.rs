@@ -34,7 +34,7 @@ pub(super) struct Threads {
     /// Steps since another number was tried.
     steps: usize,
     trial: Option<Trial>,
-    /// Whether the next trial is of more threads.
+    /// Whether the next trial is of more threads: in turn, and on in the direction that was faster.
     tries_more: bool,
 }
 
@@ -113,8 +113,12 @@ impl Threads {
         let now = self.median();
         let is_new = self.first.is_none();
         let first = *self.first.get_or_insert(now);
-        if is_new || self.steps >= EVERY || now > SLOWER * first {
-            self.try_another();
+        if is_new {
+            self.try_one(self.next());
+        } else if self.steps >= EVERY || now > SLOWER * first {
+            let next = self.next();
+            self.tries_more = !self.tries_more;
+            self.try_one(next.or(self.next()));
         }
     }
 
@@ -122,12 +126,16 @@ impl Threads {
         median(self.recent.iter().copied().collect())
     }
 
-    /// Begins a trial of the next number, if there is one: of fewer and of more threads in turn.
-    fn try_another(&mut self) {
-        let more = self.taken.checked_sub(1);
-        let fewer = Some(self.taken + 1).filter(|&at| at < self.counts.len());
-        let at = if self.tries_more { more.or(fewer) } else { fewer.or(more) };
-        self.tries_more = !self.tries_more;
+    /// The next number up or down, where there is one.
+    fn next(&self) -> Option<usize> {
+        if self.tries_more {
+            return self.taken.checked_sub(1);
+        }
+        Some(self.taken + 1).filter(|&at| at < self.counts.len())
+    }
+
+    /// Begins a trial of a number.
+    fn try_one(&mut self, at: Option<usize>) {
         self.steps = 0;
         self.first = Some(self.median());
         self.trial = at.map(|at| Trial { at, seconds: Vec::new() });
@@ -199,7 +207,7 @@ mod tests {
         for cores in [2, 16] {
             let mut threads = Threads::free(cores);
             run(&mut threads, 40, busy);
-            assert_eq!(threads.count(), 1, "{cores} cores");
+            assert_eq!(threads.taken(), 1, "{cores} cores");
             let seconds = run(&mut threads, 2000, busy);
             assert!(seconds < 1.05 * 2000.0 * busy(1), "{cores} cores: {seconds}");
             run(&mut threads, 8 * EVERY, quiet);
@@ -211,9 +219,9 @@ mod tests {
     fn what_becomes_slow_is_tried_at_once() {
         let mut threads = Threads::free(2);
         run(&mut threads, 50, quiet);
-        assert_eq!(threads.count(), 2);
-        run(&mut threads, 10, busy);
-        assert_eq!(threads.count(), 1);
+        assert_eq!(threads.taken(), 2);
+        run(&mut threads, 8, busy);
+        assert_eq!(threads.taken(), 1);
     }
 
     #[test]
