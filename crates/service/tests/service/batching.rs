@@ -85,7 +85,10 @@ async fn two_workers_compute_at_the_same_time() {
         both.wait();
         Ok::<(), ScorerError>(())
     });
-    let mut served = Served::start(vec![factory.spec(2)], config()).await;
+    // Clips that come at the same moment would else share the batch of one worker.
+    let mut alone = config();
+    alone.batch.max_batch_size = 1;
+    let mut served = Served::start(vec![factory.spec(2)], alone).await;
     assert!(bounded(&mut served.ready).await.unwrap());
     let mut first = served.scoring().await;
     let mut second = first.clone();
