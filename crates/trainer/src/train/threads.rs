@@ -16,7 +16,7 @@ const EVERY: usize = 256;
 /// ... or once steps take so many times as long as they did.
 const SLOWER: f64 = 1.5;
 /// It is taken where a step takes at most this share of the time.
-const FASTER: f64 = 0.9;
+const FASTER: f64 = 0.8;
 
 /// The number of threads of the next step.
 #[derive(Clone, Debug)]
