@@ -3,8 +3,9 @@
 //!
 //! [`convolution`], [`quantized`] and [`winograd`] compute the layers of a graph that is served, and
 //! [`winograd::trained`] those of one that is trained; [`adam`] moves the weights. [`transfer`] takes
-//! pixels to a device and numbers from it, [`host_memory`] keeps large blocks on the CPU, and
-//! [`settings`] holds the switches of the process, and [`waiting`] how its threads wait for work. [`processor`] says which instructions there are.
+//! pixels to a device and numbers from it, [`host_memory`] keeps large blocks on the CPU,
+//! [`settings`] holds the switches of the process, [`waiting`] says how its threads wait for work,
+//! and [`processor`] which instructions there are.
 //!
 //! ```text
 //! protoguard_kernels::host_memory::keep_host_memory()?; // before the first tensor

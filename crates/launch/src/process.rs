@@ -71,8 +71,7 @@ impl Children {
     /// When it cannot be started or fails, which it has explained on standard error.
     pub fn run(self: &Arc<Self>, command: &mut Command) -> Result<Finished> {
         let mut running = self.spawn(command)?;
-        let finished = running.wait()?;
-        ensure!(!self.interrupted.load(Ordering::SeqCst), "interrupted");
+        let finished = running.end()?;
         ensure!(finished.status.success(), "{} failed ({})", running.name, finished.status);
         Ok(finished)
     }
@@ -114,7 +113,7 @@ impl Children {
     /// # Errors
     /// When it cannot be started, or this command was told to stop.
     pub fn status(self: &Arc<Self>, command: &mut Command) -> Result<ExitStatus> {
-        self.spawn(command.process_group(0))?.end()
+        Ok(self.spawn(command.process_group(0))?.end()?.status)
     }
 
     fn interrupt(&self) {
@@ -233,14 +232,14 @@ impl Running {
             let line = line.with_context(|| format!("{} cannot be listened to", self.name))?;
             hear(&String::from_utf8_lossy(&line))?;
         }
-        self.end()
+        Ok(self.end()?.status)
     }
 
     /// Waits for an end that nobody asked for.
-    fn end(&mut self) -> Result<ExitStatus> {
+    fn end(&mut self) -> Result<Finished> {
         let finished = self.wait()?;
         ensure!(!self.children.interrupted.load(Ordering::SeqCst), "interrupted");
-        Ok(finished.status)
+        Ok(finished)
     }
 
     /// Asks the program to stop, and waits for it.

@@ -7,8 +7,11 @@ use clap::Parser;
 use protoguard_trainer::cli::Cli;
 
 /// Threads that wait as they should, and memory that is kept.
-fn prepare() -> anyhow::Result<()> {
-    protoguard_kernels::waiting::spin_briefly()?;
+fn prepare(cli: &Cli) -> anyhow::Result<()> {
+    // Starting again takes as long as loading libtorch, which a command that only reads can spare.
+    if cli.command.computes() {
+        protoguard_kernels::waiting::spin_briefly()?;
+    }
     Ok(protoguard_kernels::host_memory::keep_host_memory()?)
 }
 
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let prepared = prepare();
+    let prepared = prepare(&cli);
     match prepared.and_then(|()| protoguard_trainer::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -37,10 +37,9 @@ impl AlarmFrequency {
         let frames = videos.iter().map(Vec::len).sum();
         let steps = ((HIGHEST - LOWEST) / STEP).round() as usize;
         let thresholds = (0..=steps).rev().map(|step| LOWEST + STEP * step as f64);
-        let counted = |threshold| Counted::of(videos, threshold);
         let mut found = Counted { alarms: 0, unusual: 0 };
         for threshold in thresholds {
-            found = counted(threshold);
+            found = Counted::of(videos, threshold);
             if found.alarms >= ENOUGH {
                 break;
             }

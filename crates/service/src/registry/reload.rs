@@ -21,8 +21,7 @@ use crate::registry::compatible::missing;
 use crate::registry::error::ModelError;
 use crate::registry::model::{Model, Surroundings};
 use crate::registry::models::Registry;
-use crate::registry::source::Slot;
-use crate::registry::source::{FoundModel, ModelSource, SourceError};
+use crate::registry::source::{FoundModel, ModelSource, Slot, SourceError};
 
 /// A candidate that is not warm by then is given up.
 const BUILD_PATIENCE: Duration = Duration::from_secs(600);

@@ -52,6 +52,13 @@ pub enum Command {
     Synth(SynthArgs),
 }
 
+impl Command {
+    /// Whether a network is computed.
+    pub fn computes(&self) -> bool {
+        !matches!(self, Self::Config(_) | Self::Show(_) | Self::Inspect(_) | Self::Synth(_))
+    }
+}
+
 /// Flags of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {

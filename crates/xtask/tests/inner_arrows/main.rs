@@ -37,19 +37,8 @@ const SERVICE: [Room; 13] = [
 ];
 
 /// What lies below the life of a server.
-const BELOW: &[&str] = &[
-    "rpc",
-    "registry",
-    "config",
-    "worker",
-    "queue",
-    "transport",
-    "health",
-    "metrics",
-    "error",
-    "file_stamp",
-];
-/// What tests may use.
+const BELOW: &[&str] = ALL.split_at(2).1;
+/// What tests may use: the life of a server and why it ends, and the rest.
 const ALL: &[&str] = &[
     "service",
     "serve_error",

@@ -25,25 +25,25 @@ impl Alarm {
     /// The alarm of the measured videos at [`FALSE_ALARM_RATE`]; nothing where the checkpoint has
     /// no detector.
     pub(super) fn of(measured: &Measured<'_>) -> Result<Option<Self>, MetricError> {
+        let Some(surprises) = measured.smoothed() else { return Ok(None) };
         let rule = AlarmRule::above(Detector::threshold(FALSE_ALARM_RATE));
-        Self::by(measured, &vec![rule; measured.videos.len()])
+        Self::by(measured.labels, &surprises, &vec![rule; surprises.len()])
     }
 
-    /// The alarm by one rule a video, of which the first is told.
+    /// The alarm on these smoothed surprises by one rule a video, of which the first is told;
+    /// nothing without a video.
     pub(super) fn by(
-        measured: &Measured<'_>,
+        labels: &[Vec<bool>],
+        surprises: &[Vec<f64>],
         rules: &[AlarmRule],
     ) -> Result<Option<Self>, MetricError> {
-        let (Some(surprises), Some(&rule)) = (measured.smoothed(), rules.first()) else {
-            return Ok(None);
-        };
+        let Some(&rule) = rules.first() else { return Ok(None) };
         let stands = |(video, rule): (&Vec<f64>, &AlarmRule)| {
             let mut alarm = rule.start();
             video.iter().map(|&surprise| alarm.push(surprise)).collect()
         };
         let alarms: Vec<Vec<bool>> = surprises.iter().zip(rules).map(stands).collect();
-        let videos: Vec<AlarmedVideo<'_>> = measured
-            .labels
+        let videos: Vec<AlarmedVideo<'_>> = labels
             .iter()
             .zip(&alarms)
             .map(|(abnormal, alarm)| AlarmedVideo { abnormal, alarm })

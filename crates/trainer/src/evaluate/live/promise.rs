@@ -45,23 +45,20 @@ impl Promise {
     ) -> Result<Vec<Self>, MetricError> {
         let detectors = measured.videos.iter().map(|it| detector_of(measured.calibrations, it));
         let detectors: Option<Vec<&Detector>> = detectors.collect();
-        let (Some(detectors), Some(fps)) = (detectors, frames_per_second) else {
-            return Ok(Vec::new());
-        };
-        let promise = |an_hour| Self::of(measured, &detectors, Asked { an_hour, fps });
+        let known = (detectors, measured.smoothed(), frames_per_second);
+        let (Some(detectors), Some(surprises), Some(fps)) = known else { return Ok(Vec::new()) };
+        let cameras = Cameras { labels: measured.labels, detectors, surprises };
+        let promise = |an_hour| Self::of(&cameras, Asked { an_hour, fps });
         AN_HOUR.into_iter().filter_map(|an_hour| promise(an_hour).transpose()).collect()
     }
 
-    fn of(
-        measured: &Measured<'_>,
-        detectors: &[&Detector],
-        asked: Asked,
-    ) -> Result<Option<Self>, MetricError> {
+    fn of(cameras: &Cameras<'_>, asked: Asked) -> Result<Option<Self>, MetricError> {
+        let Cameras { labels, detectors, surprises } = cameras;
         let frames = asked.frames_an_hour();
         let rules: Option<Vec<AlarmRule>> =
             detectors.iter().map(|it| it.alarm(asked.an_hour, frames)).collect();
         let Some(rules) = rules else { return Ok(None) };
-        let Some(alarm) = Alarm::by(measured, &rules)? else { return Ok(None) };
+        let Some(alarm) = Alarm::by(labels, surprises, &rules)? else { return Ok(None) };
         let unseen = |it: &Detector| {
             it.alarms.is_some_and(|alarms| asked.an_hour < alarms.rarest_seen(frames))
         };
@@ -76,6 +73,14 @@ impl Promise {
             found: alarm.events.false_alarm_rate(1.0 / asked.fps),
         }))
     }
+}
+
+/// The test videos, one entry a video in each.
+struct Cameras<'a> {
+    labels: &'a [Vec<bool>],
+    detectors: Vec<&'a Detector>,
+    /// Smoothed, frame by frame.
+    surprises: Vec<Vec<f64>>,
 }
 
 /// What an operator asks of an alarm.
