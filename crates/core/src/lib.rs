@@ -10,6 +10,9 @@
 mod alarm;
 mod baseline;
 pub mod calibration;
+mod camera_alarm;
+mod camera_state;
+mod capture;
 mod clip;
 mod components;
 mod detector;
@@ -26,9 +29,12 @@ mod scorer;
 mod shape;
 mod surprise;
 
-pub use alarm::{Alarm, AlarmRule};
+pub use alarm::{Alarm, AlarmMemory, AlarmRule};
 pub use baseline::Baselines;
 pub use calibration::{Calibration, CalibrationError, Threshold};
+pub use camera_alarm::{AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraAlarmMemory};
+pub use camera_state::{CameraBounds, CameraState, CameraWatch, Look};
+pub use capture::{CaptureTime, FrameGrid, IntervalError, Placement, Why, frames_a_step};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};
 pub use detector::{

@@ -1,0 +1,244 @@
+//! Time as cameras tell it: when a frame was taken, and whether it belongs to the model's rate.
+//!
+//! A model that learnt at ten frames a second sees everything run too slowly at twenty-five. So
+//! frames are laid on a grid of the model's interval before anything else is done with them, by
+//! their capture times alone: what lies between two places of the grid is passed over, and what
+//! does not follow on the frame before it begins a new window.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// When a frame was taken, in microseconds since a moment that the camera chooses: only
+/// differences count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CaptureTime(pub i64);
+
+impl CaptureTime {
+    /// The time between an earlier frame and this one; nothing where this one is the earlier.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        let micros = i128::from(self.0) - i128::from(earlier.0);
+        u64::try_from(micros).ok().map(Duration::from_micros)
+    }
+
+    /// This time and so much more, or the last that can be told.
+    fn after(self, wait: Duration) -> Self {
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+/// The interval of a source of frames, which does not suit a model's.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "the interval between frames is {:.1} ms, and the model's is {:.1} ms: neither that nor a whole \
+     multiple of the source's comes within a quarter of it",
+    1e3 * found.as_secs_f64(), 1e3 * model.as_secs_f64()
+)]
+pub struct IntervalError {
+    /// The source's.
+    pub found: Duration,
+    /// What the model was trained with.
+    pub model: Duration,
+}
+
+/// How many frames of a source make one step of a model, both told by their intervals: the whole
+/// number that comes nearest.
+///
+/// # Errors
+/// When it comes no nearer than a quarter of the model's interval: a slower source, or a faster one
+/// that cannot be thinned to it.
+pub fn frames_a_step(source: Duration, model: Duration) -> Result<u32, IntervalError> {
+    let error = IntervalError { found: source, model };
+    let (source, model) = (source.as_secs_f64(), model.as_secs_f64());
+    if source <= 0.0 || model <= 0.0 {
+        return Err(error);
+    }
+    let frames = (model / source).round().clamp(1.0, f64::from(u32::MAX));
+    if (frames * source - model).abs() > OFF * model {
+        return Err(error);
+    }
+    Ok(frames as u32)
+}
+
+/// How far an interval may be from the model's, as a share of it.
+const OFF: f64 = 0.25;
+/// A frame that comes so many intervals after the last is none of its window.
+const GAP: u32 = 2;
+
+/// The places in time at which a model takes frames.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameGrid {
+    interval: Duration,
+    /// The last frame that was taken, and the place of the grid that it filled.
+    taken: Option<Taken>,
+    /// The newest frame, taken or not.
+    newest: Option<CaptureTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    at: CaptureTime,
+    place: CaptureTime,
+}
+
+/// What a frame is for a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The next of the window.
+    Next,
+    /// Between two places of the grid, or no newer than the frame before: not for the window.
+    OffGrid,
+    /// The first of a new window.
+    First(Why),
+}
+
+/// Why a window begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is the source's first frame.
+    Start,
+    /// More than two intervals passed.
+    Gap,
+    /// It is older than the frame before it.
+    Backwards,
+}
+
+impl FrameGrid {
+    /// A grid of this interval, which is above zero, that begins with the first frame.
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, taken: None, newest: None }
+    }
+
+    /// Where the next frame belongs, by its time alone.
+    ///
+    /// The first frame at most a quarter of an interval before a place fills it, so that a source
+    /// of two and a half times the rate alternates between its second and third frame and keeps
+    /// step. One that comes more than half an interval late moves the grid.
+    pub fn place(&mut self, at: CaptureTime) -> Placement {
+        let newest = self.newest.replace(at);
+        let Some(taken) = self.taken else { return self.first(at, Why::Start) };
+        if newest.is_some_and(|newest| at < newest) {
+            return self.first(at, Why::Backwards);
+        }
+        let passed = at.since(taken.at).unwrap_or_default();
+        if passed > self.interval * GAP {
+            return self.first(at, Why::Gap);
+        }
+        let due = taken.place.after(self.interval);
+        if at.after(self.interval.mul_f64(OFF)) < due || newest == Some(at) {
+            return Placement::OffGrid;
+        }
+        let late = at.since(due).unwrap_or_default() > self.interval / 2;
+        self.taken = Some(Taken { at, place: if late { at } else { due } });
+        Placement::Next
+    }
+
+    fn first(&mut self, at: CaptureTime, why: Why) -> Placement {
+        self.taken = Some(Taken { at, place: at });
+        Placement::First(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Where frames at these milliseconds belong on a grid of 100 ms.
+    fn places(times: impl IntoIterator<Item = i64>) -> Vec<Placement> {
+        let mut grid = FrameGrid::new(100 * MS);
+        times.into_iter().map(|at| grid.place(CaptureTime(1000 * at))).collect()
+    }
+
+    /// The milliseconds of the frames that are taken of a source of this interval.
+    fn taken(interval: f64, frames: u32) -> Vec<i64> {
+        let times: Vec<i64> =
+            (0..frames).map(|frame| (f64::from(frame) * interval).round() as i64).collect();
+        let placed = places(times.clone()).into_iter().zip(times);
+        placed.filter(|(it, _)| *it != Placement::OffGrid).map(|(_, at)| at).collect()
+    }
+
+    #[test]
+    fn a_source_is_thinned_to_the_models_rate() {
+        assert_eq!(taken(100.0, 5), [0, 100, 200, 300, 400]);
+        // 25 frames a second: the second and the third in turn.
+        assert_eq!(taken(40.0, 11), [0, 80, 200, 280, 400]);
+        // 30 a second, every third; 12.5 a second, nearly all.
+        assert_eq!(taken(100.0 / 3.0, 10), [0, 100, 200, 300]);
+        assert_eq!(taken(80.0, 7), [0, 80, 240, 320, 400, 480]);
+        // A source that is a tenth slower keeps its own step.
+        assert_eq!(taken(110.0, 5), [0, 110, 220, 330, 440]);
+    }
+
+    #[test]
+    fn a_window_begins_anew_where_time_does() {
+        use Placement::{First, Next, OffGrid};
+        let found = places([0, 100, 201, 401, 602, 502, 602, 602, 700]);
+        let expected = [
+            First(Why::Start),
+            Next,
+            Next,
+            // Two intervals are no gap yet, and one millisecond more is.
+            Next,
+            First(Why::Gap),
+            First(Why::Backwards),
+            Next,
+            // Time that stands still is no frame.
+            OffGrid,
+            Next,
+        ];
+        assert_eq!(found, expected);
+        let day = 86_400_000;
+        assert_eq!(places([0, day, day + 100])[1..], [First(Why::Gap), Next]);
+        // The ends of what can be told are times like others.
+        let mut grid = FrameGrid::new(100 * MS);
+        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Start));
+        assert_eq!(grid.place(CaptureTime(i64::MAX)), First(Why::Gap));
+        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Backwards));
+    }
+
+    #[test]
+    fn intervals_suit_or_are_told_beside_each_other() {
+        let steps = |source: u32, model: u32| frames_a_step(source * MS, model * MS);
+        for (source, frames) in [(100, 1), (80, 1), (125, 1), (50, 2), (40, 3), (33, 3), (10, 10)] {
+            assert_eq!(steps(source, 100), Ok(frames), "{source} ms");
+        }
+        for source in [0, 67, 126, 250, 1000] {
+            assert!(steps(source, 100).is_err(), "{source} ms");
+        }
+        assert_eq!(
+            steps(250, 100).unwrap_err().to_string(),
+            "the interval between frames is 250.0 ms, and the model's is 100.0 ms: neither that nor \
+             a whole multiple of the source's comes within a quarter of it"
+        );
+    }
+
+    proptest! {
+        /// Whatever the times are, taken frames of one window lie in order, none nearer than three
+        /// quarters of what the grid asks for on average, and none beyond a gap.
+        #[test]
+        fn windows_hold_what_follows(steps in prop::collection::vec(-300i64..700, 1..200)) {
+            let mut grid = FrameGrid::new(100 * MS);
+            let (mut at, mut window) = (0, Vec::new());
+            for step in steps {
+                // Most steps are short and forward.
+                at += if step < -250 { step } else { step.abs() / 4 };
+                match grid.place(CaptureTime(1000 * at)) {
+                    Placement::OffGrid => continue,
+                    Placement::First(_) => window = vec![at],
+                    Placement::Next => window.push(at),
+                }
+                if let [.., before, last] = window[..] {
+                    prop_assert!(last > before && last - before <= 200);
+                }
+                // The grid never runs ahead of time by more than its tolerance.
+                let asked = 100 * (window.len() as i64 - 1);
+                prop_assert!(window[window.len() - 1] - window[0] >= asked - 25);
+            }
+        }
+    }
+}
