@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protoguard_core::{Calibration, FeatureDistance, PsnrDb};
+use protoguard_core::{Calibration, FeatureDistance, FrameInterval, PsnrDb};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
@@ -54,6 +54,10 @@ pub struct TrainingRecord {
     pub epochs: u64,
     /// What it was trained on, for a person to read.
     pub data: String,
+    /// Time between two frames of a clip; absent in files that were written before it was recorded,
+    /// and where the video did not say.
+    #[serde(default, rename = "frame_interval_ms", skip_serializing_if = "Option::is_none")]
+    pub frame_interval: Option<FrameInterval>,
     /// Normal video of the same data that weights were not fitted to; empty where it is not known,
     /// as in files that were written before it was kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

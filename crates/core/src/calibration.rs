@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::{FrameScore, Normaliser, quantile};
-use crate::{Detector, Regularity};
+use crate::{CameraBounds, Detector, Regularity};
 
 /// Share of held-out frames cut off at either end of the bounds.
 pub const TAIL: f64 = 0.001;
@@ -31,6 +31,9 @@ pub struct Calibration {
     /// of earlier formats, whose verdict rests on the regularity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detector: Option<Detector>,
+    /// How the camera looks; absent where that was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraBounds>,
 }
 
 /// The regularity below which a frame is called anomalous.
@@ -92,6 +95,7 @@ impl Calibration {
             normaliser,
             thresholds,
             detector: None,
+            camera: None,
         })
     }
 
@@ -99,6 +103,12 @@ impl Calibration {
     #[must_use]
     pub fn with_detector(self, detector: Detector) -> Self {
         Self { detector: Some(detector), ..self }
+    }
+
+    /// The same with how the camera looks.
+    #[must_use]
+    pub fn with_camera(self, camera: CameraBounds) -> Self {
+        Self { camera: Some(camera), ..self }
     }
 
     /// The regularity of a live frame.

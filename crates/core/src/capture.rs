@@ -28,18 +28,67 @@ impl CaptureTime {
     }
 }
 
+/// The time between two frames that follow each other, in milliseconds: from one microsecond to
+/// an hour.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct FrameInterval(f64);
+
+/// A number of milliseconds that is no interval between frames.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("is {0} ms; an interval between frames from 0.001 to 3600000 ms is expected")]
+pub struct FrameIntervalError(pub f64);
+
+impl TryFrom<f64> for FrameInterval {
+    type Error = FrameIntervalError;
+
+    fn try_from(milliseconds: f64) -> Result<Self, FrameIntervalError> {
+        let is_one = (1e-3..=3.6e6).contains(&milliseconds);
+        if is_one { Ok(Self(milliseconds)) } else { Err(FrameIntervalError(milliseconds)) }
+    }
+}
+
+impl From<FrameInterval> for f64 {
+    fn from(interval: FrameInterval) -> Self {
+        interval.0
+    }
+}
+
+impl FrameInterval {
+    /// Milliseconds.
+    pub fn milliseconds(self) -> f64 {
+        self.0
+    }
+
+    /// The same as a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0 / 1e3)
+    }
+
+    /// Frames an hour.
+    pub fn frames_an_hour(self) -> f64 {
+        3.6e6 / self.0
+    }
+
+    /// Whether frames of this interval look to a model of another as if they were its own: it lies
+    /// at most a quarter off.
+    pub fn suits(self, model: Self) -> bool {
+        (self.0 - model.0).abs() <= OFF * model.0
+    }
+}
+
 /// The interval of a source of frames, which does not suit a model's.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
     "the interval between frames is {:.1} ms, and the model's is {:.1} ms: neither that nor a whole \
      multiple of the source's comes within a quarter of it",
-    1e3 * found.as_secs_f64(), 1e3 * model.as_secs_f64()
+    found.0, model.0
 )]
 pub struct IntervalError {
     /// The source's.
-    pub found: Duration,
+    pub found: FrameInterval,
     /// What the model was trained with.
-    pub model: Duration,
+    pub model: FrameInterval,
 }
 
 /// How many frames of a source make one step of a model, both told by their intervals: the whole
@@ -48,17 +97,13 @@ pub struct IntervalError {
 /// # Errors
 /// When it comes no nearer than a quarter of the model's interval: a slower source, or a faster one
 /// that cannot be thinned to it.
-pub fn frames_a_step(source: Duration, model: Duration) -> Result<u32, IntervalError> {
-    let error = IntervalError { found: source, model };
-    let (source, model) = (source.as_secs_f64(), model.as_secs_f64());
-    if source <= 0.0 || model <= 0.0 {
-        return Err(error);
+pub fn frames_a_step(source: FrameInterval, model: FrameInterval) -> Result<u32, IntervalError> {
+    let frames = (model.0 / source.0).round().clamp(1.0, f64::from(u32::MAX));
+    if FrameInterval(frames * source.0).suits(model) {
+        Ok(frames as u32)
+    } else {
+        Err(IntervalError { found: source, model })
     }
-    let frames = (model / source).round().clamp(1.0, f64::from(u32::MAX));
-    if (frames * source - model).abs() > OFF * model {
-        return Err(error);
-    }
-    Ok(frames as u32)
 }
 
 /// How far an interval may be from the model's, as a share of it.
@@ -105,9 +150,9 @@ pub enum Why {
 }
 
 impl FrameGrid {
-    /// A grid of this interval, which is above zero, that begins with the first frame.
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, taken: None, newest: None }
+    /// A grid of this interval that begins with the first frame.
+    pub fn new(interval: FrameInterval) -> Self {
+        Self { interval: interval.duration(), taken: None, newest: None }
     }
 
     /// Where the next frame belongs, by its time alone.
@@ -146,11 +191,13 @@ mod tests {
 
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
+    fn ms(milliseconds: u32) -> FrameInterval {
+        f64::from(milliseconds).try_into().unwrap()
+    }
 
     /// Where frames at these milliseconds belong on a grid of 100 ms.
     fn places(times: impl IntoIterator<Item = i64>) -> Vec<Placement> {
-        let mut grid = FrameGrid::new(100 * MS);
+        let mut grid = FrameGrid::new(ms(100));
         times.into_iter().map(|at| grid.place(CaptureTime(1000 * at))).collect()
     }
 
@@ -195,7 +242,7 @@ mod tests {
         let day = 86_400_000;
         assert_eq!(places([0, day, day + 100])[1..], [First(Why::Gap), Next]);
         // The ends of what can be told are times like others.
-        let mut grid = FrameGrid::new(100 * MS);
+        let mut grid = FrameGrid::new(ms(100));
         assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Start));
         assert_eq!(grid.place(CaptureTime(i64::MAX)), First(Why::Gap));
         assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Backwards));
@@ -203,11 +250,11 @@ mod tests {
 
     #[test]
     fn intervals_suit_or_are_told_beside_each_other() {
-        let steps = |source: u32, model: u32| frames_a_step(source * MS, model * MS);
+        let steps = |source: u32, model: u32| frames_a_step(ms(source), ms(model));
         for (source, frames) in [(100, 1), (80, 1), (125, 1), (50, 2), (40, 3), (33, 3), (10, 10)] {
             assert_eq!(steps(source, 100), Ok(frames), "{source} ms");
         }
-        for source in [0, 67, 126, 250, 1000] {
+        for source in [67, 126, 250, 1000] {
             assert!(steps(source, 100).is_err(), "{source} ms");
         }
         assert_eq!(
@@ -217,12 +264,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_interval_is_a_time_that_passes() {
+        for wrong in [0.0, -40.0, 1e-4, 3.7e6, f64::INFINITY, f64::NAN] {
+            assert!(FrameInterval::try_from(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(ms(40).frames_an_hour(), 90_000.0);
+        assert_eq!(ms(40).duration(), Duration::from_millis(40));
+        assert_eq!([75, 74, 125, 126].map(|it| ms(it).suits(ms(100))), [true, false, true, false]);
+    }
+
     proptest! {
         /// Whatever the times are, taken frames of one window lie in order, none nearer than three
         /// quarters of what the grid asks for on average, and none beyond a gap.
         #[test]
         fn windows_hold_what_follows(steps in prop::collection::vec(-300i64..700, 1..200)) {
-            let mut grid = FrameGrid::new(100 * MS);
+            let mut grid = FrameGrid::new(ms(100));
             let (mut at, mut window) = (0, Vec::new());
             for step in steps {
                 // Most steps are short and forward.

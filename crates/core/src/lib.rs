@@ -34,7 +34,10 @@ pub use baseline::Baselines;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use camera_alarm::{AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraAlarmMemory};
 pub use camera_state::{CameraBounds, CameraState, CameraWatch, Look};
-pub use capture::{CaptureTime, FrameGrid, IntervalError, Placement, Why, frames_a_step};
+pub use capture::{
+    CaptureTime, FrameGrid, FrameInterval, FrameIntervalError, IntervalError, Placement, Why,
+    frames_a_step,
+};
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};
 pub use detector::{

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Calibration, ClipShape};
+use crate::{Calibration, ClipShape, FrameInterval};
 
 /// What a caller may know of a loaded model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct ModelCard {
     pub precision: String,
     /// Where the forward pass runs, such as `cpu` or `cuda:0`.
     pub device: String,
+    /// Time between two frames of the video that it learnt; none where its checkpoint is of a time
+    /// that did not record it.
+    #[serde(default, rename = "frame_interval_ms", skip_serializing_if = "Option::is_none")]
+    pub frame_interval: Option<FrameInterval>,
     /// What it was trained on, in the trainer's words.
     pub training_data: String,
     /// Figures the trainer recorded, such as the validation loss.
@@ -62,6 +66,7 @@ mod tests {
             motion_branch: true,
             precision: "f32".to_owned(),
             device: "cpu".to_owned(),
+            frame_interval: None,
             training_data: String::new(),
             metrics: BTreeMap::new(),
             calibrations: vec![made(Some("gate")), made(None), made(Some("yard"))],

@@ -86,6 +86,7 @@ impl TchScorerFactory {
             motion_branch: content.model.motion_branch,
             precision: options.precision.to_string(),
             device: options.device.to_string(),
+            frame_interval: content.training.frame_interval,
             training_data: content.training.data.clone(),
             metrics: content.training.metrics.clone(),
             calibrations: content.calibrations.clone(),

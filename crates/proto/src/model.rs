@@ -1,7 +1,10 @@
 use std::fmt;
 
 use protoguard_core::normalise::{Bounds, Normaliser};
-use protoguard_core::{Calibration, ClipShape, ModelCard, Regularity, ShapeError, Threshold};
+use protoguard_core::{
+    Calibration, CameraBounds, ClipShape, FrameInterval, ModelCard, Regularity, ShapeError,
+    Threshold,
+};
 
 use crate::detector::detector_from_wire;
 use crate::v1;
@@ -69,6 +72,7 @@ impl From<&ModelCard> for v1::Model {
             motion_branch: card.motion_branch,
             precision: card.precision.clone(),
             device: card.device.clone(),
+            frame_interval_ms: card.frame_interval.map_or(0.0, FrameInterval::milliseconds),
             training_data: card.training_data.clone(),
             metrics: card.metrics.clone(),
             calibrations: card.calibrations.iter().map(v1::Calibration::from).collect(),
@@ -90,6 +94,7 @@ impl From<&Calibration> for v1::Calibration {
             feature_distance: normaliser.feature_distance.map(v1::Bounds::from),
             thresholds: calibration.thresholds.iter().map(v1::Threshold::from).collect(),
             detector: calibration.detector.as_ref().map(v1::Detector::from),
+            camera: calibration.camera.as_ref().map(v1::CameraBounds::from),
         }
     }
 }
@@ -112,6 +117,36 @@ impl From<&Threshold> for v1::Threshold {
     }
 }
 
+impl From<&CameraBounds> for v1::CameraBounds {
+    fn from(bounds: &CameraBounds) -> Self {
+        Self {
+            darkest: bounds.darkest,
+            brightest: bounds.brightest,
+            least_contrast: bounds.least_contrast,
+            least_sharpness: bounds.least_sharpness,
+            least_colour: bounds.least_colour,
+            longest_still: bounds.longest_still as u64,
+            layout: bounds.layout.clone(),
+            least_likeness: bounds.least_likeness,
+        }
+    }
+}
+
+impl From<v1::CameraBounds> for CameraBounds {
+    fn from(bounds: v1::CameraBounds) -> Self {
+        Self {
+            darkest: bounds.darkest,
+            brightest: bounds.brightest,
+            least_contrast: bounds.least_contrast,
+            least_sharpness: bounds.least_sharpness,
+            least_colour: bounds.least_colour,
+            longest_still: usize::try_from(bounds.longest_still).unwrap_or(usize::MAX),
+            layout: bounds.layout,
+            least_likeness: bounds.least_likeness,
+        }
+    }
+}
+
 /// The card of a model that a server describes.
 ///
 /// # Errors
@@ -128,6 +163,7 @@ pub fn card_from_wire(model: v1::Model) -> Result<ModelCard, CardError> {
         motion_branch: model.motion_branch,
         precision: model.precision,
         device: model.device,
+        frame_interval: FrameInterval::try_from(model.frame_interval_ms).ok(),
         training_data: model.training_data,
         metrics: model.metrics,
         calibrations: model
@@ -164,6 +200,7 @@ pub fn calibration_from_wire(calibration: v1::Calibration) -> Result<Calibration
             })
             .collect(),
         detector: calibration.detector.and_then(detector_from_wire),
+        camera: calibration.camera.map(CameraBounds::from),
     })
 }
 
@@ -194,12 +231,28 @@ mod tests {
             motion_branch: true,
             precision: "f32".to_owned(),
             device: "cpu".to_owned(),
+            frame_interval: Some(40.0.try_into().unwrap()),
             training_data: "synthetic".to_owned(),
             metrics: [("validation_loss".to_owned(), 0.5)].into(),
             calibrations: vec![
                 Calibration::from_held_out(None, &held_out, 0.6).unwrap(),
-                Calibration::from_held_out(Some("hall"), &held_out, 0.6).unwrap(),
+                Calibration::from_held_out(Some("hall"), &held_out, 0.6)
+                    .unwrap()
+                    .with_camera(camera()),
             ],
+        }
+    }
+
+    fn camera() -> CameraBounds {
+        CameraBounds {
+            darkest: 60.0,
+            brightest: 140.0,
+            least_contrast: 20.0,
+            least_sharpness: 0.1,
+            least_colour: 4.0,
+            longest_still: 7,
+            layout: vec![90.0; 256],
+            least_likeness: 0.8,
         }
     }
 

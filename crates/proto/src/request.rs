@@ -1,5 +1,5 @@
 use prost::bytes::Bytes;
-use protoguard_core::{CHANNELS, Outputs};
+use protoguard_core::{CHANNELS, FrameInterval, Outputs};
 
 use crate::model::ModelRef;
 use crate::v1::{self, score_clip_request};
@@ -26,6 +26,8 @@ pub struct ClipRequest {
     pub listed_outputs: Outputs,
     /// Never `Unspecified`.
     pub image_encoding: ImageEncoding,
+    /// Between two frames, where it is stated and the model's must be alike.
+    pub frame_interval: Option<FrameInterval>,
 }
 
 /// The clip of a request, not yet decoded.
@@ -88,6 +90,7 @@ impl TryFrom<v1::ScoreClipRequest> for ClipRequest {
         let view = keep(view(request.view), &mut found);
         let listed = keep(listed(&request.outputs), &mut found);
         let image_encoding = keep(image_encoding(request.image_encoding), &mut found);
+        let interval = keep(frame_interval(request.frame_interval_ms), &mut found).flatten();
         let source = keep(source(request.clip), &mut found);
         let (Some(view), Some(listed), Some(image_encoding), Some(source), true) =
             (view, listed, image_encoding, source, found.is_empty())
@@ -106,8 +109,19 @@ impl TryFrom<v1::ScoreClipRequest> for ClipRequest {
             },
             listed_outputs: listed,
             image_encoding,
+            frame_interval: interval.filter(|_| !request.any_frame_interval),
         })
     }
+}
+
+/// An interval in milliseconds; none where it is 0.
+pub(crate) fn frame_interval(milliseconds: f64) -> Result<Option<FrameInterval>, Violations> {
+    if milliseconds == 0.0 {
+        return Ok(None);
+    }
+    FrameInterval::try_from(milliseconds)
+        .map(Some)
+        .map_err(|error| FieldViolation::new("frame_interval_ms", error.to_string()).into())
 }
 
 /// Collects violations, so that one answer names them all.

@@ -67,6 +67,7 @@ impl FakeFactory {
             motion_branch: true,
             precision: "f32".to_owned(),
             device: "cpu".to_owned(),
+            frame_interval: None,
             training_data: "none".to_owned(),
             metrics: [("validation_loss".to_owned(), 0.5)].into(),
             calibrations: vec![calibration(None), calibration(Some("hall"))],

@@ -11,7 +11,7 @@ use protoguard_proto::v1::scoring_service_server::{ScoringService, ScoringServic
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// The model's side in pixels.
 pub(crate) const SIDE: u32 = 64;
@@ -48,6 +48,22 @@ impl ScoringService for Script {
             Some(Answer::Refuse(status)) => Err(status),
             Some(Answer::Silence) => std::future::pending().await,
         }
+    }
+
+    async fn batch_score_clips(
+        &self,
+        _: Request<v1::BatchScoreClipsRequest>,
+    ) -> Result<Response<v1::BatchScoreClipsResponse>, Status> {
+        Err(Status::unimplemented("the script scores single clips"))
+    }
+
+    type ScoreStreamStream = tokio_stream::Empty<Result<v1::ScoreStreamResponse, Status>>;
+
+    async fn score_stream(
+        &self,
+        _: Request<Streaming<v1::ScoreStreamRequest>>,
+    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
+        Err(Status::unimplemented("the script scores single clips"))
     }
 }
 

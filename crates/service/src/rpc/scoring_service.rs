@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use protoguard_core::{Calibration, Clip, Outputs, ScorerInput};
+use protoguard_core::{Calibration, Clip, ModelCard, Outputs, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
 use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, Violations, v1};
 use tokio::time::Instant;
@@ -67,6 +67,22 @@ impl ScoringService for Scoring {
             answered
         };
         Ok(Response::new(answered.instrument(span).await?))
+    }
+
+    async fn batch_score_clips(
+        &self,
+        _: Request<v1::BatchScoreClipsRequest>,
+    ) -> Result<Response<v1::BatchScoreClipsResponse>, Status> {
+        Err(ServiceError::UnknownMethod.into())
+    }
+
+    type ScoreStreamStream = tokio_stream::Empty<Result<v1::ScoreStreamResponse, Status>>;
+
+    async fn score_stream(
+        &self,
+        _: Request<tonic::Streaming<v1::ScoreStreamRequest>>,
+    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
+        Err(ServiceError::UnknownMethod.into())
     }
 }
 
@@ -138,6 +154,7 @@ impl Scoring {
             let target = DecodeTarget { shape: model.card().shape, limits: self.config.decode };
             target.check_count(&request.source)?;
             check_outputs(request, &model, target.has_target(&request.source))?;
+            check_interval(request, model.card())?;
             if self.draining.load(Ordering::Acquire) {
                 return Err(ServiceError::Unavailable {
                     model: model.slot().to_string(),
@@ -174,6 +191,23 @@ fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene
     }
     if let Some(surprise) = response.surprise {
         metrics.surprise(scene, surprise);
+    }
+}
+
+/// A clip of another rate than the model's is not what the model knows.
+fn check_interval(request: &ClipRequest, card: &ModelCard) -> Result<(), Violations> {
+    match (request.frame_interval, card.frame_interval) {
+        (Some(found), Some(model)) if !found.suits(model) => {
+            let description = format!(
+                "is {} ms, and model `{}` learnt frames {} ms apart; at most a quarter off is \
+                 accepted, or any with any_frame_interval",
+                found.milliseconds(),
+                card.name,
+                model.milliseconds()
+            );
+            Err(FieldViolation::new("frame_interval_ms", description).into())
+        }
+        _ => Ok(()),
     }
 }
 
