@@ -58,6 +58,8 @@ impl Broken {
             request_id: self.text("a"),
             view: self.number(1) as i32,
             outputs: vec![self.number(1) as i32, self.number(2) as i32],
+            frame_interval_ms: f64::from(self.number(40)),
+            any_frame_interval: self.number(1) == 1,
             image_encoding: self.number(3) as i32,
             clip: Some(self.broken_clip()),
         }
