@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::{Alarm, AlarmMemory, AlarmRule};
 use crate::capture::CaptureTime;
+use crate::detector::PartSurprise;
 use crate::region::Region;
 
 /// An alarm is told again when its surprise has risen by so much: three times rarer.
 const HIGHER: f64 = 0.5;
 
 /// One scored frame of a camera.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmFrame {
     /// When it was taken.
@@ -19,6 +20,8 @@ pub struct AlarmFrame {
     pub surprise: f64,
     /// Where in the picture, if that is known.
     pub region: Option<Region>,
+    /// Why.
+    pub parts: Vec<PartSurprise>,
 }
 
 /// What happened to an alarm.
@@ -33,11 +36,13 @@ pub enum AlarmChange {
     Ended,
 }
 
-/// One event of an alarm. `since` names the alarm: a camera has one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// One event of an alarm.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AlarmEvent {
     /// What happened.
     pub change: AlarmChange,
+    /// The alarm's number among those of its camera, counted from 1.
+    pub number: u64,
     /// The frame at which it was raised.
     pub since: CaptureTime,
     /// The frame at which this happened.
@@ -50,13 +55,16 @@ pub struct AlarmEvent {
 #[derive(Clone, Debug)]
 pub struct CameraAlarm {
     alarm: Alarm,
+    /// How many alarms were raised.
+    raised: u64,
     open: Option<OpenAlarm>,
 }
 
 /// An alarm that stands.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OpenAlarm {
+    number: u64,
     since: CaptureTime,
     peak: AlarmFrame,
     /// The surprise that was last told.
@@ -69,23 +77,31 @@ struct OpenAlarm {
 #[serde(deny_unknown_fields)]
 pub struct CameraAlarmMemory {
     alarm: AlarmMemory,
+    raised: u64,
     open: Option<OpenAlarm>,
 }
 
 impl CameraAlarm {
     /// The alarms of a camera that has shown nothing yet.
     pub fn new(rule: AlarmRule) -> Self {
-        Self { alarm: rule.start(), open: None }
+        Self { alarm: rule.start(), raised: 0, open: None }
     }
 
-    /// The alarms that go on from what another server knew, by the same rule.
+    /// The alarms that go on from what another server, or another rule, knew.
     pub fn resume(rule: AlarmRule, memory: CameraAlarmMemory) -> Self {
-        Self { alarm: rule.resume(memory.alarm), open: memory.open }
+        let CameraAlarmMemory { alarm, raised, open } = memory;
+        Self { alarm: rule.resume(alarm), raised, open }
     }
 
     /// What another server needs to go on.
     pub fn memory(&self) -> CameraAlarmMemory {
-        CameraAlarmMemory { alarm: self.alarm.memory().clone(), open: self.open }
+        let alarm = self.alarm.memory().clone();
+        CameraAlarmMemory { alarm, raised: self.raised, open: self.open.clone() }
+    }
+
+    /// Whether an alarm stands.
+    pub fn stands(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Takes the next scored frame. Frames without a score change nothing.
@@ -93,9 +109,12 @@ impl CameraAlarm {
         match (self.alarm.push(frame.surprise), &mut self.open) {
             (true, Some(open)) => open.rise(frame),
             (true, None) => {
-                let open = OpenAlarm { since: frame.at, peak: frame, told: frame.surprise };
+                self.raised += 1;
+                let (since, told) = (frame.at, frame.surprise);
+                let open = OpenAlarm { number: self.raised, since, peak: frame, told };
+                let event = open.event(AlarmChange::Started, since);
                 self.open = Some(open);
-                Some(open.event(AlarmChange::Started, frame.at))
+                Some(event)
             }
             (false, Some(_)) => self.close(frame.at),
             (false, None) => None,
@@ -115,6 +134,7 @@ impl CameraAlarm {
 
 impl OpenAlarm {
     fn rise(&mut self, frame: AlarmFrame) -> Option<AlarmEvent> {
+        let at = frame.at;
         if frame.surprise > self.peak.surprise {
             self.peak = frame;
         }
@@ -122,11 +142,11 @@ impl OpenAlarm {
             return None;
         }
         self.told = self.peak.surprise;
-        Some(self.event(AlarmChange::Updated, frame.at))
+        Some(self.event(AlarmChange::Updated, at))
     }
 
-    fn event(self, change: AlarmChange, at: CaptureTime) -> AlarmEvent {
-        AlarmEvent { change, since: self.since, at, peak: self.peak }
+    fn event(&self, change: AlarmChange, at: CaptureTime) -> AlarmEvent {
+        AlarmEvent { change, number: self.number, since: self.since, at, peak: self.peak.clone() }
     }
 }
 
@@ -137,7 +157,12 @@ mod tests {
     use super::*;
 
     fn frame(index: usize, surprise: f64) -> AlarmFrame {
-        AlarmFrame { at: CaptureTime(index as i64 * 100_000), surprise, region: None }
+        AlarmFrame {
+            at: CaptureTime(index as i64 * 100_000),
+            surprise,
+            region: None,
+            parts: Vec::new(),
+        }
     }
 
     fn rule() -> AlarmRule {
@@ -153,9 +178,9 @@ mod tests {
             .enumerate()
             .filter_map(|(index, &surprise)| Some((index, camera.push(frame(index, surprise))?)))
             .collect();
-        let event = |change, at, peak| {
+        let event = |change, index, peak| {
             let since = frame(2, 0.0).at;
-            (at, AlarmEvent { change, since, at: frame(at, 0.0).at, peak })
+            (index, AlarmEvent { change, number: 1, since, at: frame(index, 0.0).at, peak })
         };
         let expected = [
             event(AlarmChange::Started, 2, frame(2, 2.3)),
@@ -191,18 +216,22 @@ mod tests {
             let rule = AlarmRule { clear: 1.5, hold, cool_down, ..AlarmRule::above(2.0) };
             let (mut one, mut many) = (CameraAlarm::new(rule), CameraAlarm::new(rule));
             let mut standing: Option<AlarmEvent> = None;
+            let mut raised = 0;
             for (index, &surprise) in surprises.iter().enumerate() {
                 if handed_over[index] {
                     let told = serde_json::to_vec(&many.memory()).unwrap();
                     many = CameraAlarm::resume(rule, serde_json::from_slice(&told).unwrap());
                 }
                 let event = one.push(frame(index, surprise));
-                prop_assert_eq!(event, many.push(frame(index, surprise)));
+                prop_assert_eq!(&event, &many.push(frame(index, surprise)));
                 let Some(event) = event else { continue };
-                prop_assert_eq!(standing.map(|it| it.since).unwrap_or(event.at), event.since);
                 prop_assert_eq!(event.change == AlarmChange::Started, standing.is_none());
                 if let Some(before) = standing {
+                    prop_assert_eq!((event.number, event.since), (before.number, before.since));
                     prop_assert!(event.peak.surprise >= before.peak.surprise);
+                } else {
+                    raised += 1;
+                    prop_assert_eq!((event.number, event.since), (raised, event.at));
                 }
                 standing = (event.change != AlarmChange::Ended).then_some(event);
             }

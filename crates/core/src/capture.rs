@@ -106,6 +106,36 @@ pub fn frames_a_step(source: FrameInterval, model: FrameInterval) -> Result<u32,
     }
 }
 
+/// Finds a source's interval from the times of its first frames.
+#[derive(Clone, Debug, Default)]
+pub struct SourceInterval {
+    last: Option<CaptureTime>,
+    /// Milliseconds between frames that came in order.
+    steps: Vec<f64>,
+    is_told: bool,
+}
+
+impl SourceInterval {
+    /// How many frames are looked at.
+    pub const FRAMES: usize = 16;
+
+    /// Takes a frame's time. At the last of the first [`SourceInterval::FRAMES`] frames that came
+    /// in order it gives the median of the times between them, and then nothing more.
+    pub fn push(&mut self, at: CaptureTime) -> Option<FrameInterval> {
+        let passed = self.last.replace(at).and_then(|last| at.since(last));
+        if self.is_told {
+            return None;
+        }
+        self.steps.extend(passed.map(|step| 1e3 * step.as_secs_f64()).filter(|&step| step > 0.0));
+        if self.steps.len() + 1 < Self::FRAMES {
+            return None;
+        }
+        self.is_told = true;
+        self.steps.sort_by(f64::total_cmp);
+        self.steps[self.steps.len() / 2].try_into().ok()
+    }
+}
+
 /// How far an interval may be from the model's, as a share of it.
 const OFF: f64 = 0.25;
 /// A frame that comes so many intervals after the last is none of its window.
@@ -135,18 +165,24 @@ pub enum Placement {
     /// Between two places of the grid, or no newer than the frame before: not for the window.
     OffGrid,
     /// The first of a new window.
-    First(Why),
+    First(Restart),
 }
 
 /// Why a window begins anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum Restart {
     /// It is the source's first frame.
     Start,
     /// More than two intervals passed.
     Gap,
-    /// It is older than the frame before it.
+    /// The frame is older than the one before it.
     Backwards,
+    /// The frame has another size than the one before it.
+    Size,
+    /// A model of another shape or interval takes over.
+    Model,
+    /// The camera shows something again.
+    CameraState,
 }
 
 impl FrameGrid {
@@ -162,13 +198,13 @@ impl FrameGrid {
     /// step. One that comes more than half an interval late moves the grid.
     pub fn place(&mut self, at: CaptureTime) -> Placement {
         let newest = self.newest.replace(at);
-        let Some(taken) = self.taken else { return self.first(at, Why::Start) };
+        let Some(taken) = self.taken else { return self.first(at, Restart::Start) };
         if newest.is_some_and(|newest| at < newest) {
-            return self.first(at, Why::Backwards);
+            return self.first(at, Restart::Backwards);
         }
         let passed = at.since(taken.at).unwrap_or_default();
         if passed > self.interval * GAP {
-            return self.first(at, Why::Gap);
+            return self.first(at, Restart::Gap);
         }
         let due = taken.place.after(self.interval);
         if at.after(self.interval.mul_f64(OFF)) < due || newest == Some(at) {
@@ -179,7 +215,7 @@ impl FrameGrid {
         Placement::Next
     }
 
-    fn first(&mut self, at: CaptureTime, why: Why) -> Placement {
+    fn first(&mut self, at: CaptureTime, why: Restart) -> Placement {
         self.taken = Some(Taken { at, place: at });
         Placement::First(why)
     }
@@ -226,13 +262,13 @@ mod tests {
         use Placement::{First, Next, OffGrid};
         let found = places([0, 100, 201, 401, 602, 502, 602, 602, 700]);
         let expected = [
-            First(Why::Start),
+            First(Restart::Start),
             Next,
             Next,
             // Two intervals are no gap yet, and one millisecond more is.
             Next,
-            First(Why::Gap),
-            First(Why::Backwards),
+            First(Restart::Gap),
+            First(Restart::Backwards),
             Next,
             // Time that stands still is no frame.
             OffGrid,
@@ -240,12 +276,12 @@ mod tests {
         ];
         assert_eq!(found, expected);
         let day = 86_400_000;
-        assert_eq!(places([0, day, day + 100])[1..], [First(Why::Gap), Next]);
+        assert_eq!(places([0, day, day + 100])[1..], [First(Restart::Gap), Next]);
         // The ends of what can be told are times like others.
         let mut grid = FrameGrid::new(ms(100));
-        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Start));
-        assert_eq!(grid.place(CaptureTime(i64::MAX)), First(Why::Gap));
-        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Why::Backwards));
+        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Restart::Start));
+        assert_eq!(grid.place(CaptureTime(i64::MAX)), First(Restart::Gap));
+        assert_eq!(grid.place(CaptureTime(i64::MIN)), First(Restart::Backwards));
     }
 
     #[test]
@@ -262,6 +298,21 @@ mod tests {
             "the interval between frames is 250.0 ms, and the model's is 100.0 ms: neither that nor \
              a whole multiple of the source's comes within a quarter of it"
         );
+    }
+
+    #[test]
+    fn the_interval_of_a_source_is_the_median_of_its_first() {
+        let mut source = SourceInterval::default();
+        // One jump of a second and one step back, among frames 40 ms apart.
+        let times = (0..20).map(|frame| match frame {
+            3 => 80,
+            frame if frame > 9 => 40 * frame + 1000,
+            frame => 40 * frame,
+        });
+        let told: Vec<(i64, FrameInterval)> = times
+            .filter_map(|at| source.push(CaptureTime(1000 * at)).map(|found| (at, found)))
+            .collect();
+        assert_eq!(told, [(1640, ms(40))]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod score;
 mod scorer;
 mod shape;
 mod surprise;
+mod timed_window;
 
 pub use alarm::{Alarm, AlarmMemory, AlarmRule};
 pub use baseline::Baselines;
@@ -35,8 +36,8 @@ pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use camera_alarm::{AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraAlarmMemory};
 pub use camera_state::{CameraBounds, CameraState, CameraWatch, Look};
 pub use capture::{
-    CaptureTime, FrameGrid, FrameInterval, FrameIntervalError, IntervalError, Placement, Why,
-    frames_a_step,
+    CaptureTime, FrameGrid, FrameInterval, FrameIntervalError, IntervalError, Placement, Restart,
+    SourceInterval, frames_a_step,
 };
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};
@@ -54,3 +55,4 @@ pub use score::{AnomalyScore, ClipScore, FeatureDistance, Outputs, PsnrDb, Regul
 pub use scorer::{Scorer, ScorerError, ScorerFactory, ScorerInput};
 pub use shape::{CHANNELS, ClipShape, ShapeError};
 pub use surprise::{Normal, SurpriseError};
+pub use timed_window::{Place, TimedWindow, Windowed};

@@ -5,10 +5,12 @@
 //! checked here, once, into [`ClipRequest`]: every violation names its field. Decoding pictures is
 //! the service's business and absent here.
 
+mod alarm;
 mod detector;
 mod model;
 mod request;
 mod response;
+mod stream;
 mod violation;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
@@ -20,6 +22,7 @@ pub use detector::part_from_wire;
 pub use model::{CardError, ModelRef, calibration_from_wire, card_from_wire};
 pub use request::{ClipRequest, ClipSource, ImageEncoding, PixelFormat, RawClip, TestClip};
 pub use response::{scores_to_wire, surprise_to_wire};
+pub use stream::{AlarmOptions, Opening, Picture, StreamFrame, StreamMode};
 pub use violation::{FieldViolation, Violations};
 
 /// The encoded `FileDescriptorSet` of the package, comments included, for reflection.

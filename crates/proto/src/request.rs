@@ -125,11 +125,11 @@ pub(crate) fn frame_interval(milliseconds: f64) -> Result<Option<FrameInterval>,
 }
 
 /// Collects violations, so that one answer names them all.
-fn keep<T>(result: Result<T, Violations>, found: &mut Vec<FieldViolation>) -> Option<T> {
+pub(crate) fn keep<T>(result: Result<T, Violations>, found: &mut Vec<FieldViolation>) -> Option<T> {
     result.map_err(|violations| found.extend(violations.0)).ok()
 }
 
-fn model(text: &str) -> Result<Option<ModelRef>, Violations> {
+pub(crate) fn model(text: &str) -> Result<Option<ModelRef>, Violations> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -147,7 +147,7 @@ fn view(value: i32) -> Result<Outputs, Violations> {
     }
 }
 
-fn listed(values: &[i32]) -> Result<Outputs, Violations> {
+pub(crate) fn listed(values: &[i32]) -> Result<Outputs, Violations> {
     let accepted = "OUTPUT_PREDICTED_FRAME, OUTPUT_RGB_DIFFERENCE, OUTPUT_ERROR_MAP";
     let mut outputs = Outputs::NONE;
     for (index, &value) in values.iter().enumerate() {
@@ -163,7 +163,7 @@ fn listed(values: &[i32]) -> Result<Outputs, Violations> {
     Ok(outputs)
 }
 
-fn image_encoding(value: i32) -> Result<ImageEncoding, Violations> {
+pub(crate) fn image_encoding(value: i32) -> Result<ImageEncoding, Violations> {
     match ImageEncoding::try_from(value) {
         Ok(ImageEncoding::Unspecified) => Ok(ImageEncoding::Png),
         Ok(encoding) => Ok(encoding),
@@ -178,7 +178,9 @@ fn image_encoding(value: i32) -> Result<ImageEncoding, Violations> {
 
 fn source(clip: Option<score_clip_request::Clip>) -> Result<ClipSource, Violations> {
     match clip {
-        Some(score_clip_request::Clip::RawFrames(raw)) => raw_clip(raw).map(ClipSource::Raw),
+        Some(score_clip_request::Clip::RawFrames(raw)) => {
+            raw_clip(raw, "raw_frames").map(ClipSource::Raw)
+        }
         Some(score_clip_request::Clip::EncodedFrames(encoded)) => {
             Ok(ClipSource::Encoded(encoded.frames))
         }
@@ -196,14 +198,15 @@ fn source(clip: Option<score_clip_request::Clip>) -> Result<ClipSource, Violatio
     }
 }
 
-fn raw_clip(raw: v1::RawFrames) -> Result<RawClip, Violations> {
+/// Raw frames in a field of this name.
+pub(crate) fn raw_clip(raw: v1::RawFrames, field: &str) -> Result<RawClip, Violations> {
     let pixel_format = match PixelFormat::try_from(raw.pixel_format) {
         Ok(PixelFormat::Unspecified) => PixelFormat::RgbU8,
         Ok(format) => format,
         Err(_) => {
             let accepted = "PIXEL_FORMAT_RGB_U8, PIXEL_FORMAT_GRAY_U8, PIXEL_FORMAT_RGB_F32, \
                             PIXEL_FORMAT_GRAY_F32";
-            return Err(unknown("raw_frames.pixel_format", raw.pixel_format, accepted));
+            return Err(unknown(&format!("{field}.pixel_format"), raw.pixel_format, accepted));
         }
     };
     let sizes = [("height", raw.height), ("width", raw.width), ("count", raw.count)];
@@ -211,7 +214,7 @@ fn raw_clip(raw: v1::RawFrames) -> Result<RawClip, Violations> {
         .iter()
         .filter(|(_, value)| *value == 0)
         .map(|(name, _)| {
-            FieldViolation::new(format!("raw_frames.{name}"), "is 0; at least 1 is expected")
+            FieldViolation::new(format!("{field}.{name}"), "is 0; at least 1 is expected")
         })
         .collect();
     if !empty.is_empty() {
@@ -224,7 +227,7 @@ fn raw_clip(raw: v1::RawFrames) -> Result<RawClip, Violations> {
         .fold(pixel_bytes as u128, |product, &size| product * u128::from(size));
     if raw.data.len() as u128 != expected {
         return Err(FieldViolation::new(
-            "raw_frames.data",
+            format!("{field}.data"),
             format!(
                 "has {} bytes; {expected} are expected ({} frames of {}x{} pixels at \
                  {pixel_bytes} bytes)",
@@ -245,7 +248,7 @@ fn raw_clip(raw: v1::RawFrames) -> Result<RawClip, Violations> {
     })
 }
 
-fn unknown(field: &str, value: i32, accepted: &str) -> Violations {
+pub(crate) fn unknown(field: &str, value: i32, accepted: &str) -> Violations {
     FieldViolation::new(field, format!("is {value}; accepted are {accepted}")).into()
 }
 

@@ -1,4 +1,4 @@
-use protoguard_core::{ClipScore, ClipSurprise, Region};
+use protoguard_core::{ClipScore, ClipSurprise, PartSurprise, Region};
 
 use crate::v1;
 
@@ -17,12 +17,14 @@ pub fn scores_to_wire(score: &ClipScore) -> v1::ScoreClipResponse {
 pub fn surprise_to_wire(response: &mut v1::ScoreClipResponse, found: &ClipSurprise) {
     response.surprise = Some(found.surprise);
     response.surprise_sum = Some(found.sum);
-    let parts = found.parts.iter().map(|of| v1::PartSurprise {
-        part: v1::Part::from(of.part).into(),
-        value: of.value,
-        surprise: of.surprise,
-    });
-    response.parts = parts.collect();
+    response.parts = found.parts.iter().copied().map(v1::PartSurprise::from).collect();
+}
+
+impl From<PartSurprise> for v1::PartSurprise {
+    fn from(of: PartSurprise) -> Self {
+        let part = v1::Part::from(of.part).into();
+        Self { part, value: of.value, surprise: of.surprise }
+    }
 }
 
 impl From<v1::Region> for Region {

@@ -27,6 +27,16 @@ impl fmt::Display for FieldViolation {
 #[error("{}", sentence(.0))]
 pub struct Violations(pub Vec<FieldViolation>);
 
+impl Violations {
+    /// The same of a message that is itself a field.
+    pub(crate) fn within(mut self, field: &str) -> Self {
+        for violation in &mut self.0 {
+            violation.field = format!("{field}.{}", violation.field);
+        }
+        self
+    }
+}
+
 impl From<FieldViolation> for Violations {
     fn from(violation: FieldViolation) -> Self {
         Self(vec![violation])

@@ -43,6 +43,31 @@ pub struct ServiceConfig {
     pub credentials: CredentialFiles,
     /// How many connections there may be, and how long they may take.
     pub connections: ConnectionConfig,
+    /// How many streams there may be, and how old they may become.
+    pub streams: StreamConfig,
+}
+
+/// Bounds on streams.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamConfig {
+    /// More are refused. Each holds the frames of a window.
+    pub max_streams: usize,
+    /// A stream ends at about this age with a token for the next, so that cameras spread over new
+    /// replicas.
+    pub max_age: Option<Duration>,
+    /// How often in an hour normal video may raise a stream's alarm where its caller does not say,
+    /// above 0.
+    pub false_alarms_an_hour: f64,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            max_streams: 1024,
+            max_age: Some(Duration::from_secs(24 * 3600)),
+            false_alarms_an_hour: 1.0,
+        }
+    }
 }
 
 /// How the service stops.
@@ -65,6 +90,7 @@ impl ServiceConfig {
             look_interval: Duration::from_secs(1),
             credentials: CredentialFiles::default(),
             connections: ConnectionConfig::default(),
+            streams: StreamConfig::default(),
             admission: AdmissionLimits { max_clips: 256, max_bytes: 512 << 20 },
             max_message_bytes: 64 << 20,
             decode: DecodeLimits::default(),

@@ -49,6 +49,18 @@ pub enum ServiceError {
         /// The bound.
         limit: usize,
     },
+    /// As many streams are open as may be.
+    #[error("overloaded: {limit} streams are open, which is as many as may be")]
+    TooManyStreams {
+        /// The bound.
+        limit: usize,
+    },
+    /// A stream's caller does not read its answers.
+    #[error("the caller does not read its answers: {waiting} wait, which is as many as may")]
+    AnswersUnread {
+        /// Answers that wait.
+        waiting: usize,
+    },
     /// The caller's deadline passed, noticed at some step.
     #[error("the deadline passed {at}")]
     DeadlineExceeded {
@@ -138,6 +150,12 @@ pub enum Unavailable {
     /// Every worker was lost.
     #[error("it has no healthy worker")]
     NoWorker,
+    /// Another model took its place while a clip waited for room.
+    #[error("another has taken its place")]
+    Replaced,
+    /// A stream has reached the age at which streams end.
+    #[error("the stream is as old as streams may become; its resume token begins the next")]
+    StreamAge,
 }
 
 pub(crate) fn listed(known: &[String]) -> String {

@@ -36,7 +36,7 @@ pub mod testing;
 mod transport;
 mod worker;
 
-pub use config::{DrainConfig, ServiceConfig};
+pub use config::{DrainConfig, ServiceConfig, StreamConfig};
 pub use error::{ServiceError, Unavailable};
 pub use file_stamp::FileStamp;
 pub use metrics::Metrics;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protoguard_proto::ModelRef;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::ServiceConfig;
@@ -38,8 +38,8 @@ pub struct Service {
     around: Surroundings,
     traces: Option<Arc<dyn Traces>>,
     credentials: Arc<Credentials>,
-    /// New clips are refused from here on.
-    draining: Arc<AtomicBool>,
+    /// Cancelled when new clips are refused and streams end.
+    draining: CancellationToken,
     ready: watch::Sender<bool>,
     lost: mpsc::UnboundedReceiver<ModelError>,
 }
@@ -96,7 +96,7 @@ impl Service {
         let (told, lost) = mpsc::unbounded_channel();
         let reloader = Reloader::new(source, Arc::clone(&registry), around.clone(), told);
         reloader.started_with(&found).await;
-        let draining = Arc::default();
+        let draining = CancellationToken::new();
         let ready = watch::Sender::new(false);
         Ok(Self { registry, reloader, around, traces, credentials, draining, ready, lost })
     }
@@ -131,7 +131,7 @@ impl Service {
             reloader: self.reloader.clone(),
             around: self.around.clone(),
             credentials: Arc::clone(&self.credentials),
-            draining: Arc::clone(&self.draining),
+            draining: self.draining.clone(),
             traces: self.traces.clone(),
         }
         .service()
@@ -203,7 +203,7 @@ impl Service {
         if with_grace {
             tokio::time::sleep(config.grace).await;
         }
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
         health.end_watches().await;
         let finished = connections.drain(config.timeout).await;
         let threads_ended = self.registry.close(END_TIMEOUT).await;

@@ -86,7 +86,8 @@ pub struct ClipSurprise {
 }
 
 /// What one part says of a clip.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PartSurprise {
     /// The statistic.
     pub part: Part,
@@ -182,7 +183,12 @@ impl Detector {
 
     /// A smoother at the start of a video.
     pub fn smoother(&self) -> Smoother<'_> {
-        Smoother { normal: &self.smoothed, smoothing: Smoothing::new(self.keep) }
+        self.smoother_after(None)
+    }
+
+    /// A smoother that goes on from [`Smoother::last`] of another.
+    pub fn smoother_after(&self, last: Option<f64>) -> Smoother<'_> {
+        Smoother { normal: &self.smoothed, smoothing: Smoothing::after(self.keep, last) }
     }
 
     /// Whether every field is one that [`Recipe::calibrate`] may have made.

@@ -15,6 +15,11 @@ impl Smoother<'_> {
     pub fn push(&mut self, sum: f64) -> f64 {
         self.normal.surprise(self.smoothing.push(sum))
     }
+
+    /// The smoothed sum of the frames so far: enough for another smoother to go on.
+    pub fn last(&self) -> Option<f64> {
+        self.smoothing.last
+    }
 }
 
 /// `y_k = keep · y_(k−1) + (1 − keep) · x_k`, which begins with the first value.
@@ -27,7 +32,12 @@ pub struct Smoothing {
 impl Smoothing {
     /// At the start of a video; `keep` in [0, 1).
     pub fn new(keep: f64) -> Self {
-        Self { keep, last: None }
+        Self::after(keep, None)
+    }
+
+    /// After frames whose average is `last`.
+    pub(super) fn after(keep: f64, last: Option<f64>) -> Self {
+        Self { keep, last }
     }
 
     /// Takes the next value and gives the average up to it.

@@ -1,6 +1,6 @@
-//! Who may connect, how long and how many.
+//! Who may connect or stream, how long and how many.
 
-use protoguard_service::{ConnectionConfig, CredentialFiles, TlsFiles};
+use protoguard_service::{ConnectionConfig, CredentialFiles, StreamConfig, TlsFiles};
 
 use super::valid::wrong;
 use super::{ConfigError, RawConfig};
@@ -19,8 +19,20 @@ pub(super) fn credentials(raw: &RawConfig) -> Result<CredentialFiles, ConfigErro
         }
         (Some(_), None) => return Err(wrong("tls_key", "", "it is expected with tls_certificate")),
     };
-    let tokens = raw.token_file.0.clone();
-    Ok(CredentialFiles { tls, tokens, admin_tokens: raw.admin_token_file.0.clone() })
+    Ok(CredentialFiles {
+        tls,
+        tokens: raw.token_file.0.clone(),
+        admin_tokens: raw.admin_token_file.0.clone(),
+        resume_key: raw.resume_key_file.0.clone(),
+    })
+}
+
+pub(super) fn streams(raw: &RawConfig) -> StreamConfig {
+    StreamConfig {
+        max_streams: raw.max_streams.size(),
+        max_age: raw.max_stream_age_ms.given_ms(),
+        false_alarms_an_hour: raw.false_alarms_an_hour.0,
+    }
 }
 
 pub(super) fn connections(raw: &RawConfig) -> ConnectionConfig {

@@ -117,6 +117,30 @@ impl FromStr for Share {
     }
 }
 
+/// How often something happens, above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64")]
+pub(crate) struct Often(pub(crate) f64);
+
+impl TryFrom<f64> for Often {
+    type Error = Expected;
+
+    fn try_from(often: f64) -> Result<Self, Expected> {
+        if often > 0.0 && often.is_finite() {
+            return Ok(Self(often));
+        }
+        Err(Expected("a number above 0 is expected".into()))
+    }
+}
+
+impl FromStr for Often {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        text.parse().unwrap_or(f64::NAN).try_into()
+    }
+}
+
 /// Yes or no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

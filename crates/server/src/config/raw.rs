@@ -18,7 +18,7 @@ use protoguard_model::DeviceSpec;
 use serde::{Deserialize, Serialize};
 
 use super::entries::{Aliases, RawModel};
-use super::kinds::{ANY, Count, Share, Switch};
+use super::kinds::{ANY, Count, Often, Share, Switch};
 use super::words::{Directives, Endpoint, LogFormat, Word};
 
 /// Milliseconds; 0 for none where the key says so.
@@ -135,6 +135,22 @@ pub(crate) struct RawConfig {
     /// calibration has no detector one of those that it has thresholds for, 0.01 or 0.05.
     #[arg(long, default_value = "0.01")]
     pub(crate) false_alarm_rate: Share,
+    /// How often in an hour normal video may raise a stream's alarm where its caller does not say,
+    /// above 0.
+    #[arg(long, default_value = "1")]
+    pub(crate) false_alarms_an_hour: Often,
+    /// Streams that may be open; more are refused as RESOURCE_EXHAUSTED. Each holds the frames of a
+    /// window, 1 MB at 256 pixels.
+    #[arg(long, default_value = "1024")]
+    pub(crate) max_streams: Size,
+    /// Milliseconds after which a stream ends with a token that begins the next, so that cameras
+    /// spread over new replicas; 0 for never.
+    #[arg(long, default_value = "86400000")]
+    pub(crate) max_stream_age_ms: Milliseconds,
+    /// File of a secret of at least 16 bytes that signs the resume tokens of streams; all replicas
+    /// need the same. Without it tokens are protected against damage and not against forgery.
+    #[arg(long, default_value = "")]
+    pub(crate) resume_key_file: Word<Option<PathBuf>>,
     /// Milliseconds between NOT_SERVING and the end of accepting, in which load balancers look away.
     #[arg(long, default_value = "0")]
     pub(crate) drain_grace_ms: Milliseconds,

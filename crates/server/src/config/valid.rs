@@ -10,7 +10,7 @@ use protoguard_checkpoint::Precision;
 use protoguard_model::DeviceSpec;
 use protoguard_service::{AdmissionLimits, BatchPolicy, DecodeLimits, DrainConfig, ServiceConfig};
 
-use super::edges::{connections, credentials};
+use super::edges::{connections, credentials, streams};
 use super::names::{aliases, default_model, models};
 use super::words::{Endpoint, LogFormat, Word};
 use super::{ConfigError, RawConfig};
@@ -134,6 +134,7 @@ fn service(raw: &RawConfig) -> Result<ServiceConfig, ConfigError> {
         watchdog: raw.watchdog_ms.given_ms(),
         credentials: credentials(raw)?,
         connections: connections(raw),
+        streams: streams(raw),
         look_interval: LOOK_INTERVAL,
         ..ServiceConfig::new("")
     })

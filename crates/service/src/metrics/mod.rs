@@ -46,6 +46,12 @@ struct ModelScene {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ModelState {
+    model: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MethodCode {
     method: String,
     code: &'static str,
@@ -79,6 +85,11 @@ struct Families {
     oom_splits: Family<OfModel, Counter>,
     regularity: Family<ModelScene, Histogram>,
     surprise: Family<ModelScene, Histogram>,
+    streams: Family<OfModel, Gauge>,
+    stream_frames: Family<ModelOutcome, Counter>,
+    stream_answer_duration: Family<ModelOutcome, Histogram>,
+    alarms: Family<ModelScene, Counter>,
+    camera_states: Family<ModelState, Counter>,
 }
 
 /// From half a millisecond to about half a minute, each bucket twice the one before.
@@ -125,6 +136,11 @@ impl Default for Families {
             oom_splits: Family::default(),
             regularity: histograms(regularities),
             surprise: histograms(surprises),
+            streams: Family::default(),
+            stream_frames: Family::default(),
+            stream_answer_duration: histograms(seconds),
+            alarms: Family::default(),
+            camera_states: Family::default(),
         }
     }
 }
@@ -155,6 +171,15 @@ impl Families {
         page.add("oom_splits", "Batches halved for want of device memory", &self.oom_splits);
         page.add("regularity", "Regularity of scored clips, 1 is normal", &self.regularity);
         page.add("surprise", "Surprise of scored clips, 2 is one normal in 100", &self.surprise);
+        page.add("streams", "Streams that are open", &self.streams);
+        page.add("stream_frames", "Frames of streams by what became of them", &self.stream_frames);
+        page.add(
+            "stream_answer_duration_seconds",
+            "From a frame of a stream to its answer",
+            &self.stream_answer_duration,
+        );
+        page.add("alarms", "Alarms that were raised in streams", &self.alarms);
+        page.add("camera_states", "Times that a camera's picture went wrong", &self.camera_states);
         page.0
     }
 }
@@ -193,10 +218,10 @@ impl Metrics {
     pub(crate) fn request(&self, request: &RequestEnd<'_>) {
         let labels = MethodCode { method: request.method.to_owned(), code: name_of(request.code) };
         self.families.requests.get_or_create(&labels).inc();
+        let Some(took) = request.took else { return };
         let labels =
             ModelOutcome { model: request.model.to_owned(), outcome: outcome_of(request.code) };
-        let histogram = self.families.request_duration.get_or_create(&labels);
-        histogram.observe(request.took.as_secs_f64());
+        self.families.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     pub(crate) fn reload(&self, model: &str, succeeded: bool) {
@@ -213,7 +238,8 @@ pub(crate) struct RequestEnd<'a> {
     /// Empty where the request was refused before its model was known.
     pub(crate) model: &'a str,
     pub(crate) code: Code,
-    pub(crate) took: Duration,
+    /// Absent for a stream, which lasts as long as its caller likes.
+    pub(crate) took: Option<Duration>,
 }
 
 /// The code as gRPC writes it.

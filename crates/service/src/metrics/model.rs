@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use protoguard_core::ModelCard;
 
-use super::{Metrics, ModelInfo, ModelOutcome, ModelScene, OfModel};
+use super::{Metrics, ModelInfo, ModelOutcome, ModelScene, ModelState, OfModel};
 
 /// The metrics of one model; a model and its successor of the same name share them.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct ModelMetrics {
     expired: Counter,
     cancelled: Counter,
     oom_splits: Counter,
+    streams: Gauge,
 }
 
 /// A step whose duration is charted.
@@ -69,12 +70,38 @@ impl ModelMetrics {
             expired: families.clips_expired.get_or_create_owned(&of),
             cancelled: families.clips_cancelled.get_or_create_owned(&of),
             oom_splits: families.oom_splits.get_or_create_owned(&of),
+            streams: families.streams.get_or_create_owned(&of),
             all: all.clone(),
         }
     }
 
     pub(crate) fn admitted(&self) -> Gauged {
         Gauged::new(&self.in_flight_clips, 1)
+    }
+
+    /// A stream that is open.
+    pub(crate) fn stream(&self) -> Gauged {
+        Gauged::new(&self.streams, 1)
+    }
+
+    /// A frame of a stream was answered so long after it came.
+    pub(crate) fn stream_frame(&self, outcome: &'static str, took: Duration) {
+        let labels = ModelOutcome { model: self.model.clone(), outcome };
+        let families = &self.all.families;
+        families.stream_frames.get_or_create(&labels).inc();
+        families.stream_answer_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// An alarm was raised.
+    pub(crate) fn alarm(&self, scene: &str) {
+        let labels = ModelScene { model: self.model.clone(), scene: scene.to_owned() };
+        self.all.families.alarms.get_or_create(&labels).inc();
+    }
+
+    /// A camera's picture went wrong.
+    pub(crate) fn camera_state(&self, state: &'static str) {
+        let labels = ModelState { model: self.model.clone(), state };
+        self.all.families.camera_states.get_or_create(&labels).inc();
     }
 
     /// A clip of so many bytes that waits; both are counted until they are dropped.

@@ -99,6 +99,15 @@ impl Intake {
         ServiceError::DeadlineExceeded { at: "before the queue: its wait would end after it" }
     }
 
+    /// Whether there are workers.
+    pub(crate) fn check_ready(&self) -> Result<(), ServiceError> {
+        match *self.state.borrow() {
+            ModelState::Loading => Err(self.unavailable(Unavailable::Loading)),
+            ModelState::Lost(_) => Err(self.unavailable(Unavailable::NoWorker)),
+            ModelState::Ready => Ok(()),
+        }
+    }
+
     /// Takes room for a clip before anything is decoded.
     pub(crate) fn admit(
         &self,
@@ -106,11 +115,7 @@ impl Intake {
         caller: CallerId,
         deadline: Option<Instant>,
     ) -> Result<Admitted, NotAdmitted> {
-        match *self.state.borrow() {
-            ModelState::Loading => return Err(self.refusal(Unavailable::Loading)),
-            ModelState::Lost(_) => return Err(self.refusal(Unavailable::NoWorker)),
-            ModelState::Ready => {}
-        }
+        self.check_ready().map_err(NotAdmitted::Refused)?;
         if self.is_too_late(caller, deadline) {
             return Err(NotAdmitted::Refused(self.too_late()));
         }
@@ -162,10 +167,6 @@ impl Intake {
         let answer = answer.await.map_err(|_| gone())?;
         in_flight.step = Step::Settled;
         answer
-    }
-
-    fn refusal(&self, why: Unavailable) -> NotAdmitted {
-        NotAdmitted::Refused(self.unavailable(why))
     }
 
     fn unavailable(&self, why: Unavailable) -> ServiceError {

@@ -4,7 +4,7 @@ use protoguard_core::{Clip, ClipShape, Frame, FrameError};
 use protoguard_frames::scenes::test_clip;
 use protoguard_frames::{DecodeLimits, decode, resize};
 use protoguard_proto::{
-    Bytes, ClipSource, FieldViolation, PixelFormat, RawClip, TestClip, Violations,
+    Bytes, ClipSource, FieldViolation, Picture, PixelFormat, RawClip, TestClip, Violations,
 };
 use rayon::prelude::*;
 
@@ -67,12 +67,36 @@ impl DecodeTarget {
             .map_err(|error| FieldViolation::new("clip", error.to_string()).into())
     }
 
-    fn raw(&self, raw: &RawClip) -> Result<Vec<Frame>, Violations> {
+    /// Decodes and resizes one picture of a stream.
+    pub(crate) fn picture(&self, picture: &Picture) -> Result<SizedFrame, Violations> {
+        let (field, frame) = match picture {
+            Picture::Encoded(bytes) => {
+                let decoded = decode(bytes, &self.limits).map_err(|error| error.to_string());
+                ("frame.encoded", decoded)
+            }
+            Picture::Raw(raw) => {
+                self.check_size(raw, "frame.raw")?;
+                ("frame.raw.data", raw_frame(raw, &raw.data))
+            }
+        };
+        let frame = frame.map_err(|description| FieldViolation::new(field, description))?;
+        Ok(self.sized(&frame))
+    }
+
+    fn sized(&self, frame: &Frame) -> SizedFrame {
+        let (height, width) = (frame.height(), frame.width());
+        SizedFrame { height, width, resized: resize(frame, self.shape.side()) }
+    }
+
+    fn check_size(&self, raw: &RawClip, field: &str) -> Result<(), FieldViolation> {
         self.limits.check_size(raw.height, raw.width).map_err(|error| {
-            let field =
-                if raw.height >= raw.width { "raw_frames.height" } else { "raw_frames.width" };
-            FieldViolation::new(field, format!("is too large: {error}"))
-        })?;
+            let side = if raw.height >= raw.width { "height" } else { "width" };
+            FieldViolation::new(format!("{field}.{side}"), format!("is too large: {error}"))
+        })
+    }
+
+    fn raw(&self, raw: &RawClip) -> Result<Vec<Frame>, Violations> {
+        self.check_size(raw, "raw_frames")?;
         let frames: Vec<&[u8]> = raw.data.chunks_exact(raw.frame_bytes()).collect();
         collect(frames.par_iter().enumerate().map(|(index, bytes)| {
             let frame = raw_frame(raw, bytes).map_err(|description| {
@@ -87,9 +111,7 @@ impl DecodeTarget {
         let sized = collect(frames.par_iter().enumerate().map(|(index, bytes)| {
             let frame = decode(bytes, &self.limits)
                 .map_err(|error| FieldViolation::new(field(index), error.to_string()))?;
-            let height = frame.height();
-            let width = frame.width();
-            Ok(SizedFrame { height, width, resized: resize(&frame, self.shape.side()) })
+            Ok(self.sized(&frame))
         }))?;
         let odd: Vec<FieldViolation> = sized
             .iter()
@@ -111,10 +133,10 @@ impl DecodeTarget {
 }
 
 /// A frame at the model's side, and the size that it came in.
-struct SizedFrame {
-    height: usize,
-    width: usize,
-    resized: Frame,
+pub(crate) struct SizedFrame {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) resized: Frame,
 }
 
 /// All frames, or all violations.

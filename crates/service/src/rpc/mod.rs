@@ -8,3 +8,4 @@ mod response;
 pub(crate) mod routes;
 mod scoring_service;
 pub(crate) mod status;
+mod stream;

@@ -7,7 +7,9 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use protoguard_core::normalise::FrameScore;
-use protoguard_core::{Calibration, ClipScore, Detector, ModelCard, Plane, Statistics};
+use protoguard_core::{
+    Calibration, ClipScore, ClipSurprise, Detector, ModelCard, Plane, Statistics,
+};
 use protoguard_proto::{ImageEncoding, scores_to_wire, surprise_to_wire, v1};
 
 use crate::error::ServiceError;
@@ -57,14 +59,15 @@ pub(super) fn calibration_for<'a>(
 }
 
 /// Puts regularity, surprise and decision into a response, where there is a target and a
-/// calibration. The decision rests on the surprise where the calibration has a detector.
+/// calibration. The decision rests on the surprise where the calibration has a detector; that is
+/// given back as well.
 pub(super) fn add_verdict(
     response: &mut v1::ScoreClipResponse,
     score: &ClipScore,
     calibration: Option<&Calibration>,
     false_alarm_rate: f64,
-) {
-    let (Some(psnr), Some(calibration)) = (score.psnr, calibration) else { return };
+) -> Option<ClipSurprise> {
+    let (psnr, calibration) = score.psnr.zip(calibration)?;
     let raw = FrameScore { psnr, feature_distance: score.feature_distance };
     let regularity = calibration.regularity(&raw);
     response.regularity = Some(regularity.0);
@@ -74,13 +77,14 @@ pub(super) fn add_verdict(
         response.regularity_threshold = Some(threshold.regularity.0);
         response.false_alarm_rate = Some(threshold.false_alarm_rate);
     }
-    let (Some(detector), Some(maps)) = (&calibration.detector, &score.maps) else { return };
+    let (detector, maps) = calibration.detector.as_ref().zip(score.maps.as_ref())?;
     let found = detector.judge(&Statistics::of(maps));
     surprise_to_wire(response, &found);
     let threshold = Detector::threshold(false_alarm_rate);
     response.anomalous = Some(found.surprise > threshold);
     response.surprise_threshold = Some(threshold);
     response.false_alarm_rate = Some(false_alarm_rate);
+    Some(found)
 }
 
 /// How a plane's values become 8 bits.

@@ -1,11 +1,11 @@
 //! Which service answers which path, and what every request passes on its way there.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use protoguard_proto::FILE_DESCRIPTOR_SET;
 use protoguard_proto::v1::model_service_server::ModelServiceServer;
 use protoguard_proto::v1::scoring_service_server::ScoringServiceServer;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -21,12 +21,14 @@ use super::status::{in_our_words, refusals_answered};
 use crate::registry::model::Surroundings;
 use crate::registry::models::Registry;
 use crate::registry::reload::Reloader;
+use crate::transport::SCORE_STREAM;
+use crate::transport::byte_budget::ByteBudget;
 use crate::transport::connection::Answers;
 use crate::transport::counting::{AskedModel, CountingLayer};
-use crate::transport::credentials::{Caller, Credentials};
+use crate::transport::credentials::{Caller, Credentials, Standing};
 use crate::transport::deadline::{Deadline, DeadlineLayer};
 use crate::transport::peer::Peer;
-use crate::transport::receiving::{ByteBudget, Receiving};
+use crate::transport::receiving::Receiving;
 use crate::transport::trace_context::Traces;
 
 /// What is refused on its headers where it would be too late.
@@ -40,7 +42,7 @@ pub(crate) struct Routing {
     pub(crate) reloader: Reloader,
     pub(crate) around: Surroundings,
     pub(crate) credentials: Arc<Credentials>,
-    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) draining: CancellationToken,
     /// Nobody collects spans where absent.
     pub(crate) traces: Option<Arc<dyn Traces>>,
 }
@@ -78,6 +80,8 @@ impl Routing {
             config: Arc::clone(&self.around.config),
             draining: self.draining,
             traces: self.traces,
+            credentials: self.credentials,
+            streams: Arc::default(),
         };
         let models = Models { registry: self.registry, reloader: self.reloader };
         // Either version of reflection lists both; by itself each would list its own alone.
@@ -109,8 +113,8 @@ impl Routing {
 
 /// Lets a request pass whose caller may call its method.
 fn with_credential(
-    credentials: &Credentials,
-    request: Request<Body>,
+    credentials: &Arc<Credentials>,
+    mut request: Request<Body>,
 ) -> Result<Request<Body>, Status> {
     let peer = request.extensions().get::<Peer>();
     let caller = Caller {
@@ -119,6 +123,10 @@ fn with_credential(
         headers: request.headers(),
     };
     credentials.check(&caller)?;
+    if caller.method == SCORE_STREAM {
+        let standing = Standing::new(Arc::clone(credentials), &caller);
+        request.extensions_mut().insert(standing);
+    }
     Ok(request)
 }
 

@@ -1,21 +1,23 @@
-//! `ScoreClip`: from a request to its response.
+//! `ScoreClip`, alone and by the batch: from a request to its response.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use protoguard_core::{Calibration, Clip, ModelCard, Outputs, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
 use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, Violations, v1};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::Extensions;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info_span};
 
 use super::decode::DecodeTarget;
 use super::offload::offload;
 use super::response::{add_pictures, add_verdict, calibration_for, has_pictures, response_of};
-use super::status::code_of;
+use super::status::{code_of, scoring_error};
+use super::stream::{self, OpenStreams, StreamAnswers};
 use crate::config::ServiceConfig;
 use crate::error::{ServiceError, Unavailable};
 use crate::metrics::{ModelMetrics, Stage, outcome_of};
@@ -24,17 +26,24 @@ use crate::queue::intake::{Admitted, NotAdmitted};
 use crate::registry::model::Model;
 use crate::registry::models::Registry;
 use crate::transport::counting::AskedModel;
+use crate::transport::credentials::Credentials;
 use crate::transport::deadline::Deadline;
 use crate::transport::peer::Peer;
 use crate::transport::trace_context::{TraceContext, Traces};
 
+/// Clips of one call, at most.
+const BATCH_CLIPS: usize = 256;
+
 /// `protoguard.v1.ScoringService`.
+#[derive(Clone)]
 pub(crate) struct Scoring {
     pub(crate) registry: Arc<Registry>,
     pub(crate) config: Arc<ServiceConfig>,
-    /// Whether new clips are refused because the server is stopping.
-    pub(crate) draining: Arc<AtomicBool>,
+    /// Cancelled when new clips are refused because the server is stopping.
+    pub(crate) draining: CancellationToken,
     pub(crate) traces: Option<Arc<dyn Traces>>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) streams: Arc<OpenStreams>,
 }
 
 #[tonic::async_trait]
@@ -44,18 +53,61 @@ impl ScoringService for Scoring {
         request: Request<v1::ScoreClipRequest>,
     ) -> Result<Response<v1::ScoreClipResponse>, Status> {
         let extensions = request.extensions();
-        let call = Call {
-            deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
-            caller: caller_of(extensions),
-            asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
-        };
-        let caller = TraceContext::of(request.metadata());
-        let mut request = request.into_inner();
+        let call = Call::of(extensions);
+        let trace = TraceContext::of(request.metadata());
+        self.score_traced(request.into_inner(), call, trace)
+            .await
+            .map_err(Status::from)
+            .map(Response::new)
+    }
+
+    async fn batch_score_clips(
+        &self,
+        request: Request<v1::BatchScoreClipsRequest>,
+    ) -> Result<Response<v1::BatchScoreClipsResponse>, Status> {
+        let call = Call::of(request.extensions());
+        let trace = TraceContext::of(request.metadata());
+        let requests = request.into_inner().requests;
+        if !(1..=BATCH_CLIPS).contains(&requests.len()) {
+            let description =
+                format!("has {} clips; 1 to {BATCH_CLIPS} are expected", requests.len());
+            let error = Violations::from(FieldViolation::new("requests", description));
+            return Err(ServiceError::from(error).into());
+        }
+        let each = requests.into_iter().map(|request| async {
+            let scored = self.score_traced(request, call.clone(), trace.clone()).await;
+            let result = match scored {
+                Ok(response) => v1::clip_result::Result::Response(response),
+                Err(error) => v1::clip_result::Result::Error(scoring_error(&error)),
+            };
+            v1::ClipResult { result: Some(result) }
+        });
+        Ok(Response::new(v1::BatchScoreClipsResponse { results: join_all(each).await }))
+    }
+
+    type ScoreStreamStream = StreamAnswers;
+
+    async fn score_stream(
+        &self,
+        request: Request<Streaming<v1::ScoreStreamRequest>>,
+    ) -> Result<Response<StreamAnswers>, Status> {
+        Ok(Response::new(stream::start(self.clone(), request)))
+    }
+}
+
+impl Scoring {
+    /// Scores a clip as a part of its caller's trace.
+    async fn score_traced(
+        &self,
+        mut request: v1::ScoreClipRequest,
+        call: Call,
+        trace: Option<TraceContext>,
+    ) -> Result<v1::ScoreClipResponse, ServiceError> {
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", fastrand::u64(..));
         }
         let span = info_span!("score_clip", request_id = request.request_id, model = request.model);
-        if let (Some(traces), Some(caller)) = (&self.traces, caller) {
+        if let (Some(traces), Some(caller)) = (&self.traces, trace) {
             traces.join(&span, &caller);
         }
         let answered = async {
@@ -66,23 +118,7 @@ impl ScoringService for Scoring {
             }
             answered
         };
-        Ok(Response::new(answered.instrument(span).await?))
-    }
-
-    async fn batch_score_clips(
-        &self,
-        _: Request<v1::BatchScoreClipsRequest>,
-    ) -> Result<Response<v1::BatchScoreClipsResponse>, Status> {
-        Err(ServiceError::UnknownMethod.into())
-    }
-
-    type ScoreStreamStream = tokio_stream::Empty<Result<v1::ScoreStreamResponse, Status>>;
-
-    async fn score_stream(
-        &self,
-        _: Request<tonic::Streaming<v1::ScoreStreamRequest>>,
-    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
-        Err(ServiceError::UnknownMethod.into())
+        answered.instrument(span).await
     }
 }
 
@@ -92,10 +128,21 @@ pub(super) fn caller_of(extensions: &Extensions) -> CallerId {
 }
 
 /// What a request says beside its message.
-struct Call {
-    deadline: Option<Instant>,
-    caller: CallerId,
-    asked_model: AskedModel,
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) deadline: Option<Instant>,
+    pub(super) caller: CallerId,
+    pub(super) asked_model: AskedModel,
+}
+
+impl Call {
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        Self {
+            deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
+            caller: caller_of(extensions),
+            asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// A request whose clip has its room in a model.
@@ -155,7 +202,7 @@ impl Scoring {
             target.check_count(&request.source)?;
             check_outputs(request, &model, target.has_target(&request.source))?;
             check_interval(request, model.card())?;
-            if self.draining.load(Ordering::Acquire) {
+            if self.draining.is_cancelled() {
                 return Err(ServiceError::Unavailable {
                     model: model.slot().to_string(),
                     why: Unavailable::Draining,
@@ -185,7 +232,7 @@ async fn decode(
     Ok(Decoded { clip: clip?, took })
 }
 
-fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene: &str) {
+pub(super) fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene: &str) {
     if let Some(regularity) = response.regularity {
         metrics.regularity(scene, regularity);
     }
@@ -217,7 +264,7 @@ fn check_outputs(
     model: &Model,
     has_target: bool,
 ) -> Result<(), ServiceError> {
-    let Outputs { rgb_difference, error_map, .. } = request.listed_outputs;
+    let Outputs { error_map, .. } = request.listed_outputs;
     let mut found = Vec::new();
     if error_map && !has_target {
         let frames = model.card().shape.frames();
@@ -225,13 +272,23 @@ fn check_outputs(
             format!("has OUTPUT_ERROR_MAP without a target; {frames} frames are expected for it");
         found.push(FieldViolation::new("outputs", description));
     }
-    if rgb_difference && !model.card().motion_branch {
-        let description = format!(
-            "has OUTPUT_RGB_DIFFERENCE, but model `{}` has no motion branch; \
-             OUTPUT_PREDICTED_FRAME and OUTPUT_ERROR_MAP are accepted",
-            model.card().name
-        );
-        found.push(FieldViolation::new("outputs", description));
-    }
+    found.extend(check_motion("outputs", request.listed_outputs, model.card()).err());
     if found.is_empty() { Ok(()) } else { Err(Violations(found).into()) }
+}
+
+/// RGB-difference maps that a field asks for come from a motion branch.
+pub(super) fn check_motion(
+    field: &str,
+    outputs: Outputs,
+    card: &ModelCard,
+) -> Result<(), FieldViolation> {
+    if !outputs.rgb_difference || card.motion_branch {
+        return Ok(());
+    }
+    let description = format!(
+        "has OUTPUT_RGB_DIFFERENCE, but model `{}` has no motion branch; OUTPUT_PREDICTED_FRAME \
+         and OUTPUT_ERROR_MAP are accepted",
+        card.name
+    );
+    Err(FieldViolation::new(field, description))
 }

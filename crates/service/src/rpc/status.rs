@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use protoguard_proto::Violations;
+use protoguard_proto::{Violations, v1};
 use tonic::body::Body;
 use tonic::codegen::http::Response;
 use tonic::{Code, Status};
@@ -52,12 +52,18 @@ impl ServiceError {
             Self::ReceivingTooMuch { .. } => {
                 row(Code::ResourceExhausted, "RECEIVING_TOO_MUCH", Some(RETRY_SOON))
             }
+            Self::TooManyStreams { .. } => {
+                row(Code::ResourceExhausted, "TOO_MANY_STREAMS", Some(RETRY_LATER))
+            }
+            Self::AnswersUnread { .. } => row(Code::ResourceExhausted, "ANSWERS_UNREAD", None),
             Self::DeadlineExceeded { .. } => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
             Self::Unavailable { why, .. } => {
                 let reason = match why {
                     Unavailable::Loading => "LOADING",
                     Unavailable::Draining => "DRAINING",
                     Unavailable::NoWorker => "NO_HEALTHY_WORKER",
+                    Unavailable::Replaced => "REPLACED",
+                    Unavailable::StreamAge => "STREAM_AGE",
                 };
                 row(Code::Unavailable, reason, Some(RETRY_LATER))
             }
@@ -94,6 +100,8 @@ impl ServiceError {
                 vec![("model", model.clone()), ("limit", format!("{limit} {unit}"))]
             }
             Self::Unavailable { model, .. } => vec![("model", model.clone())],
+            Self::TooManyStreams { limit } => vec![("limit", format!("{limit} streams"))],
+            Self::AnswersUnread { waiting } => vec![("limit", format!("{waiting} answers"))],
             Self::ReceivingTooMuch { limit, .. } | Self::MessageTooLarge { limit } => {
                 vec![("limit", format!("{limit} bytes"))]
             }
@@ -123,6 +131,23 @@ impl From<ServiceError> for Status {
         }
         Self::with_error_details(row.code, error.to_string(), details)
     }
+}
+
+/// The error of one clip or frame beside others that have none.
+pub(crate) fn scoring_error(error: &ServiceError) -> v1::ScoringError {
+    let row = error.row();
+    let retry = row.retry.map_or(0, |delay| delay.as_millis());
+    v1::ScoringError {
+        code: row.code.into(),
+        reason: row.reason.to_owned(),
+        message: error.to_string(),
+        retry_after_ms: u32::try_from(retry).unwrap_or(u32::MAX),
+    }
+}
+
+/// What tonic found wrong with a message of a stream, in the words of the table.
+pub(crate) fn status_in_our_words(status: Status, limit: usize) -> Status {
+    row_for(&status, limit).map_or(status, Status::from)
 }
 
 /// The answer to a request that a filter refused with a status.

@@ -16,6 +16,7 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::SCORE_STREAM;
 use super::deadline::Deadline;
 use crate::metrics::{Metrics, RequestEnd};
 
@@ -75,7 +76,7 @@ impl Record {
             method: if known { &self.method } else { UNKNOWN_METHOD },
             model: self.model.0.get().map_or("", String::as_str),
             code,
-            took: self.started.elapsed(),
+            took: (self.method != SCORE_STREAM[1..]).then(|| self.started.elapsed()),
         });
     }
 }

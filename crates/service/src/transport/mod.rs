@@ -3,6 +3,7 @@
 //! by itself is handed the table of errors.
 
 mod accepting;
+pub(crate) mod byte_budget;
 pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod counting;
@@ -15,3 +16,6 @@ pub(crate) mod peer;
 pub(crate) mod probes;
 pub(crate) mod receiving;
 pub(crate) mod trace_context;
+
+/// The path of the call that lasts as long as its caller likes, and whose requests are many.
+pub(crate) const SCORE_STREAM: &str = "/protoguard.v1.ScoringService/ScoreStream";

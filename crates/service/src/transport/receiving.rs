@@ -1,16 +1,16 @@
-//! Bounds on a request's message while it arrives: on its time, on its size, and on the bytes of
+//! Bounds on a request's messages while they arrive: on its time, on its size, and on the bytes of
 //! all messages that arrive at once.
 //!
 //! A caller that sends half a message and then nothing, alive and answering pings, would hold its
 //! stream and what it has sent for ever. Bytes are gathered here until the body ends, and only then
 //! shown to tonic, so that no caller makes a message wait in decompressed form, which is not
-//! counted. Nothing is received before a method asks for it. Calls whose requests are streams by
-//! nature are exempt.
+//! counted. Of a call that sends many messages each is gathered and shown by itself, and between two
+//! of them there may be any time. Nothing is received before a method asks for it. Reflection, whose
+//! messages are small, is exempt.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,11 +21,13 @@ use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::Request;
 
+use super::SCORE_STREAM;
+use super::byte_budget::{ByteBudget, Holding};
 use super::limits::MAX_FRAME_BYTES;
 use crate::error::ServiceError;
 
-/// Prefixes of the paths whose requests are streams.
-const STREAMS: [&str; 1] = ["/grpc.reflection."];
+/// What the paths of reflection begin with.
+const REFLECTION: &str = "/grpc.reflection.";
 /// gRPC's prefix of a message: whether it is compressed, and its length in four bytes.
 const PREFIX_BYTES: usize = 5;
 /// A piece of so many bytes is kept as it came. A smaller one is copied, because it may be a sliver
@@ -43,34 +45,47 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
-    /// The same request, whose message is received within the bounds.
+    /// The same request, whose messages are received within the bounds.
     pub(crate) fn bounded(&self, request: Request<Body>) -> Request<Body> {
-        if STREAMS.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
+        let path = request.uri().path();
+        if path.starts_with(REFLECTION) {
             return request;
         }
-        request.map(|body| Body::new(self.gathered(body)))
+        let many = path == SCORE_STREAM;
+        request.map(|body| Body::new(self.gathered(body, many)))
     }
 
-    fn gathered(&self, body: Body) -> Gathered {
+    fn gathered(&self, body: Body, many: bool) -> Gathered {
         Gathered {
             body,
-            timer: Box::pin(sleep(self.timeout)),
+            many,
+            timer: Some(Box::pin(sleep(self.timeout))),
+            message: Message::new(&self.budget),
+            rest: Bytes::new(),
+            is_over: false,
             limits: self.clone(),
-            holding: self.budget.hold_nothing(),
-            prefix: Vec::with_capacity(PREFIX_BYTES),
-            length: 0,
-            pieces: VecDeque::new(),
-            tail: Vec::new(),
-            is_whole: false,
         }
     }
 }
 
-/// A body once it is there in full, or the error of the bound that it broke.
+/// A body whose messages are shown once they are there in full, or the error of the bound that one
+/// broke.
 struct Gathered {
     body: Body,
-    timer: Pin<Box<Sleep>>,
+    /// Whether there may be more than one message. The only one is shown when the body ends.
+    many: bool,
+    /// Runs while a message is owed: from the start for the first, from its first byte for others.
+    timer: Option<Pin<Box<Sleep>>>,
+    message: Message,
+    /// What came with the end of the message before.
+    rest: Bytes,
+    /// The body has ended.
+    is_over: bool,
     limits: Receiving,
+}
+
+/// One message as it arrives.
+struct Message {
     holding: Holding,
     prefix: Vec<u8>,
     /// Bytes of the message that have come.
@@ -82,17 +97,31 @@ struct Gathered {
     is_whole: bool,
 }
 
-impl Gathered {
-    fn add(&mut self, mut data: Bytes) -> Result<(), ServiceError> {
+impl Message {
+    fn new(budget: &Arc<ByteBudget>) -> Self {
+        Self {
+            holding: budget.hold_nothing(),
+            prefix: Vec::with_capacity(PREFIX_BYTES),
+            length: 0,
+            pieces: VecDeque::new(),
+            tail: Vec::new(),
+            is_whole: false,
+        }
+    }
+
+    /// The length that the prefix claims, where that has come in full.
+    fn claimed(&self) -> Option<usize> {
+        let prefix = self.prefix.first_chunk::<PREFIX_BYTES>();
+        prefix.map(|&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]) as usize)
+    }
+
+    fn add(&mut self, mut data: Bytes, limit: usize) -> Result<(), ServiceError> {
         self.holding.take(data.len())?;
         let of_prefix = data.split_to(data.len().min(PREFIX_BYTES - self.prefix.len()));
         self.prefix.extend_from_slice(&of_prefix);
         self.length += data.len();
-        let prefix = self.prefix.first_chunk::<PREFIX_BYTES>();
-        let claimed = prefix.map_or(0, |&[_, a, b, c, d]| u32::from_be_bytes([a, b, c, d]));
-        let limit = self.limits.max_message_bytes;
         // Whoever claims more is refused at once, and whoever sends more than was claimed as well.
-        if self.length.max(claimed as usize) > limit {
+        if self.length.max(self.claimed().unwrap_or_default()) > limit {
             return Err(ServiceError::MessageTooLarge { limit });
         }
         if data.len() >= WHOLE_PIECE {
@@ -104,20 +133,56 @@ impl Gathered {
         Ok(())
     }
 
+    /// Adds what of `data` belongs to this message, which may end with it.
+    fn add_from(&mut self, data: &mut Bytes, limit: usize) -> Result<(), ServiceError> {
+        let missing = PREFIX_BYTES - self.prefix.len();
+        if missing > 0 {
+            self.add(data.split_to(missing.min(data.len())), limit)?;
+        }
+        if let Some(claimed) = self.claimed() {
+            let missing = claimed - self.length;
+            self.add(data.split_to(missing.min(data.len())), limit)?;
+            if self.length == claimed {
+                self.end();
+            }
+        }
+        Ok(())
+    }
+
     fn end_tail(&mut self) {
         if !self.tail.is_empty() {
             self.pieces.push_back(std::mem::take(&mut self.tail).into());
         }
     }
 
-    /// Nothing more can come. tonic makes room for a message when it has seen the prefix, so that
-    /// comes by itself.
+    /// Nothing more of it can come. tonic makes room for a message when it has seen the prefix, so
+    /// that comes by itself.
     fn end(&mut self) {
         self.end_tail();
         if !self.prefix.is_empty() {
             self.pieces.push_front(std::mem::take(&mut self.prefix).into());
         }
         self.is_whole = true;
+    }
+}
+
+impl Gathered {
+    /// Takes what has come.
+    fn take(&mut self) -> Result<(), ServiceError> {
+        let limit = self.limits.max_message_bytes;
+        if !self.many {
+            return self.message.add(std::mem::take(&mut self.rest), limit);
+        }
+        self.timer.get_or_insert_with(|| Box::pin(sleep(self.limits.timeout)));
+        self.message.add_from(&mut self.rest, limit)
+    }
+
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+    }
+
+    fn refused(&self, error: ServiceError) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(Some(Err((self.limits.status)(error))))
     }
 }
 
@@ -130,20 +195,32 @@ impl HttpBody for Gathered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            if self.is_whole {
-                return Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))));
+            if self.message.is_whole {
+                if let Some(piece) = self.message.pieces.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
+                if self.is_over {
+                    return Poll::Ready(None);
+                }
+                self.message = Message::new(&self.limits.budget);
+                self.timer = None;
+            }
+            if !self.rest.is_empty() {
+                if let Err(error) = self.take() {
+                    return self.refused(error);
+                }
+                continue;
             }
             match Pin::new(&mut self.body).poll_frame(context) {
                 // Requests of gRPC have no trailers.
-                Poll::Ready(Some(frame)) => {
-                    if let Ok(data) = frame?.into_data() {
-                        self.add(data).map_err(self.limits.status)?;
-                    }
+                Poll::Ready(Some(frame)) => self.rest = frame?.into_data().unwrap_or_default(),
+                Poll::Ready(None) => {
+                    self.is_over = true;
+                    self.message.end();
                 }
-                Poll::Ready(None) => self.end(),
-                Poll::Pending if self.timer.as_mut().poll(context).is_ready() => {
-                    let late = ServiceError::SlowMessage { limit: self.limits.timeout };
-                    return Poll::Ready(Some(Err((self.limits.status)(late))));
+                Poll::Pending if self.is_late(context) => {
+                    let limit = self.limits.timeout;
+                    return self.refused(ServiceError::SlowMessage { limit });
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -151,62 +228,9 @@ impl HttpBody for Gathered {
     }
 
     fn is_end_stream(&self) -> bool {
-        let nothing_came = self.prefix.is_empty() && self.body.is_end_stream();
-        if self.is_whole { self.pieces.is_empty() } else { nothing_came }
-    }
-}
-
-/// The bound on the bytes of all messages that arrive and are not yet admitted.
-///
-/// HTTP/2's windows bound what a stream or a connection may send ahead, and `max_message_bytes`
-/// one message; neither counts how many there are. Only bytes that came are counted, never a
-/// length that was claimed: a claim costs its caller nothing.
-#[derive(Debug)]
-pub(crate) struct ByteBudget {
-    limit: usize,
-    in_use: AtomicUsize,
-}
-
-/// What one message holds of the budget; dropping it gives it back.
-#[derive(Debug)]
-struct Holding {
-    budget: Arc<ByteBudget>,
-    bytes: usize,
-}
-
-impl ByteBudget {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, in_use: AtomicUsize::new(0) })
-    }
-
-    fn hold_nothing(self: &Arc<Self>) -> Holding {
-        Holding { budget: Arc::clone(self), bytes: 0 }
-    }
-}
-
-impl Holding {
-    /// Takes `bytes` more. A message alone gets all that it asks for, so that none that is
-    /// accepted elsewhere is refused here for ever.
-    fn take(&mut self, bytes: usize) -> Result<(), ServiceError> {
-        let limit = self.budget.limit;
-        let more = |in_use: usize| {
-            let is_alone = in_use == self.bytes;
-            let sum = in_use.saturating_add(bytes);
-            (is_alone || sum <= limit).then_some(sum)
-        };
-        match self.budget.in_use.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => {
-                self.bytes += bytes;
-                Ok(())
-            }
-            Err(in_use) => Err(ServiceError::ReceivingTooMuch { in_use, limit }),
-        }
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.budget.in_use.fetch_sub(self.bytes, Ordering::AcqRel);
+        let Message { prefix, pieces, is_whole, .. } = &self.message;
+        let nothing_came = prefix.is_empty() && self.rest.is_empty() && self.body.is_end_stream();
+        if *is_whole { pieces.is_empty() && self.is_over } else { nothing_came }
     }
 }
 

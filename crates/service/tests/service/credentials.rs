@@ -57,6 +57,7 @@ async fn tokens_open_scoring_and_reloading_apart_and_rotate() {
         tls: None,
         tokens: Some(write("tokens", "user-one")),
         admin_tokens: Some(write("admins", "admin-one")),
+        resume_key: None,
     };
     let served = Served::ready(FakeFactory::new("hall"), looking(files)).await;
     let none = served.scoring().await.score_clip(clip(1)).await.unwrap_err();

@@ -4,6 +4,7 @@
 
 mod batching;
 mod bench;
+mod camera;
 mod clocks;
 mod connections;
 mod credentials;
@@ -14,6 +15,8 @@ mod lifecycle;
 mod messages;
 mod reloads;
 mod responses;
+mod stream_ends;
+mod streams;
 mod telemetry;
 mod wire;
 mod workers;

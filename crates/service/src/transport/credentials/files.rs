@@ -12,6 +12,9 @@ pub struct CredentialFiles {
     /// Tokens of administrators, which are accepted everywhere; without it administrators are the
     /// callers from the loopback.
     pub admin_tokens: Option<PathBuf>,
+    /// Secret that resume tokens of streams are signed with, the same on all servers; without it
+    /// they are protected against damage alone.
+    pub resume_key: Option<PathBuf>,
 }
 
 /// A certificate, its key, and whose certificates are asked of callers.

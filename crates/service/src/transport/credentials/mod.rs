@@ -6,6 +6,7 @@
 //! nobody out.
 
 pub(crate) mod files;
+pub(crate) mod resume_key;
 mod rotating;
 mod tls;
 mod tokens;
@@ -20,6 +21,7 @@ use tonic::codegen::http::header::AUTHORIZATION;
 
 use crate::error::ServiceError;
 use files::{CredentialError, CredentialFiles};
+use resume_key::ResumeKey;
 use rotating::Rotating;
 use tokens::Tokens;
 
@@ -33,6 +35,7 @@ pub(crate) struct Credentials {
     tls: Option<Rotating<ServerConfig>>,
     tokens: Option<Rotating<Tokens>>,
     admin_tokens: Option<Rotating<Tokens>>,
+    resume_key: Option<Rotating<ResumeKey>>,
 }
 
 /// A request, as far as it says who sent it.
@@ -41,6 +44,34 @@ pub(crate) struct Caller<'a> {
     pub(crate) method: &'a str,
     pub(crate) address: Option<IpAddr>,
     pub(crate) headers: &'a HeaderMap,
+}
+
+/// A caller whose call lasts, and whose credential may lose its force meanwhile; a request
+/// extension.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    credentials: Arc<Credentials>,
+    method: String,
+    address: Option<IpAddr>,
+    /// The credential alone.
+    headers: HeaderMap,
+}
+
+impl Standing {
+    pub(crate) fn new(credentials: Arc<Credentials>, caller: &Caller<'_>) -> Self {
+        let credential = caller.headers.get(AUTHORIZATION);
+        let headers = credential.map(|value| (AUTHORIZATION, value.clone())).into_iter().collect();
+        Self { credentials, method: caller.method.to_owned(), address: caller.address, headers }
+    }
+
+    /// Whether the caller may still call the method.
+    ///
+    /// # Errors
+    /// As [`Credentials::check`].
+    pub(crate) fn check(&self) -> Result<(), ServiceError> {
+        let Self { credentials, method, address, headers } = self;
+        credentials.check(&Caller { method, address: *address, headers })
+    }
 }
 
 impl Credentials {
@@ -60,7 +91,12 @@ impl Credentials {
             };
             path.clone().map(open).transpose()
         };
+        let resume_key = files.resume_key.clone().map(|path| {
+            let read = move |path: &PathBuf| ResumeKey::read("resume_key_file", path);
+            Rotating::open("resume_key_file", vec![path.clone()], move || read(&path))
+        });
         Ok(Self {
+            resume_key: resume_key.transpose()?,
             tls: tls.transpose()?,
             tokens: tokens("token_file", &files.tokens)?,
             admin_tokens: tokens("admin_token_file", &files.admin_tokens)?,
@@ -71,15 +107,24 @@ impl Credentials {
     pub(crate) fn refresh(&self) {
         self.tls.iter().for_each(Rotating::refresh);
         self.tokens.iter().chain(&self.admin_tokens).for_each(Rotating::refresh);
+        self.resume_key.iter().for_each(Rotating::refresh);
     }
 
     pub(crate) fn are_none(&self) -> bool {
-        self.tls.is_none() && self.tokens.is_none() && self.admin_tokens.is_none()
+        self.tls.is_none()
+            && self.tokens.is_none()
+            && self.admin_tokens.is_none()
+            && self.resume_key.is_none()
     }
 
     /// How the next connection is encrypted, where it is.
     pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.as_ref().map(Rotating::current)
+    }
+
+    /// What signs the resume tokens of streams.
+    pub(crate) fn resume_key(&self) -> Arc<ResumeKey> {
+        self.resume_key.as_ref().map(Rotating::current).unwrap_or_default()
     }
 
     /// Whether the caller may call the method.

@@ -48,8 +48,11 @@ fn codes(credentials: &Credentials, method: &str) -> [Code; 4] {
 
 fn open(tokens: Option<&Path>, admin_tokens: Option<&Path>) -> Credentials {
     let owned = |path: Option<&Path>| path.map(Path::to_owned);
-    let files =
-        CredentialFiles { tls: None, tokens: owned(tokens), admin_tokens: owned(admin_tokens) };
+    let files = CredentialFiles {
+        tokens: owned(tokens),
+        admin_tokens: owned(admin_tokens),
+        ..Default::default()
+    };
     Credentials::open(&files).unwrap()
 }
 

@@ -36,7 +36,7 @@ fn gathered_up_to(max_message_bytes: usize) -> (mpsc::UnboundedSender<&'static [
         budget: ByteBudget::new(10 * WHOLE_PIECE),
         status: |error| Status::resource_exhausted(error.to_string()),
     };
-    (sender, limits.gathered(Body::new(Sent(sent))))
+    (sender, limits.gathered(Body::new(Sent(sent)), false))
 }
 
 fn poll(body: &mut Gathered) -> Poll<Option<Result<Bytes, Code>>> {
@@ -88,30 +88,74 @@ async fn more_than_the_limit_is_refused_whether_claimed_or_sent() {
     }
 }
 
-#[test]
-fn the_bytes_of_all_messages_are_bounded_and_come_back() {
-    let budget = ByteBudget::new(100);
-    let mut first = budget.hold_nothing();
-    let mut second = budget.hold_nothing();
-    first.take(60).unwrap();
-    second.take(40).unwrap();
-    let full = ServiceError::ReceivingTooMuch { in_use: 100, limit: 100 };
-    assert_eq!(second.take(1), Err(full.clone()));
-    assert_eq!(first.take(1), Err(full));
-    drop(second);
-    first.take(40).unwrap();
-    drop(first);
-    assert_eq!(budget.in_use.load(Ordering::Acquire), 0);
+/// A body of many messages of at most 8 bytes, of which all together may hold so many bytes.
+fn stream(budget: usize) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
+    let (sender, mut body) = gathered();
+    body.many = true;
+    body.limits.budget = ByteBudget::new(budget);
+    body.message = Message::new(&body.limits.budget);
+    (sender, body)
 }
 
-#[test]
-fn a_message_alone_may_be_larger_than_the_budget() {
-    let budget = ByteBudget::new(100);
-    let mut large = budget.hold_nothing();
-    let mut small = budget.hold_nothing();
-    large.take(60).unwrap();
-    large.take(60).unwrap();
-    assert!(small.take(1).is_err());
-    drop(large);
-    small.take(1).unwrap();
+#[tokio::test]
+async fn each_of_many_messages_is_shown_when_it_is_whole() {
+    let (sender, mut body) = stream(100);
+    // The first ends within a piece in which the second, empty, and the third begin.
+    for part in [&b"\0\0\0\0\x02h"[..], b"i\0\0\0\0\0\0\0\0", b"\0\x03a", b"bc"] {
+        sender.send(part).unwrap();
+    }
+    let shown = |bytes: &'static [u8]| Poll::Ready(Some(Ok(Bytes::from_static(bytes))));
+    for piece in [&b"\0\0\0\0\x02"[..], b"hi", b"\0\0\0\0\0", b"\0\0\0\0\x03", b"abc"] {
+        assert_eq!(poll(&mut body), shown(piece));
+    }
+    assert_eq!(poll(&mut body), Poll::Pending);
+    assert!(!body.is_end_stream());
+    drop(sender);
+    assert_eq!(poll(&mut body), Poll::Ready(None));
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_message_among_many_has_the_bounds_of_one() {
+    let (sender, mut body) = stream(100);
+    for part in [&b"\0\0\0\0\x01a"[..], b"\0\0\0\0\x09"] {
+        sender.send(part).unwrap();
+    }
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+    assert_eq!(poll(&mut body), Poll::Ready(Some(Err(Code::ResourceExhausted))));
+}
+
+#[tokio::test]
+async fn what_was_shown_is_no_longer_held() {
+    let (sender, mut body) = stream(7);
+    let mut other = body.limits.budget.hold_nothing();
+    sender.send(b"\0\0\0\0\x01a\0").unwrap();
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+    assert!(other.take(2).is_err());
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+    // One byte of the next message is held.
+    assert_eq!(poll(&mut body), Poll::Pending);
+    other.take(6).unwrap();
+    assert!(other.take(1).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_messages_may_be_far_apart_and_each_comes_in_time() {
+    let (sender, mut body) = stream(100);
+    sender.send(b"\0\0\0\0\0").unwrap();
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert_eq!(poll(&mut body), Poll::Pending);
+    sender.send(b"\0\0").unwrap();
+    assert_eq!(poll(&mut body), Poll::Pending);
+    tokio::time::advance(Duration::from_secs(59)).await;
+    assert_eq!(poll(&mut body), Poll::Pending);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(poll(&mut body), Poll::Ready(Some(Err(Code::ResourceExhausted))));
+    // A stream that says nothing at all is late as well.
+    let (_sender, mut silent) = stream(100);
+    assert_eq!(poll(&mut silent), Poll::Pending);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(poll(&mut silent), Poll::Ready(Some(Err(Code::ResourceExhausted))));
 }

@@ -1,0 +1,276 @@
+//! The side of a stream on which answers go out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protoguard_core::{
+    AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraState, CaptureTime, Region,
+};
+use protoguard_proto::v1::score_stream_response::Message;
+use protoguard_proto::{Opening, StreamMode, v1};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::super::status::scoring_error;
+use super::WAITING_ANSWERS;
+use super::judge::Judge;
+use super::pending::{FrameEnd, Item, Outcome, ScoredFrame};
+use super::resume::{Resume, Subject};
+use crate::error::ServiceError;
+
+/// A reader that takes nothing for so long is none.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// An alarm ends where no frame is scored for so long, by capture times.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Judges frames in their order, and answers.
+pub(super) struct Answers {
+    outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+    opening: Arc<Opening>,
+    judge: Arc<Judge>,
+    /// Names the stream in the ids of its alarms.
+    stream: String,
+    smoothed: Option<f64>,
+    alarm: Option<CameraAlarm>,
+    /// Of the last scored frame.
+    last: Option<CaptureTime>,
+}
+
+impl Answers {
+    /// The answers of a stream that begins, or goes on from another.
+    pub(super) fn new(
+        outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+        opening: Arc<Opening>,
+        judge: Arc<Judge>,
+        resume: Option<Resume>,
+    ) -> Self {
+        let mut answers = Self {
+            outbox,
+            opening,
+            stream: format!("{:032x}", fastrand::u128(..)),
+            smoothed: None,
+            alarm: judge.rule().map(CameraAlarm::new),
+            last: None,
+            judge,
+        };
+        if let Some(resume) = resume {
+            answers.go_on_from(resume);
+        }
+        answers
+    }
+
+    fn go_on_from(&mut self, resume: Resume) {
+        let judge = &self.judge;
+        let has_sums = resume.version == judge.model.card().version
+            && resume.calibration == judge.calibration_id();
+        self.smoothed = resume.smoothed.filter(|_| has_sums);
+        self.stream = resume.stream;
+        self.last = resume.last;
+        if let Some((rule, memory)) = judge.rule().zip(resume.alarm) {
+            self.alarm = Some(CameraAlarm::resume(rule, memory));
+        }
+    }
+
+    /// What another server needs to go on.
+    pub(super) fn resume(&self) -> Resume {
+        Resume {
+            subject: Subject::new(&self.opening, &self.judge),
+            version: self.judge.model.card().version.clone(),
+            calibration: self.judge.calibration_id().to_owned(),
+            stream: self.stream.clone(),
+            smoothed: self.smoothed,
+            alarm: self.alarm.as_ref().map(CameraAlarm::memory),
+            last: self.last,
+        }
+    }
+
+    /// Tells the caller what its stream rests on.
+    pub(super) async fn open(&self) -> Result<(), ServiceError> {
+        self.send(Message::Opened(self.judge.opened())).await
+    }
+
+    /// Tells the caller what came next.
+    ///
+    /// # Errors
+    /// When the caller does not read.
+    pub(super) async fn deliver(&mut self, item: Item) -> Result<(), ServiceError> {
+        match item {
+            Item::Judge(judge) => self.go_over_to(judge).await,
+            Item::Camera(state, at) => self.camera(state, at).await,
+            Item::Frame(frame) => self.answer(frame).await,
+        }
+    }
+
+    /// Ends the alarm that stands, because no frame follows.
+    pub(super) async fn finish(&mut self) -> Result<(), ServiceError> {
+        match self.end_alarm() {
+            Some(event) => self.tell(event).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn go_over_to(&mut self, judge: Arc<Judge>) -> Result<(), ServiceError> {
+        if judge.rule().is_none() {
+            self.finish().await?;
+        }
+        if !judge.has_sums_of(&self.judge) {
+            self.smoothed = None;
+        }
+        let memory = self.alarm.take().map(|alarm| alarm.memory());
+        self.alarm = judge.rule().map(|rule| match memory {
+            Some(memory) => CameraAlarm::resume(rule, memory),
+            None => CameraAlarm::new(rule),
+        });
+        self.judge = judge;
+        self.open().await
+    }
+
+    async fn camera(
+        &mut self,
+        state: Option<CameraState>,
+        at: CaptureTime,
+    ) -> Result<(), ServiceError> {
+        if let Some(state) = state {
+            self.judge.model.metrics().camera_state(name_of(state));
+        }
+        let state = state.map_or(v1::CameraState::Unspecified, v1::CameraState::from).into();
+        let change = v1::CameraStateChange { state, capture_time_us: at.0 };
+        self.send(Message::CameraState(change)).await
+    }
+
+    async fn answer(&mut self, frame: FrameEnd) -> Result<(), ServiceError> {
+        let FrameEnd { id, at, arrived, camera, outcome } = frame;
+        if self.is_silent(at) {
+            self.smoothed = None;
+            self.finish().await?;
+        }
+        let mut answer = v1::FrameAnswer { id, capture_time_us: at.0, ..Default::default() };
+        let state = camera.map_or(v1::CameraState::Unspecified, v1::CameraState::from);
+        answer.set_camera_state(state);
+        let name = name_of_outcome(&outcome);
+        match outcome {
+            Outcome::Scored(scored) => self.judge(*scored, at, &mut answer).await?,
+            Outcome::WarmingUp(why) => {
+                answer.set_outcome(v1::FrameOutcome::WarmingUp);
+                answer.set_restart(why.into());
+            }
+            Outcome::Skipped => answer.set_outcome(v1::FrameOutcome::Skipped),
+            Outcome::OffGrid => answer.set_outcome(v1::FrameOutcome::OffGrid),
+            Outcome::Failed(error) => {
+                answer.set_outcome(v1::FrameOutcome::Failed);
+                answer.error = Some(scoring_error(&error));
+            }
+            Outcome::NoVerdict => answer.set_outcome(v1::FrameOutcome::NoVerdict),
+        }
+        answer.alarm = self.alarm.as_ref().is_some_and(CameraAlarm::stands);
+        self.judge.model.metrics().stream_frame(name, arrived.elapsed());
+        self.send(Message::Frame(answer)).await
+    }
+
+    /// Whether the last score lies so far off that it says nothing of now. A stream that resumes
+    /// another begins with frames that are older than that.
+    fn is_silent(&self, at: CaptureTime) -> bool {
+        let apart = |last: CaptureTime| at.since(last).or(last.since(at));
+        self.last.and_then(apart).is_some_and(|apart| apart > SILENCE)
+    }
+
+    /// Smooths a frame's surprise, moves the alarm, and puts both into its answer.
+    async fn judge(
+        &mut self,
+        scored: ScoredFrame,
+        at: CaptureTime,
+        answer: &mut v1::FrameAnswer,
+    ) -> Result<(), ServiceError> {
+        let ScoredFrame { response, surprise } = scored;
+        let region = response.region.map(Region::from);
+        answer.set_outcome(v1::FrameOutcome::Scored);
+        answer.scores = Some(response);
+        self.last = Some(at);
+        let Some((found, detector)) = surprise.zip(self.judge.detector()) else { return Ok(()) };
+        let mut smoother = detector.smoother_after(self.smoothed);
+        let surprise = smoother.push(found.sum);
+        self.smoothed = smoother.last();
+        answer.smoothed_surprise = Some(surprise);
+        let frame = AlarmFrame { at, surprise, region, parts: found.parts };
+        match self.alarm.as_mut().and_then(|alarm| alarm.push(frame)) {
+            Some(event) => self.tell(event).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the alarm that stands at the last frame that was scored.
+    fn end_alarm(&mut self) -> Option<AlarmEvent> {
+        let last = self.last.take()?;
+        self.alarm.as_mut()?.end(last)
+    }
+
+    async fn tell(&self, event: AlarmEvent) -> Result<(), ServiceError> {
+        let judge = &self.judge;
+        let card = judge.model.card();
+        let id = format!("{}-{}", self.stream, event.number);
+        let threshold = judge.rule().map_or(0.0, |rule| rule.threshold);
+        if event.change == AlarmChange::Started {
+            judge.model.metrics().alarm(judge.scene());
+        }
+        tracing::info!(
+            alarm = id,
+            camera = self.opening.camera,
+            change = ?event.change,
+            surprise = event.peak.surprise,
+            threshold,
+            "alarm"
+        );
+        let event = v1::AlarmEvent {
+            id,
+            camera: self.opening.camera.clone(),
+            threshold,
+            model: card.name.clone(),
+            model_version: card.version.clone(),
+            calibration_id: judge.calibration_id().to_owned(),
+            ..event.into()
+        };
+        self.send(Message::Alarm(event)).await
+    }
+
+    /// Puts a message where the caller reads. A camera's stream never waits for its reader; a
+    /// file's does, and its caller with it.
+    pub(super) async fn send(&self, message: Message) -> Result<(), ServiceError> {
+        let message = v1::ScoreStreamResponse { message: Some(message) };
+        let unread = ServiceError::AnswersUnread { waiting: WAITING_ANSWERS };
+        match self.opening.mode {
+            StreamMode::Live => match self.outbox.try_send(message) {
+                Err(mpsc::error::TrySendError::Full(_)) => Err(unread),
+                // A caller that is gone is noticed elsewhere.
+                _ => Ok(()),
+            },
+            StreamMode::Lossless => {
+                timeout(PATIENCE, self.outbox.send(message)).await.map(|_| ()).map_err(|_| unread)
+            }
+        }
+    }
+}
+
+/// The outcome as metrics have it.
+fn name_of_outcome(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Scored(_) => "scored",
+        Outcome::WarmingUp(_) => "warming_up",
+        Outcome::Skipped => "skipped",
+        Outcome::OffGrid => "off_grid",
+        Outcome::Failed(_) => "failed",
+        Outcome::NoVerdict => "no_verdict",
+    }
+}
+
+/// The state as metrics have it.
+fn name_of(state: CameraState) -> &'static str {
+    match state {
+        CameraState::Frozen => "frozen",
+        CameraState::Dark => "dark",
+        CameraState::Bright => "bright",
+        CameraState::Covered => "covered",
+        CameraState::Blurred => "blurred",
+        CameraState::Moved => "moved",
+        CameraState::ColourLost => "colour_lost",
+    }
+}

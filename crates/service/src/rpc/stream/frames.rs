@@ -1,0 +1,314 @@
+//! The side of a stream on which frames come in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protoguard_core::{
+    CameraState, CameraWatch, CaptureTime, Clip, Look, Outputs, Place, Restart, ScorerInput,
+    SourceInterval, TimedWindow, Windowed,
+};
+use protoguard_proto::{Opening, Picture, StreamFrame, StreamMode, Violations, v1};
+use tokio::time::{Instant, sleep};
+use tonic::Code;
+use tracing::{Instrument, info_span};
+
+use super::super::decode::{DecodeTarget, SizedFrame};
+use super::super::offload::offload;
+use super::super::response::{add_pictures, add_verdict, has_pictures, response_of};
+use super::super::scoring_service::{Scoring, count_verdict};
+use super::super::status::code_of;
+use super::judge::{Judge, Light, check_interval};
+use super::pending::{FrameEnd, Item, Outcome, Pending, ScoredFrame};
+use crate::error::{ServiceError, Unavailable};
+use crate::metrics::{Stage, outcome_of};
+use crate::queue::fair_queue::CallerId;
+use crate::queue::intake::{Admitted, NotAdmitted};
+
+/// How long a frame that must not be lost waits for room before it asks again: at first, and at
+/// most.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(80)];
+
+/// Frames of one camera, on their way to the queue.
+pub(super) struct Frames {
+    scoring: Scoring,
+    opening: Arc<Opening>,
+    caller: CallerId,
+    judge: Arc<Judge>,
+    window: TimedWindow,
+    /// Absent where the camera's interval was stated, or nothing is to be held against it.
+    source: Option<SourceInterval>,
+    /// Height and width of the last frame.
+    size: Option<[usize; 2]>,
+    watch: Option<CameraWatch>,
+    camera: Option<CameraState>,
+    /// Frames that were scored, or are being.
+    scored: u32,
+}
+
+/// A frame that was decoded.
+struct Seen {
+    frame: SizedFrame,
+    look: Option<Look>,
+    took: Duration,
+}
+
+/// A clip on its way to its scores.
+struct Plan {
+    judge: Arc<Judge>,
+    opening: Arc<Opening>,
+    caller: CallerId,
+    input: ScorerInput,
+    decode: Duration,
+}
+
+impl Frames {
+    /// The frames of a stream that has begun.
+    pub(super) fn new(
+        scoring: Scoring,
+        opening: Arc<Opening>,
+        caller: CallerId,
+        judge: Arc<Judge>,
+    ) -> Self {
+        let window = TimedWindow::new(judge.model.card().shape, judge.interval());
+        let source = opening.frame_interval.is_none().then(SourceInterval::default);
+        let watch = judge.camera().cloned().map(CameraWatch::new);
+        Self {
+            scoring,
+            opening,
+            caller,
+            judge,
+            window,
+            source,
+            size: None,
+            watch,
+            camera: None,
+            scored: 0,
+        }
+    }
+
+    /// Takes the next frame; what becomes of it joins `pending`.
+    ///
+    /// # Errors
+    /// When the stream cannot go on.
+    pub(super) async fn take(
+        &mut self,
+        frame: v1::StreamFrame,
+        pending: &mut Pending,
+    ) -> Result<(), ServiceError> {
+        let arrived = Instant::now();
+        let (id, at) = (frame.id, CaptureTime(frame.capture_time_us));
+        self.check_source(at)?;
+        self.follow_model(pending)?;
+        let end = |camera, outcome| Item::Frame(FrameEnd { id, at, arrived, camera, outcome });
+        let Some(place) = self.window.place(at) else {
+            pending.push(end(self.camera, Outcome::OffGrid));
+            return Ok(());
+        };
+        let seen = match self.see(frame).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                pending.push(end(self.camera, Outcome::Failed(error)));
+                return Ok(());
+            }
+        };
+        self.watch(seen.look.as_ref(), at, pending);
+        let decode = seen.took;
+        let outcome = match self.window_of(place, seen.frame)? {
+            Windowed::Filling(why) => Outcome::WarmingUp(why),
+            Windowed::Clip(_) if self.is_blind() => Outcome::NoVerdict,
+            Windowed::Clip(_) if self.is_busy(pending) => Outcome::Skipped,
+            Windowed::Clip(clip) => {
+                let (camera, plan) = (self.camera, self.plan(clip, decode));
+                let first = plan.admit();
+                pending.compute(async move {
+                    let outcome = plan.outcome(first).await;
+                    FrameEnd { id, at, arrived, camera, outcome }
+                });
+                return Ok(());
+            }
+        };
+        pending.push(end(self.camera, outcome));
+        Ok(())
+    }
+
+    /// Whether a frame is not scored because the one before still is.
+    fn is_busy(&self, pending: &Pending) -> bool {
+        self.opening.mode == StreamMode::Live && pending.computing() > 0
+    }
+
+    /// Holds the camera's interval against the model's, once it is known.
+    fn check_source(&mut self, at: CaptureTime) -> Result<(), Violations> {
+        let camera = self.source.as_mut().and_then(|source| source.push(at));
+        match (camera, self.judge.interval()) {
+            (Some(camera), Some(model)) => check_interval(camera, model),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes over to the model that stands in this one's place, if one does.
+    fn follow_model(&mut self, pending: &mut Pending) -> Result<(), ServiceError> {
+        let model = self.scoring.registry.find(self.opening.model.as_ref())?;
+        if Arc::ptr_eq(&model, &self.judge.model) {
+            return Ok(());
+        }
+        let judge = Judge::new(model, &self.opening, &self.scoring.config)?;
+        if !judge.has_window_of(&self.judge) {
+            self.window = TimedWindow::new(judge.model.card().shape, judge.interval());
+            self.window.restart(Restart::Model);
+        }
+        self.watch = judge.camera().cloned().map(CameraWatch::new);
+        self.go_over_to(judge, pending);
+        Ok(())
+    }
+
+    fn go_over_to(&mut self, judge: Judge, pending: &mut Pending) {
+        self.judge = Arc::new(judge);
+        pending.push(Item::Judge(Arc::clone(&self.judge)));
+    }
+
+    /// Decodes a frame and looks at it beside the one before.
+    async fn see(&self, frame: v1::StreamFrame) -> Result<Seen, ServiceError> {
+        let started = Instant::now();
+        let picture: Picture = StreamFrame::try_from(frame)?.picture;
+        let shape = self.judge.model.card().shape;
+        let target = DecodeTarget { shape, limits: self.scoring.config.decode };
+        let before = self.window.last().cloned();
+        let is_watched = self.watch.is_some();
+        let look = move || {
+            let frame = target.picture(&picture)?;
+            let look = is_watched.then(|| Look::of(&frame.resized, before.as_ref()));
+            Ok::<_, Violations>((frame, look))
+        };
+        let seen = offload("decoding", look).instrument(info_span!("decode")).await;
+        let seen = seen.and_then(|seen| seen.map_err(ServiceError::from));
+        let took = started.elapsed();
+        let code = seen.as_ref().err().map_or(Code::Ok, code_of);
+        self.judge.model.metrics().took(Stage::Decode, outcome_of(code), took);
+        let (frame, look) = seen?;
+        Ok(Seen { frame, look, took })
+    }
+
+    /// Follows the camera's state, and what that means for window and judge.
+    fn watch(&mut self, look: Option<&Look>, at: CaptureTime, pending: &mut Pending) {
+        let Some((watch, look)) = self.watch.as_mut().zip(look) else { return };
+        let state = watch.push(look);
+        if state == self.camera {
+            return;
+        }
+        let was_blind = self.is_blind();
+        self.camera = state;
+        pending.push(Item::Camera(state, at));
+        let light = match state {
+            Some(CameraState::ColourLost) => Light::Infrared,
+            _ => Light::Day,
+        };
+        if light != self.judge.light {
+            let (opening, config) = (&self.opening, &self.scoring.config);
+            let judge = match light {
+                Light::Infrared => self.judge.by_night(opening, config),
+                Light::Day => Judge::new(Arc::clone(&self.judge.model), opening, config).ok(),
+            };
+            if let Some(judge) = judge {
+                self.go_over_to(judge, pending);
+            }
+        }
+        if was_blind && !self.is_blind() {
+            self.window.restart(Restart::CameraState);
+        }
+    }
+
+    /// Whether a score of the camera's picture would mean nothing.
+    fn is_blind(&self) -> bool {
+        match self.camera {
+            None => false,
+            Some(CameraState::ColourLost) => self.judge.light != Light::Infrared,
+            Some(_) => true,
+        }
+    }
+
+    fn window_of(&mut self, place: Place, frame: SizedFrame) -> Result<Windowed, ServiceError> {
+        let size = [frame.height, frame.width];
+        if self.size.replace(size).is_some_and(|before| before != size) {
+            self.window.restart(Restart::Size);
+        }
+        let pushed = self.window.push(place, frame.resized);
+        pushed.map_err(|_| ServiceError::Internal { step: "the window of a stream" })
+    }
+
+    fn plan(&mut self, clip: Clip, decode: Duration) -> Plan {
+        let with_pictures = self.scored.is_multiple_of(self.opening.outputs_every);
+        self.scored = self.scored.wrapping_add(1);
+        let outputs = if with_pictures { self.opening.outputs } else { Outputs::NONE };
+        Plan {
+            judge: Arc::clone(&self.judge),
+            opening: Arc::clone(&self.opening),
+            caller: self.caller,
+            input: ScorerInput { clip, outputs },
+            decode,
+        }
+    }
+}
+
+impl Plan {
+    fn admit(&self) -> Result<Admitted, NotAdmitted> {
+        self.judge.model.intake().admit(self.input.clip.bytes(), self.caller, None)
+    }
+
+    /// Scores the clip, once there is room for it where it must not be lost.
+    async fn outcome(self, first: Result<Admitted, NotAdmitted>) -> Outcome {
+        let mut asked = first;
+        let [mut wait, longest] = ASK_AGAIN;
+        let is_lossless = self.opening.mode == StreamMode::Lossless;
+        let admitted = loop {
+            let model = || self.judge.model.slot().to_string();
+            match asked {
+                Ok(admitted) => break admitted,
+                Err(NotAdmitted::Refused(ServiceError::Overloaded { .. })) if !is_lossless => {
+                    return Outcome::Skipped;
+                }
+                Err(NotAdmitted::Refused(ServiceError::Overloaded { .. })) => {}
+                Err(NotAdmitted::Refused(error)) => return Outcome::Failed(error),
+                Err(NotAdmitted::Replaced) => {
+                    let why = Unavailable::Replaced;
+                    return Outcome::Failed(ServiceError::Unavailable { model: model(), why });
+                }
+            }
+            sleep(wait).await;
+            wait = longest.min(2 * wait);
+            asked = self.admit();
+        };
+        match self.score(admitted).await {
+            Ok(scored) => Outcome::Scored(Box::new(scored)),
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    async fn score(self, admitted: Admitted) -> Result<ScoredFrame, ServiceError> {
+        let Self { judge, opening, input, decode, .. } = self;
+        let model = &judge.model;
+        let scored = model.intake().score(admitted, input, opening.camera.clone());
+        let scored = scored.instrument(info_span!("queue_and_compute")).await?;
+        let mut response = response_of(model.card(), &scored, decode);
+        let rate = judge.false_alarm_rate;
+        let calibration = judge.calibration.as_ref();
+        let surprise = add_verdict(&mut response, &scored.score, calibration, rate);
+        count_verdict(&response, model.metrics(), judge.scene());
+        if has_pictures(&scored.score) {
+            let encoding = opening.image_encoding;
+            response = offload("encoding of pictures", move || {
+                add_pictures(&mut response, &scored.score, encoding).map(|()| response)
+            })
+            .await??;
+        }
+        let response = v1::ScoreClipResponse {
+            model: String::new(),
+            model_version: String::new(),
+            calibration_id: String::new(),
+            regularity_threshold: None,
+            surprise_threshold: None,
+            false_alarm_rate: None,
+            ..response
+        };
+        Ok(ScoredFrame { response, surprise })
+    }
+}

@@ -1,0 +1,271 @@
+//! The loop of a stream: frames in, answers out, until one of the two sides ends it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protoguard_proto::v1::score_stream_request::Message as Asked;
+use protoguard_proto::v1::score_stream_response::Message;
+use protoguard_proto::{FieldViolation, Opening, StreamMode, Violations, v1};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use tracing::{Span, debug};
+
+use super::super::scoring_service::{Call, Scoring};
+use super::super::status::status_in_our_words;
+use super::StreamPlace;
+use super::answers::Answers;
+use super::frames::Frames;
+use super::judge::Judge;
+use super::pending::Pending;
+use super::resume::{Resume, Subject};
+use crate::error::{ServiceError, Unavailable};
+use crate::metrics::Gauged;
+use crate::registry::models::Registry;
+use crate::transport::credentials::Standing;
+
+/// Frames of a file that are on their way at once: enough for the workers never to wait.
+const AHEAD: usize = 16;
+/// Answers of a camera's frames that wait for one before them, at most; further frames are not read
+/// until that one is answered.
+const BEHIND: usize = 256;
+/// An age is drawn from so much around the configured one, so that streams that began together do
+/// not end together.
+const AGE_JITTER: f64 = 0.1;
+
+/// A stream that was called for.
+pub(super) struct StreamTask {
+    pub(super) scoring: Scoring,
+    pub(super) call: Call,
+    pub(super) inbound: Streaming<v1::ScoreStreamRequest>,
+    pub(super) outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+}
+
+/// What may end a stream from outside.
+pub(super) struct Lifelines {
+    pub(super) deadline: Option<Instant>,
+    pub(super) draining: CancellationToken,
+    pub(super) max_age: Option<Duration>,
+    /// The caller's credential, where there is any to be held.
+    pub(super) standing: Option<Standing>,
+    /// How often the credential is checked.
+    pub(super) look_interval: Duration,
+    pub(super) outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+}
+
+/// Why a stream ends from outside.
+enum Cut {
+    /// The caller may begin another where this one ended.
+    Handover(v1::StreamClosingReason, Unavailable),
+    Error(ServiceError),
+    /// The caller is gone.
+    Gone,
+}
+
+impl Lifelines {
+    /// Resolves when the stream must end.
+    async fn cut(self) -> Cut {
+        let age = |age: Duration| {
+            let drawn = 1.0 + AGE_JITTER * (2.0 * fastrand::f64() - 1.0);
+            Instant::now() + age.mul_f64(drawn)
+        };
+        tokio::select! {
+            () = self.outbox.closed() => Cut::Gone,
+            () = at(self.deadline) => {
+                Cut::Error(ServiceError::DeadlineExceeded { at: "while the stream was open" })
+            }
+            () = self.draining.cancelled() => {
+                Cut::Handover(v1::StreamClosingReason::Draining, Unavailable::Draining)
+            }
+            () = at(self.max_age.map(age)) => {
+                Cut::Handover(v1::StreamClosingReason::Age, Unavailable::StreamAge)
+            }
+            error = refused(self.standing.as_ref(), self.look_interval) => Cut::Error(error),
+        }
+    }
+}
+
+/// Resolves at a time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the caller's credential is no longer one.
+async fn refused(standing: Option<&Standing>, interval: Duration) -> ServiceError {
+    let Some(standing) = standing else { return std::future::pending().await };
+    loop {
+        sleep(interval).await;
+        if let Err(error) = standing.check() {
+            return error;
+        }
+    }
+}
+
+/// A stream that has begun.
+struct Watching {
+    scoring: Scoring,
+    mode: StreamMode,
+    inbound: Streaming<v1::ScoreStreamRequest>,
+    frames: Frames,
+    answers: Answers,
+    pending: Pending,
+    _place: StreamPlace,
+    _gauge: Gauged,
+}
+
+impl StreamTask {
+    /// Answers until the stream ends; well where its caller ended it.
+    pub(super) async fn run(self, lifelines: Lifelines) -> Result<(), Status> {
+        let mut cut = std::pin::pin!(lifelines.cut());
+        let registry = Arc::clone(&self.scoring.registry);
+        let begun = tokio::select! {
+            biased;
+            cut = cut.as_mut() => return unbegun(cut, &registry),
+            begun = self.begin() => begun?,
+        };
+        let Some(mut watching) = begun else { return Ok(()) };
+        match watching.watch(cut).await? {
+            Some(Cut::Handover(reason, why)) => watching.hand_over(reason, why).await,
+            Some(Cut::Error(error)) => Err(error.into()),
+            Some(Cut::Gone) | None => Ok(()),
+        }
+    }
+
+    /// Reads and checks the opening; nothing where the caller said nothing and went.
+    async fn begin(mut self) -> Result<Option<Watching>, Status> {
+        let limit = self.scoring.config.max_message_bytes;
+        let first = self.inbound.message().await;
+        let first = first.map_err(|status| status_in_our_words(status, limit))?;
+        let opening = match first.map(|request| request.message) {
+            None => return Ok(None),
+            Some(Some(Asked::Opening(opening))) => Opening::try_from(opening),
+            Some(_) => {
+                let description = "is absent; the first message of a stream is an opening";
+                Err(FieldViolation::new("opening", description).into())
+            }
+        };
+        let opening = opening.map_err(ServiceError::from)?;
+        Ok(Some(self.watching(opening).await?))
+    }
+
+    async fn watching(self, opening: Opening) -> Result<Watching, ServiceError> {
+        let Self { scoring, call, inbound, outbox } = self;
+        Span::current().record("camera", &opening.camera);
+        let place = scoring.streams.enter(scoring.config.streams.max_streams)?;
+        let model = scoring.registry.find(opening.model.as_ref())?;
+        call.asked_model.set(&model.slot().name);
+        model.intake().check_ready()?;
+        let gauge = model.metrics().stream();
+        let judge = Judge::new(model, &opening, &scoring.config)?;
+        judge.check_outputs(&opening)?;
+        let subject = Subject::new(&opening, &judge);
+        let key = scoring.credentials.resume_key();
+        let resume = Resume::of(&opening.resume_token, &subject, &key)?;
+        let (opening, judge) = (Arc::new(opening), Arc::new(judge));
+        debug!(model = %judge.model.slot(), mode = ?opening.mode, "stream opened");
+        let mode = opening.mode;
+        let frames =
+            Frames::new(scoring.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge));
+        let answers = Answers::new(outbox, opening, judge, resume);
+        answers.open().await?;
+        let pending = Pending::default();
+        Ok(Watching {
+            scoring,
+            mode,
+            inbound,
+            frames,
+            answers,
+            pending,
+            _place: place,
+            _gauge: gauge,
+        })
+    }
+}
+
+/// How a stream ends that was cut before it began.
+fn unbegun(cut: Cut, registry: &Registry) -> Result<(), Status> {
+    match cut {
+        Cut::Gone => Ok(()),
+        Cut::Error(error) => Err(error.into()),
+        Cut::Handover(_, why) => {
+            let model = registry.names().default_model.to_string();
+            Err(ServiceError::Unavailable { model, why }.into())
+        }
+    }
+}
+
+impl Watching {
+    /// Takes frames and answers them until the caller has sent the last, or the stream is cut: at
+    /// once, but for the answer or the frame at hand.
+    async fn watch(
+        &mut self,
+        mut cut: Pin<&mut impl Future<Output = Cut>>,
+    ) -> Result<Option<Cut>, Status> {
+        let limit = self.scoring.config.max_message_bytes;
+        loop {
+            tokio::select! {
+                biased;
+                cut = cut.as_mut() => return Ok(Some(cut)),
+                Some(item) = self.pending.next() => self.answers.deliver(item).await?,
+                asked = self.inbound.message(), if self.has_room() => {
+                    match asked.map_err(|status| status_in_our_words(status, limit))? {
+                        Some(request) => self.take(request).await?,
+                        None => break,
+                    }
+                }
+            }
+        }
+        self.deliver_all().await?;
+        self.answers.finish().await?;
+        Ok(None)
+    }
+
+    /// Whether another frame may be read before the ones that were are answered.
+    fn has_room(&self) -> bool {
+        match self.mode {
+            StreamMode::Live => self.pending.len() < BEHIND,
+            StreamMode::Lossless => self.pending.len() < AHEAD,
+        }
+    }
+
+    async fn take(&mut self, request: v1::ScoreStreamRequest) -> Result<(), ServiceError> {
+        match request.message {
+            Some(Asked::Frame(frame)) => self.frames.take(frame, &mut self.pending).await,
+            Some(Asked::Opening(_)) => {
+                let description = "is there again; only the first message of a stream is one";
+                Err(Violations::from(FieldViolation::new("opening", description)).into())
+            }
+            None => {
+                let description = "is absent; every message after the first is a frame";
+                Err(Violations::from(FieldViolation::new("frame", description)).into())
+            }
+        }
+    }
+
+    async fn deliver_all(&mut self) -> Result<(), ServiceError> {
+        while let Some(item) = self.pending.next().await {
+            self.answers.deliver(item).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers what was read, and gives the caller what another server needs to go on.
+    async fn hand_over(
+        mut self,
+        reason: v1::StreamClosingReason,
+        why: Unavailable,
+    ) -> Result<(), Status> {
+        self.deliver_all().await?;
+        let resume = self.answers.resume();
+        let model = resume.subject.model().to_owned();
+        let resume_token = resume.token(&self.scoring.credentials.resume_key()).into();
+        let closing = v1::StreamClosing { reason: reason.into(), resume_token };
+        self.answers.send(Message::Closing(closing)).await?;
+        Err(ServiceError::Unavailable { model, why }.into())
+    }
+}
