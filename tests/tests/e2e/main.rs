@@ -19,6 +19,7 @@ mod reports;
 mod resume;
 mod scores;
 mod server;
+mod streams;
 mod telemetry;
 mod trained;
 mod trainer_commands;

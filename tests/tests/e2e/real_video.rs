@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::trained::{evaluate, train_on, trained};
 
 /// A file or folder of the shared data, or nothing, said aloud.
-fn shared(name: &str) -> Option<PathBuf> {
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let path = workspace().join("../shared/data").join(name);
     if path.exists() {
         return Some(path.canonicalize().unwrap());
