@@ -104,6 +104,14 @@ impl Client {
         &self.address
     }
 
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.options.max_message_bytes
+    }
+
     /// Scores one clip.
     ///
     /// # Errors

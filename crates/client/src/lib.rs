@@ -10,7 +10,9 @@
 mod client;
 mod error;
 mod retry;
+mod stream;
 
 pub use client::{Client, ClientOptions, Health};
 pub use error::ClientError;
 pub use retry::RetryPolicy;
+pub use stream::{CameraStream, FrameSlot, StreamAnswers, StreamFrames};

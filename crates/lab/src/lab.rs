@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::loads::{Bare, LoadReport};
+use super::loads::{Bare, LoadReport, StreamReport};
 use protoguard_launch::process::{Children, Running};
 use protoguard_launch::programs::Programs;
-use protoguard_launch::server::Server;
+use protoguard_launch::server::{ANY_PORT, Server};
 use protoguard_launch::workspace::Workspace;
 
 /// Programs and a folder of their own; the folder goes when this is dropped.
@@ -157,14 +157,57 @@ impl Lab {
     /// # Errors
     /// When it does not come to listen.
     pub(super) fn serve(&self, checkpoint: &Path, more: &[&str]) -> Result<Served> {
+        self.serve_at(checkpoint, ANY_PORT, more)
+    }
+
+    /// Starts a server at an address.
+    ///
+    /// # Errors
+    /// As [`Lab::serve`].
+    pub(super) fn serve_at(
+        &self,
+        checkpoint: &Path,
+        listen: &str,
+        more: &[&str],
+    ) -> Result<Served> {
         let metrics = free_address()?;
         let mut server = self.programs.server();
         let mut model = std::ffi::OsString::from("model=");
         model.push(checkpoint);
         server.arg("--model").arg(model).args(more);
         server.env("PROTOGUARD_SERVER__METRICS_LISTEN", &metrics);
-        let server = Server::start_command(server, &self.children, self.at("server.log"))?;
+        let server = Server::start_command(server, &self.children, listen, self.log(listen))?;
         Ok(Served { server, metrics })
+    }
+
+    fn log(&self, listen: &str) -> PathBuf {
+        self.at(&format!("server-{}.log", listen.replace(':', "-")))
+    }
+
+    /// Begins to stream cameras to servers; the report will be written to `out`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub(super) fn begin_streams(
+        &self,
+        addresses: &str,
+        out: &Path,
+        more: &[&str],
+    ) -> Result<Running> {
+        let mut bench = self.programs.client();
+        bench.args(["bench-streams", "--address", addresses, "--output"]).arg(out).args(more);
+        self.children.spawn(&mut bench)
+    }
+
+    /// Streams cameras to a server until all frames are answered.
+    ///
+    /// # Errors
+    /// When the program fails, which failed streams alone do not make it.
+    pub(super) fn stream(&self, served: &Served, more: &[&str]) -> Result<StreamReport> {
+        let out = self.at("streams.json");
+        let mut running = self.begin_streams(served.server.address(), &out, more)?;
+        ensure!(running.wait()?.status.success(), "the cameras failed");
+        read_json(&out)
     }
 
     /// Loads a server until the program has seen enough.
@@ -212,7 +255,7 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 }
 
 /// An address that nobody listened on a moment ago.
-fn free_address() -> Result<String> {
+pub(super) fn free_address() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no port is free")?;
     Ok(listener.local_addr()?.to_string())
 }

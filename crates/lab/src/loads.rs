@@ -23,6 +23,47 @@ pub(super) struct LoadReport {
     pub(super) windows: Vec<LoadWindow>,
 }
 
+/// The report of `protoguard bench-streams`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct StreamReport {
+    pub(super) seconds: f64,
+    pub(super) sent: u64,
+    pub(super) answered: u64,
+    pub(super) lost: u64,
+    pub(super) misordered: u64,
+    pub(super) handovers: u64,
+    pub(super) outcomes: BTreeMap<String, u64>,
+    pub(super) scored_per_second: f64,
+    pub(super) scored_ms: Option<Spread>,
+    pub(super) bytes_per_scored_frame: Option<f64>,
+    pub(super) bytes_per_call: f64,
+    pub(super) alarms: AlarmLives,
+    pub(super) failures: BTreeMap<String, String>,
+}
+
+/// What became of alarms.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct AlarmLives {
+    pub(super) started: u64,
+    pub(super) doubled: u64,
+    pub(super) lost: u64,
+}
+
+impl StreamReport {
+    /// From sending to the answer, of scored frames.
+    ///
+    /// # Errors
+    /// When none was scored.
+    pub(super) fn scored(&self) -> Result<Spread> {
+        self.scored_ms.with_context(|| format!("no frame was scored: {:?}", self.failures))
+    }
+
+    /// Frames of which this became.
+    pub(super) fn frames(&self, outcome: &str) -> u64 {
+        self.outcomes.get(outcome).copied().unwrap_or_default()
+    }
+}
+
 /// A stretch of the load; the first begins when it does, each other where the last ends.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct LoadWindow {

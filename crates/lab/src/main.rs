@@ -15,6 +15,7 @@ mod scaling;
 mod scrape;
 mod service;
 mod soak;
+mod streams;
 mod training;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ struct Cli {
 enum BenchCommand {
     /// The ratios E1 to E9 of the service, into benches/results/
     Service(service::ServiceArgs),
+    /// Cameras that stream, S1 to S7, into benches/results/
+    Streams(streams::StreamsArgs),
     /// A training step beside the same step in PyTorch, into benches/results/
     Training(training::TrainingArgs),
     /// The forward pass beside PyTorch, ONNX Runtime and OpenVINO, into benches/results/
@@ -67,6 +70,7 @@ fn run(command: &BenchCommand) -> Result<ExitCode> {
     let workspace = &Workspace::locate()?;
     match command {
         BenchCommand::Service(args) => service::run(workspace, args),
+        BenchCommand::Streams(args) => streams::run(workspace, args),
         BenchCommand::Training(args) => training::run(workspace, args),
         BenchCommand::Model(args) => model::run(workspace, args),
         BenchCommand::Scaling(args) => scaling::run(workspace, args),

@@ -42,6 +42,9 @@ pub(super) struct Ratio {
 /// Everything of one run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Results {
+    /// What was measured, in one word: the page's title and the file's.
+    #[serde(skip)]
+    pub(super) of: &'static str,
     pub(super) date: String,
     pub(super) machine: Machine,
     /// The command's settings.
@@ -88,7 +91,8 @@ impl Results {
     /// The page for people.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "# Service, {}\n\n{}.\n\nSettings: `{}`.\n\n",
+            "# {}, {}\n\n{}.\n\nSettings: `{}`.\n\n",
+            self.of,
             self.date,
             self.machine.line(),
             self.settings
@@ -120,12 +124,12 @@ impl Results {
         Value::Object(fields.collect()).to_string()
     }
 
-    /// Writes `service-DATE.json` and `service-DATE.md`.
+    /// Writes what they are of and the date as JSON and as a page.
     ///
     /// # Errors
     /// When the folder cannot be written to.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let stem = format!("service-{}", self.date);
+        let stem = format!("{}-{}", self.of.to_lowercase(), self.date);
         write_results(folder, &stem, self, &self.markdown()).map(drop)
     }
 }
@@ -180,7 +184,13 @@ mod tests {
             ratio("E3", Goal::AtMost(2.0), 2.5),
             ratio("E7", Goal::AtMost(0.0), 0.0),
         ];
-        Results { date: "2026-01-31".to_owned(), machine, settings: Value::Null, ratios }
+        Results {
+            of: "Service",
+            date: "2026-01-31".to_owned(),
+            machine,
+            settings: Value::Null,
+            ratios,
+        }
     }
 
     #[test]

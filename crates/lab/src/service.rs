@@ -39,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ServiceArgs) -> Result<ExitCode>
     ratios.retain(|ratio| bench.wants(&[&ratio.key[..2]]));
     ratios.sort_by_key(|ratio| ratio.key);
     let results = Results {
+        of: "Service",
         date: today()?,
         machine: Machine::describe(workspace),
         settings: serde_json::to_value(args)?,

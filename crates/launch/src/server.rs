@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal};
 use crate::process::{Children, Running};
 use crate::programs::Programs;
 
+/// Where a server listens that may listen anywhere on this machine.
+pub const ANY_PORT: &str = "127.0.0.1:0";
 /// What the server prints when it can be called.
 const ANNOUNCEMENT: &str = "listening on ";
 const START: Duration = Duration::from_secs(60);
@@ -35,21 +37,23 @@ impl Server {
     pub fn start(programs: &Programs, children: &Arc<Children>, folder: &Path) -> Result<Self> {
         let mut command = programs.server();
         command.arg("--model").arg(folder.join("model.safetensors"));
-        Self::start_command(command, children, folder.join("server.log"))
+        Self::start_command(command, children, ANY_PORT, folder.join("server.log"))
     }
 
-    /// Starts a server that is fully described but for its address and its log.
+    /// Starts a server that is fully described but for its address and its log; [`ANY_PORT`] finds
+    /// a free one.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub fn start_command(
         mut command: Command,
         children: &Arc<Children>,
+        listen: &str,
         log: PathBuf,
     ) -> Result<Self> {
         let file =
             File::create(&log).with_context(|| format!("{} cannot be made", log.display()))?;
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(file);
+        command.args(["--listen", listen]).stdout(Stdio::piped()).stderr(file);
         let mut running = children.spawn(&mut command)?;
         let stdout = running.child.stdout.take().context("the server has no output")?;
         match announced(stdout) {

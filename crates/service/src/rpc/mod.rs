@@ -1,6 +1,9 @@
 //! The methods, and what they say on the wire: requests to clips, scores to responses, errors to
 //! statuses. Above all other rooms.
 
+mod call;
+mod checks;
+mod context;
 pub(crate) mod decode;
 mod model_service;
 mod offload;

@@ -13,6 +13,7 @@ use protoguard_core::{
 use protoguard_proto::{ImageEncoding, scores_to_wire, surprise_to_wire, v1};
 
 use crate::error::ServiceError;
+use crate::metrics::ModelMetrics;
 use crate::queue::job::Scored;
 
 /// High enough that what a person looks at is the prediction and not the codec.
@@ -85,6 +86,16 @@ pub(super) fn add_verdict(
     response.surprise_threshold = Some(threshold);
     response.false_alarm_rate = Some(false_alarm_rate);
     Some(found)
+}
+
+/// Counts what was said of a clip.
+pub(super) fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene: &str) {
+    if let Some(regularity) = response.regularity {
+        metrics.regularity(scene, regularity);
+    }
+    if let Some(surprise) = response.surprise {
+        metrics.surprise(scene, surprise);
+    }
 }
 
 /// How a plane's values become 8 bits.

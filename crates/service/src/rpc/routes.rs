@@ -15,8 +15,10 @@ use tonic_reflection::pb as reflection_pb;
 use tonic_reflection::server::Error as ReflectionError;
 use tower::ServiceBuilder;
 
+use super::call::caller_of;
+use super::context::Context;
 use super::model_service::Models;
-use super::scoring_service::{Scoring, caller_of};
+use super::scoring_service::Scoring;
 use super::status::{in_our_words, refusals_answered};
 use crate::registry::model::Surroundings;
 use crate::registry::models::Registry;
@@ -75,14 +77,14 @@ impl Routing {
 
     fn routes(self) -> Result<Routes, ReflectionError> {
         let limit = self.around.config.max_message_bytes;
-        let scoring = Scoring {
+        let scoring = Scoring(Context {
             registry: Arc::clone(&self.registry),
             config: Arc::clone(&self.around.config),
             draining: self.draining,
             traces: self.traces,
             credentials: self.credentials,
             streams: Arc::default(),
-        };
+        });
         let models = Models { registry: self.registry, reloader: self.reloader };
         // Either version of reflection lists both; by itself each would list its own alone.
         let reflection = || {

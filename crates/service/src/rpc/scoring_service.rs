@@ -4,47 +4,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use protoguard_core::{Calibration, Clip, ModelCard, Outputs, ScorerInput};
+use protoguard_core::{Calibration, Clip, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
 use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, Violations, v1};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tonic::codegen::http::Extensions;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info_span};
 
+use super::call::Call;
+use super::checks::{check_interval, check_outputs};
+use super::context::Context;
 use super::decode::DecodeTarget;
 use super::offload::offload;
-use super::response::{add_pictures, add_verdict, calibration_for, has_pictures, response_of};
+use super::response::{
+    add_pictures, add_verdict, calibration_for, count_verdict, has_pictures, response_of,
+};
 use super::status::{code_of, scoring_error};
-use super::stream::{self, OpenStreams, StreamAnswers};
-use crate::config::ServiceConfig;
+use super::stream::{self, StreamAnswers};
 use crate::error::{ServiceError, Unavailable};
-use crate::metrics::{ModelMetrics, Stage, outcome_of};
-use crate::queue::fair_queue::CallerId;
+use crate::metrics::{Stage, outcome_of};
 use crate::queue::intake::{Admitted, NotAdmitted};
 use crate::registry::model::Model;
-use crate::registry::models::Registry;
-use crate::transport::counting::AskedModel;
-use crate::transport::credentials::Credentials;
-use crate::transport::deadline::Deadline;
-use crate::transport::peer::Peer;
-use crate::transport::trace_context::{TraceContext, Traces};
+use crate::transport::trace_context::TraceContext;
 
 /// Clips of one call, at most.
 const BATCH_CLIPS: usize = 256;
 
 /// `protoguard.v1.ScoringService`.
-#[derive(Clone)]
-pub(crate) struct Scoring {
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) config: Arc<ServiceConfig>,
-    /// Cancelled when new clips are refused because the server is stopping.
-    pub(crate) draining: CancellationToken,
-    pub(crate) traces: Option<Arc<dyn Traces>>,
-    pub(crate) credentials: Arc<Credentials>,
-    pub(crate) streams: Arc<OpenStreams>,
-}
+pub(crate) struct Scoring(pub(crate) Context);
 
 #[tonic::async_trait]
 impl ScoringService for Scoring {
@@ -91,7 +78,7 @@ impl ScoringService for Scoring {
         &self,
         request: Request<Streaming<v1::ScoreStreamRequest>>,
     ) -> Result<Response<StreamAnswers>, Status> {
-        Ok(Response::new(stream::start(self.clone(), request)))
+        Ok(Response::new(stream::start(self.0.clone(), request)))
     }
 }
 
@@ -107,7 +94,7 @@ impl Scoring {
             request.request_id = format!("{:016x}", fastrand::u64(..));
         }
         let span = info_span!("score_clip", request_id = request.request_id, model = request.model);
-        if let (Some(traces), Some(caller)) = (&self.traces, trace) {
+        if let (Some(traces), Some(caller)) = (&self.0.traces, trace) {
             traces.join(&span, &caller);
         }
         let answered = async {
@@ -119,29 +106,6 @@ impl Scoring {
             answered
         };
         answered.instrument(span).await
-    }
-}
-
-/// Who takes turns in the queue for a request with these extensions.
-pub(super) fn caller_of(extensions: &Extensions) -> CallerId {
-    extensions.get::<Peer>().map_or(0, |peer| peer.connection)
-}
-
-/// What a request says beside its message.
-#[derive(Clone)]
-pub(super) struct Call {
-    pub(super) deadline: Option<Instant>,
-    pub(super) caller: CallerId,
-    pub(super) asked_model: AskedModel,
-}
-
-impl Call {
-    pub(super) fn of(extensions: &Extensions) -> Self {
-        Self {
-            deadline: extensions.get::<Deadline>().map(|deadline| deadline.0),
-            caller: caller_of(extensions),
-            asked_model: extensions.get::<AskedModel>().cloned().unwrap_or_default(),
-        }
     }
 }
 
@@ -179,7 +143,7 @@ impl Scoring {
 
         let mut response = response_of(model.card(), &scored, took);
         response.request_id = request_id;
-        let rate = self.config.false_alarm_rate;
+        let rate = self.0.config.false_alarm_rate;
         add_verdict(&mut response, &scored.score, calibration.as_ref(), rate);
         count_verdict(&response, model.metrics(), &scene.unwrap_or_default());
         if !has_pictures(&scored.score) {
@@ -195,14 +159,14 @@ impl Scoring {
     /// another model has taken its place in between.
     fn place(&self, request: &ClipRequest, call: &Call) -> Result<Placed, ServiceError> {
         loop {
-            let model = self.registry.find(request.model.as_ref())?;
+            let model = self.0.registry.find(request.model.as_ref())?;
             call.asked_model.set(&model.slot().name);
             let calibration = calibration_for(model.card(), request.scene.as_deref())?.cloned();
-            let target = DecodeTarget { shape: model.card().shape, limits: self.config.decode };
+            let target = DecodeTarget { shape: model.card().shape, limits: self.0.config.decode };
             target.check_count(&request.source)?;
             check_outputs(request, &model, target.has_target(&request.source))?;
             check_interval(request, model.card())?;
-            if self.draining.is_cancelled() {
+            if self.0.draining.is_cancelled() {
                 return Err(ServiceError::Unavailable {
                     model: model.slot().to_string(),
                     why: Unavailable::Draining,
@@ -230,65 +194,4 @@ async fn decode(
     let code = clip.as_ref().err().map_or(Code::Ok, code_of);
     model.metrics().took(Stage::Decode, outcome_of(code), took);
     Ok(Decoded { clip: clip?, took })
-}
-
-pub(super) fn count_verdict(response: &v1::ScoreClipResponse, metrics: &ModelMetrics, scene: &str) {
-    if let Some(regularity) = response.regularity {
-        metrics.regularity(scene, regularity);
-    }
-    if let Some(surprise) = response.surprise {
-        metrics.surprise(scene, surprise);
-    }
-}
-
-/// A clip of another rate than the model's is not what the model knows.
-fn check_interval(request: &ClipRequest, card: &ModelCard) -> Result<(), Violations> {
-    match (request.frame_interval, card.frame_interval) {
-        (Some(found), Some(model)) if !found.suits(model) => {
-            let description = format!(
-                "is {} ms, and model `{}` learnt frames {} ms apart; at most a quarter off is \
-                 accepted, or any with any_frame_interval",
-                found.milliseconds(),
-                card.name,
-                model.milliseconds()
-            );
-            Err(FieldViolation::new("frame_interval_ms", description).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A listed output must be possible; a view gives what there is.
-fn check_outputs(
-    request: &ClipRequest,
-    model: &Model,
-    has_target: bool,
-) -> Result<(), ServiceError> {
-    let Outputs { error_map, .. } = request.listed_outputs;
-    let mut found = Vec::new();
-    if error_map && !has_target {
-        let frames = model.card().shape.frames();
-        let description =
-            format!("has OUTPUT_ERROR_MAP without a target; {frames} frames are expected for it");
-        found.push(FieldViolation::new("outputs", description));
-    }
-    found.extend(check_motion("outputs", request.listed_outputs, model.card()).err());
-    if found.is_empty() { Ok(()) } else { Err(Violations(found).into()) }
-}
-
-/// RGB-difference maps that a field asks for come from a motion branch.
-pub(super) fn check_motion(
-    field: &str,
-    outputs: Outputs,
-    card: &ModelCard,
-) -> Result<(), FieldViolation> {
-    if !outputs.rgb_difference || card.motion_branch {
-        return Ok(());
-    }
-    let description = format!(
-        "has OUTPUT_RGB_DIFFERENCE, but model `{}` has no motion branch; OUTPUT_PREDICTED_FRAME \
-         and OUTPUT_ERROR_MAP are accepted",
-        card.name
-    );
-    Err(FieldViolation::new(field, description))
 }

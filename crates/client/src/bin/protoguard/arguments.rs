@@ -11,6 +11,7 @@ use protoguard_client::ClientOptions;
 use serde::Serialize;
 
 use crate::bench::BenchArguments;
+use crate::bench_streams::BenchStreamsArguments;
 
 /// Scores video on a Protoguard server.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Health(HealthArguments),
     /// Load a server and measure its rate and latency.
     Bench(Box<BenchArguments>),
+    /// Load a server with cameras that stream, and count what becomes of their frames.
+    BenchStreams(Box<BenchStreamsArguments>),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod bench_streams;
 mod health;
 mod models;
 mod output;
@@ -45,6 +46,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Models(arguments) => models::run(arguments).await,
         Command::Health(arguments) => health::run(arguments).await,
         Command::Bench(arguments) => bench::run(*arguments).await,
+        Command::BenchStreams(arguments) => bench_streams::run(*arguments).await,
     }
 }
 

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::status::scoring_error;
-use super::WAITING_ANSWERS;
 use super::judge::Judge;
 use super::pending::{FrameEnd, Item, Outcome, ScoredFrame};
 use super::resume::{Resume, Subject};
 use crate::error::ServiceError;
 
+/// Answers that may wait for their reader.
+pub(super) const WAITING_ANSWERS: usize = 256;
 /// A reader that takes nothing for so long is none.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// An alarm ends where no frame is scored for so long, by capture times.

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 use tracing::{Instrument, info_span};
 
+use super::super::context::Context;
 use super::super::decode::{DecodeTarget, SizedFrame};
 use super::super::offload::offload;
-use super::super::response::{add_pictures, add_verdict, has_pictures, response_of};
-use super::super::scoring_service::{Scoring, count_verdict};
+use super::super::response::{add_pictures, add_verdict, count_verdict, has_pictures, response_of};
 use super::super::status::code_of;
 use super::judge::{Judge, Light, check_interval};
 use super::pending::{FrameEnd, Item, Outcome, Pending, ScoredFrame};
@@ -30,7 +30,7 @@ const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_milli
 
 /// Frames of one camera, on their way to the queue.
 pub(super) struct Frames {
-    scoring: Scoring,
+    context: Context,
     opening: Arc<Opening>,
     caller: CallerId,
     judge: Arc<Judge>,
@@ -64,7 +64,7 @@ struct Plan {
 impl Frames {
     /// The frames of a stream that has begun.
     pub(super) fn new(
-        scoring: Scoring,
+        context: Context,
         opening: Arc<Opening>,
         caller: CallerId,
         judge: Arc<Judge>,
@@ -73,7 +73,7 @@ impl Frames {
         let source = opening.frame_interval.is_none().then(SourceInterval::default);
         let watch = judge.camera().cloned().map(CameraWatch::new);
         Self {
-            scoring,
+            context,
             opening,
             caller,
             judge,
@@ -147,11 +147,11 @@ impl Frames {
 
     /// Goes over to the model that stands in this one's place, if one does.
     fn follow_model(&mut self, pending: &mut Pending) -> Result<(), ServiceError> {
-        let model = self.scoring.registry.find(self.opening.model.as_ref())?;
+        let model = self.context.registry.find(self.opening.model.as_ref())?;
         if Arc::ptr_eq(&model, &self.judge.model) {
             return Ok(());
         }
-        let judge = Judge::new(model, &self.opening, &self.scoring.config)?;
+        let judge = Judge::new(model, &self.opening, &self.context.config)?;
         if !judge.has_window_of(&self.judge) {
             self.window = TimedWindow::new(judge.model.card().shape, judge.interval());
             self.window.restart(Restart::Model);
@@ -171,7 +171,7 @@ impl Frames {
         let started = Instant::now();
         let picture: Picture = StreamFrame::try_from(frame)?.picture;
         let shape = self.judge.model.card().shape;
-        let target = DecodeTarget { shape, limits: self.scoring.config.decode };
+        let target = DecodeTarget { shape, limits: self.context.config.decode };
         let before = self.window.last().cloned();
         let is_watched = self.watch.is_some();
         let look = move || {
@@ -203,7 +203,7 @@ impl Frames {
             _ => Light::Day,
         };
         if light != self.judge.light {
-            let (opening, config) = (&self.opening, &self.scoring.config);
+            let (opening, config) = (&self.opening, &self.context.config);
             let judge = match light {
                 Light::Infrared => self.judge.by_night(opening, config),
                 Light::Day => Judge::new(Arc::clone(&self.judge.model), opening, config).ok(),

@@ -7,8 +7,8 @@ use protoguard_core::{
 };
 use protoguard_proto::{FieldViolation, Opening, Violations, v1};
 
+use super::super::checks::check_motion;
 use super::super::response::calibration_for;
-use super::super::scoring_service::check_motion;
 use crate::config::ServiceConfig;
 use crate::error::ServiceError;
 use crate::registry::model::Model;

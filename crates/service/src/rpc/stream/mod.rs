@@ -12,13 +12,12 @@
 mod answers;
 mod frames;
 mod judge;
+pub(crate) mod open_streams;
 mod pending;
 mod resume;
 mod task;
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use protoguard_proto::v1;
@@ -27,45 +26,12 @@ use tokio_stream::Stream;
 use tonic::{Request, Status, Streaming};
 use tracing::{Instrument, info_span};
 
-use super::scoring_service::{Call, Scoring};
-use crate::error::ServiceError;
-use crate::queue::fair_queue::CallerId;
+use super::call::Call;
+use super::context::Context as Answering;
 use crate::transport::credentials::Standing;
 use crate::transport::trace_context::TraceContext;
+use answers::WAITING_ANSWERS;
 use task::{Lifelines, StreamTask};
-
-/// Answers that may wait for their reader.
-const WAITING_ANSWERS: usize = 256;
-/// Streams take turns as callers of their own, apart from connections.
-const STREAM_CALLERS: CallerId = 1 << 63;
-
-/// The streams of a service.
-#[derive(Debug, Default)]
-pub(crate) struct OpenStreams {
-    open: AtomicUsize,
-    opened: AtomicU64,
-}
-
-/// A stream's place among those that may be open.
-pub(super) struct StreamPlace {
-    streams: Arc<OpenStreams>,
-    caller: CallerId,
-}
-
-impl OpenStreams {
-    fn enter(self: &Arc<Self>, limit: usize) -> Result<StreamPlace, ServiceError> {
-        let in_use = self.open.fetch_add(1, Ordering::AcqRel);
-        let caller = STREAM_CALLERS | self.opened.fetch_add(1, Ordering::Relaxed);
-        let place = StreamPlace { streams: Arc::clone(self), caller };
-        if in_use < limit { Ok(place) } else { Err(ServiceError::TooManyStreams { limit }) }
-    }
-}
-
-impl Drop for StreamPlace {
-    fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// What a caller reads: answers, and then how the stream ended.
 pub(crate) struct StreamAnswers {
@@ -89,7 +55,7 @@ impl Stream for StreamAnswers {
 
 /// Begins to answer a stream on a task of its own.
 pub(super) fn start(
-    scoring: Scoring,
+    context: Answering,
     request: Request<Streaming<v1::ScoreStreamRequest>>,
 ) -> StreamAnswers {
     let (outbox, answers) = mpsc::channel(WAITING_ANSWERS);
@@ -98,18 +64,18 @@ pub(super) fn start(
     let call = Call::of(extensions);
     let lifelines = Lifelines {
         deadline: call.deadline,
-        draining: scoring.draining.clone(),
-        max_age: scoring.config.streams.max_age,
+        draining: context.draining.clone(),
+        max_age: context.config.streams.max_age,
         standing: extensions.get::<Standing>().cloned(),
-        look_interval: scoring.config.look_interval,
+        look_interval: context.config.look_interval,
         outbox: outbox.clone(),
     };
     let span = info_span!("score_stream", camera = tracing::field::Empty);
     let caller = TraceContext::of(request.metadata());
-    if let (Some(traces), Some(caller)) = (&scoring.traces, caller) {
+    if let (Some(traces), Some(caller)) = (&context.traces, caller) {
         traces.join(&span, &caller);
     }
-    let task = StreamTask { scoring, call, inbound: request.into_inner(), outbox };
+    let task = StreamTask { context, call, inbound: request.into_inner(), outbox };
     let answered = async move {
         if let Err(status) = task.run(lifelines).await {
             tracing::debug!(code = ?status.code(), reason = status.message(), "stream ended");

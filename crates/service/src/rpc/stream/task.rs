@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{Span, debug};
 
-use super::super::scoring_service::{Call, Scoring};
+use super::super::call::Call;
+use super::super::context::Context;
 use super::super::status::status_in_our_words;
-use super::StreamPlace;
 use super::answers::Answers;
 use super::frames::Frames;
 use super::judge::Judge;
+use super::open_streams::StreamPlace;
 use super::pending::Pending;
 use super::resume::{Resume, Subject};
 use crate::error::{ServiceError, Unavailable};
@@ -37,7 +38,7 @@ const AGE_JITTER: f64 = 0.1;
 
 /// A stream that was called for.
 pub(super) struct StreamTask {
-    pub(super) scoring: Scoring,
+    pub(super) context: Context,
     pub(super) call: Call,
     pub(super) inbound: Streaming<v1::ScoreStreamRequest>,
     pub(super) outbox: mpsc::Sender<v1::ScoreStreamResponse>,
@@ -108,7 +109,7 @@ async fn refused(standing: Option<&Standing>, interval: Duration) -> ServiceErro
 
 /// A stream that has begun.
 struct Watching {
-    scoring: Scoring,
+    context: Context,
     mode: StreamMode,
     inbound: Streaming<v1::ScoreStreamRequest>,
     frames: Frames,
@@ -122,7 +123,7 @@ impl StreamTask {
     /// Answers until the stream ends; well where its caller ended it.
     pub(super) async fn run(self, lifelines: Lifelines) -> Result<(), Status> {
         let mut cut = std::pin::pin!(lifelines.cut());
-        let registry = Arc::clone(&self.scoring.registry);
+        let registry = Arc::clone(&self.context.registry);
         let begun = tokio::select! {
             biased;
             cut = cut.as_mut() => return unbegun(cut, &registry),
@@ -138,7 +139,7 @@ impl StreamTask {
 
     /// Reads and checks the opening; nothing where the caller said nothing and went.
     async fn begin(mut self) -> Result<Option<Watching>, Status> {
-        let limit = self.scoring.config.max_message_bytes;
+        let limit = self.context.config.max_message_bytes;
         let first = self.inbound.message().await;
         let first = first.map_err(|status| status_in_our_words(status, limit))?;
         let opening = match first.map(|request| request.message) {
@@ -154,28 +155,28 @@ impl StreamTask {
     }
 
     async fn watching(self, opening: Opening) -> Result<Watching, ServiceError> {
-        let Self { scoring, call, inbound, outbox } = self;
+        let Self { context, call, inbound, outbox } = self;
         Span::current().record("camera", &opening.camera);
-        let place = scoring.streams.enter(scoring.config.streams.max_streams)?;
-        let model = scoring.registry.find(opening.model.as_ref())?;
+        let place = context.streams.enter(context.config.streams.max_streams)?;
+        let model = context.registry.find(opening.model.as_ref())?;
         call.asked_model.set(&model.slot().name);
         model.intake().check_ready()?;
         let gauge = model.metrics().stream();
-        let judge = Judge::new(model, &opening, &scoring.config)?;
+        let judge = Judge::new(model, &opening, &context.config)?;
         judge.check_outputs(&opening)?;
         let subject = Subject::new(&opening, &judge);
-        let key = scoring.credentials.resume_key();
+        let key = context.credentials.resume_key();
         let resume = Resume::of(&opening.resume_token, &subject, &key)?;
         let (opening, judge) = (Arc::new(opening), Arc::new(judge));
         debug!(model = %judge.model.slot(), mode = ?opening.mode, "stream opened");
         let mode = opening.mode;
         let frames =
-            Frames::new(scoring.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge));
+            Frames::new(context.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge));
         let answers = Answers::new(outbox, opening, judge, resume);
         answers.open().await?;
         let pending = Pending::default();
         Ok(Watching {
-            scoring,
+            context,
             mode,
             inbound,
             frames,
@@ -206,7 +207,7 @@ impl Watching {
         &mut self,
         mut cut: Pin<&mut impl Future<Output = Cut>>,
     ) -> Result<Option<Cut>, Status> {
-        let limit = self.scoring.config.max_message_bytes;
+        let limit = self.context.config.max_message_bytes;
         loop {
             tokio::select! {
                 biased;
@@ -263,7 +264,7 @@ impl Watching {
         self.deliver_all().await?;
         let resume = self.answers.resume();
         let model = resume.subject.model().to_owned();
-        let resume_token = resume.token(&self.scoring.credentials.resume_key()).into();
+        let resume_token = resume.token(&self.context.credentials.resume_key()).into();
         let closing = v1::StreamClosing { reason: reason.into(), resume_token };
         self.answers.send(Message::Closing(closing)).await?;
         Err(ServiceError::Unavailable { model, why }.into())

@@ -9,7 +9,7 @@ mod arguments;
 mod ledger;
 mod load;
 mod payload;
-mod report;
+pub(crate) mod report;
 mod table;
 mod windows;
 

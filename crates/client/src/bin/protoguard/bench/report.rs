@@ -167,7 +167,7 @@ fn failures(answers: &[Answer]) -> BTreeMap<String, String> {
 }
 
 /// The distribution of so many microseconds; none of nothing.
-fn spread(microseconds: impl Iterator<Item = u64>) -> Option<Spread> {
+pub(crate) fn spread(microseconds: impl Iterator<Item = u64>) -> Option<Spread> {
     let mut histogram =
         Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are constants");
     microseconds.for_each(|value| histogram.saturating_record(value));
