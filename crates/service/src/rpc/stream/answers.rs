@@ -133,6 +133,7 @@ impl Answers {
     ) -> Result<(), ServiceError> {
         if let Some(state) = state {
             self.judge.model.metrics().camera_state(name_of(state));
+            tracing::warn!(camera = self.opening.camera, state = name_of(state), "camera state");
         }
         let state = state.map_or(v1::CameraState::Unspecified, v1::CameraState::from).into();
         let change = v1::CameraStateChange { state, capture_time_us: at.0 };
