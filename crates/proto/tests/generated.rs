@@ -9,9 +9,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PROTOS: [&str; 2] =
-    ["protoguard/v1/model_service.proto", "protoguard/v1/scoring_service.proto"];
-const FILES: [&str; 2] = ["protoguard.v1.rs", "protoguard.v1.bin"];
+const PROTOS: [&str; 3] = [
+    "inference/grpc_inference_service.proto",
+    "protoguard/v1/model_service.proto",
+    "protoguard/v1/scoring_service.proto",
+];
+const FILES: [&str; 3] = ["inference.rs", "protoguard.v1.rs", "descriptors.bin"];
 
 fn crate_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -23,7 +26,7 @@ fn generate(folder: &Path) {
     let mut compiler = protox::Compiler::new([includes]).unwrap();
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(PROTOS).unwrap();
-    fs::write(folder.join("protoguard.v1.bin"), compiler.encode_file_descriptor_set()).unwrap();
+    fs::write(folder.join("descriptors.bin"), compiler.encode_file_descriptor_set()).unwrap();
     tonic_prost_build::configure()
         .out_dir(folder)
         // Shared buffers: a request's frames are not copied out of the message.
@@ -54,11 +57,14 @@ fn checked_in_code_is_what_the_protos_generate() {
 
 #[test]
 fn every_proto_is_compiled() {
-    let folder = crate_root().join("../../proto/protoguard/v1");
-    let mut found: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| format!("protoguard/v1/{}", entry.unwrap().file_name().to_str().unwrap()))
-        .collect();
+    let in_folder = |package: &str| {
+        let folder = crate_root().join("../../proto").join(package);
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+        let named = entries.map(|entry| format!("{package}/{}", name(entry.unwrap())));
+        named.collect::<Vec<String>>()
+    };
+    let mut found: Vec<String> = ["inference", "protoguard/v1"].map(in_folder).concat();
     found.sort();
     assert_eq!(found, PROTOS);
 }

@@ -10,10 +10,11 @@ use crate::server::Server;
 use crate::trained::{EvaluatedFrame, Trained, trained};
 
 const SCORE_CLIP: &str = "protoguard.v1.ScoringService/ScoreClip";
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
     "protoguard.v1.ModelService",
     "protoguard.v1.ScoringService",
 ];

@@ -10,6 +10,7 @@ mod credentials;
 mod drain;
 mod foreign_clients;
 mod health;
+mod inference;
 mod loading;
 mod programs;
 mod real_video;

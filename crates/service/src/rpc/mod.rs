@@ -5,6 +5,7 @@ mod call;
 mod checks;
 mod context;
 pub(crate) mod decode;
+mod inference_service;
 mod model_service;
 mod offload;
 mod response;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protoguard_proto::FILE_DESCRIPTOR_SET;
+use protoguard_proto::oip::grpc_inference_service_server::GrpcInferenceServiceServer;
 use protoguard_proto::v1::model_service_server::ModelServiceServer;
 use protoguard_proto::v1::scoring_service_server::ScoringServiceServer;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tower::ServiceBuilder;
 
 use super::call::caller_of;
 use super::context::Context;
+use super::inference_service::Inference;
 use super::model_service::Models;
 use super::scoring_service::Scoring;
 use super::status::{in_our_words, refusals_answered};
@@ -97,6 +99,12 @@ impl Routing {
         };
         // The limit holds for a message as it is after decompression. Answers are compressed for
         // callers that accept it.
+        let inference = GrpcInferenceServiceServer::new(Inference(scoring.clone()))
+            .max_decoding_message_size(limit)
+            .accept_compressed(GZIP)
+            .accept_compressed(ZSTD)
+            .send_compressed(ZSTD)
+            .send_compressed(GZIP);
         let scoring = ScoringServiceServer::new(scoring)
             .max_decoding_message_size(limit)
             .accept_compressed(GZIP)
@@ -106,6 +114,7 @@ impl Routing {
         let models = ModelServiceServer::new(models).max_decoding_message_size(limit);
         Ok(Routes::new(scoring)
             .add_service(models)
+            .add_service(inference)
             .add_service(self.around.health.server())
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

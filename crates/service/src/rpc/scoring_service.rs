@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use protoguard_core::{Calibration, Clip, ScorerInput};
 use protoguard_proto::v1::scoring_service_server::ScoringService;
-use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, Violations, v1};
+use protoguard_proto::{ClipRequest, ClipSource, FieldViolation, ModelRef, Violations, v1};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info_span};
@@ -31,6 +31,7 @@ use crate::transport::trace_context::TraceContext;
 const BATCH_CLIPS: usize = 256;
 
 /// `protoguard.v1.ScoringService`.
+#[derive(Clone)]
 pub(crate) struct Scoring(pub(crate) Context);
 
 #[tonic::async_trait]
@@ -42,7 +43,7 @@ impl ScoringService for Scoring {
         let extensions = request.extensions();
         let call = Call::of(extensions);
         let trace = TraceContext::of(request.metadata());
-        self.score_traced(request.into_inner(), call, trace)
+        self.score_message(request.into_inner(), call, trace)
             .await
             .map_err(Status::from)
             .map(Response::new)
@@ -62,7 +63,7 @@ impl ScoringService for Scoring {
             return Err(ServiceError::from(error).into());
         }
         let each = requests.into_iter().map(|request| async {
-            let scored = self.score_traced(request, call.clone(), trace.clone()).await;
+            let scored = self.score_message(request, call.clone(), trace.clone()).await;
             let result = match scored {
                 Ok(response) => v1::clip_result::Result::Response(response),
                 Err(error) => v1::clip_result::Result::Error(scoring_error(&error)),
@@ -83,17 +84,35 @@ impl ScoringService for Scoring {
 }
 
 impl Scoring {
-    /// Scores a clip as a part of its caller's trace.
-    async fn score_traced(
+    /// Checks what a message says and scores its clip.
+    async fn score_message(
         &self,
-        mut request: v1::ScoreClipRequest,
+        message: v1::ScoreClipRequest,
+        call: Call,
+        trace: Option<TraceContext>,
+    ) -> Result<v1::ScoreClipResponse, ServiceError> {
+        let id = message.request_id.clone();
+        match ClipRequest::try_from(message) {
+            Ok(request) => self.score_traced(request, call, trace).await,
+            Err(violations) => {
+                debug!(request_id = id, error = %violations, "clip refused");
+                Err(violations.into())
+            }
+        }
+    }
+
+    /// Scores a clip as a part of its caller's trace.
+    pub(super) async fn score_traced(
+        &self,
+        mut request: ClipRequest,
         call: Call,
         trace: Option<TraceContext>,
     ) -> Result<v1::ScoreClipResponse, ServiceError> {
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", fastrand::u64(..));
         }
-        let span = info_span!("score_clip", request_id = request.request_id, model = request.model);
+        let model = request.model.as_ref().map(ModelRef::to_string).unwrap_or_default();
+        let span = info_span!("score_clip", request_id = request.request_id, model);
         if let (Some(traces), Some(caller)) = (&self.0.traces, trace) {
             traces.join(&span, &caller);
         }
@@ -127,10 +146,9 @@ impl Scoring {
     /// 1. check and admit, 2. decode, 3. queue and compute, 4. respond.
     async fn score(
         &self,
-        request: v1::ScoreClipRequest,
+        request: ClipRequest,
         call: Call,
     ) -> Result<v1::ScoreClipResponse, ServiceError> {
-        let request = ClipRequest::try_from(request)?;
         let Placed { model, mut admitted, target, calibration } = self.place(&request, &call)?;
         let ClipRequest { source, scene, outputs, image_encoding, request_id, .. } = request;
 
