@@ -1,10 +1,13 @@
 //! Fixed bounds and thresholds from held-out normal frames, so that a live frame can be judged
 //! without its future.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::{FrameScore, Normaliser, quantile};
-use crate::{CameraBounds, Detector, Regularity};
+
+use crate::{CameraBounds, ClipMaps, Detector, Regularity, Zones};
 
 /// Share of held-out frames cut off at either end of the bounds.
 pub const TAIL: f64 = 0.001;
@@ -34,6 +37,9 @@ pub struct Calibration {
     /// How the camera looks; absent where that was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraBounds>,
+    /// Where in the picture the detector looks; absent for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Zones>,
 }
 
 /// The regularity below which a frame is called anomalous.
@@ -96,6 +102,7 @@ impl Calibration {
             thresholds,
             detector: None,
             camera: None,
+            zones: None,
         })
     }
 
@@ -109,6 +116,20 @@ impl Calibration {
     #[must_use]
     pub fn with_camera(self, camera: CameraBounds) -> Self {
         Self { camera: Some(camera), ..self }
+    }
+
+    /// The same with zones, which its detector was made with.
+    #[must_use]
+    pub fn with_zones(self, zones: Option<Zones>) -> Self {
+        Self { zones, ..self }
+    }
+
+    /// A clip's maps as the detector takes them: weighed by the zones, where there are some.
+    pub fn weighed<'a>(&self, maps: &'a ClipMaps) -> Cow<'a, ClipMaps> {
+        match &self.zones {
+            Some(zones) => Cow::Owned(zones.weigh(maps)),
+            None => Cow::Borrowed(maps),
+        }
     }
 
     /// The regularity of a live frame.

@@ -29,6 +29,7 @@ mod scorer;
 mod shape;
 mod surprise;
 mod timed_window;
+mod zones;
 
 pub use alarm::{Alarm, AlarmMemory, AlarmRule};
 pub use baseline::Baselines;
@@ -56,3 +57,4 @@ pub use scorer::{Scorer, ScorerError, ScorerFactory, ScorerInput};
 pub use shape::{CHANNELS, ClipShape, ShapeError};
 pub use surprise::{Normal, SurpriseError};
 pub use timed_window::{Place, TimedWindow, Windowed};
+pub use zones::{Corner, Zone, ZoneRule, Zones, ZonesError};

@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod stream;
 mod violation;
+mod zones;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub mod v1;

@@ -8,6 +8,7 @@ use protoguard_core::{
 
 use crate::detector::detector_from_wire;
 use crate::v1;
+use crate::zones::{zones_from_wire, zones_to_wire};
 
 /// Which model a request asks for: `name` or `name@version`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +96,7 @@ impl From<&Calibration> for v1::Calibration {
             thresholds: calibration.thresholds.iter().map(v1::Threshold::from).collect(),
             detector: calibration.detector.as_ref().map(v1::Detector::from),
             camera: calibration.camera.as_ref().map(v1::CameraBounds::from),
+            zones: zones_to_wire(calibration.zones.as_ref()),
         }
     }
 }
@@ -201,6 +203,8 @@ pub fn calibration_from_wire(calibration: v1::Calibration) -> Result<Calibration
             .collect(),
         detector: calibration.detector.and_then(detector_from_wire),
         camera: calibration.camera.map(CameraBounds::from),
+        // Like a detector that this version does not know.
+        zones: zones_from_wire(calibration.zones).unwrap_or_default(),
     })
 }
 
@@ -213,7 +217,7 @@ fn wire_count(count: usize) -> u32 {
 mod tests {
     use super::*;
     use protoguard_core::normalise::FrameScore;
-    use protoguard_core::{FeatureDistance, PsnrDb};
+    use protoguard_core::{Corner, FeatureDistance, PsnrDb, Zone, ZoneRule, Zones};
 
     fn card() -> ModelCard {
         let held_out: Vec<FrameScore> = (0..50)
@@ -238,7 +242,8 @@ mod tests {
                 Calibration::from_held_out(None, &held_out, 0.6).unwrap(),
                 Calibration::from_held_out(Some("hall"), &held_out, 0.6)
                     .unwrap()
-                    .with_camera(camera()),
+                    .with_camera(camera())
+                    .with_zones(Some(zones())),
             ],
         }
     }
@@ -254,6 +259,15 @@ mod tests {
             layout: vec![90.0; 256],
             least_likeness: 0.8,
         }
+    }
+
+    fn zones() -> Zones {
+        let corner = |[x, y]: [f64; 2]| Corner { x, y };
+        let polygon = [[0.0, 0.0], [0.25, 0.0], [0.25, 1.0]].map(corner).to_vec();
+        let tree = Zone { name: "tree".to_owned(), rule: ZoneRule::Exclude, polygon };
+        let road = Zone { name: "road".to_owned(), rule: ZoneRule::Include, ..tree.clone() };
+        let polygon = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]].map(corner).to_vec();
+        Zones::try_from(vec![tree, Zone { polygon, ..road }]).unwrap()
     }
 
     #[test]

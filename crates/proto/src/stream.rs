@@ -1,7 +1,7 @@
 //! What a stream's messages may say.
 
 use prost::bytes::Bytes;
-use protoguard_core::{AlarmRule, CaptureTime, FrameInterval, Outputs};
+use protoguard_core::{AlarmRule, CaptureTime, FrameInterval, Outputs, Zones};
 
 use crate::model::ModelRef;
 use crate::request::{
@@ -9,6 +9,7 @@ use crate::request::{
 };
 use crate::v1::{self, stream_frame};
 use crate::violation::{FieldViolation, Violations};
+use crate::zones::zones_from_wire;
 
 /// Bytes of a camera's name, at most.
 const CAMERA_BYTES: usize = 256;
@@ -40,6 +41,8 @@ pub struct Opening {
     pub frame_interval: Option<FrameInterval>,
     /// Of a stream before; empty without one.
     pub resume_token: Bytes,
+    /// Where in the picture it matters, where that is stated.
+    pub zones: Option<Zones>,
 }
 
 /// What happens to frames for which there is no time.
@@ -108,6 +111,7 @@ impl TryFrom<v1::StreamOpening> for Opening {
         let image_encoding = keep(image_encoding(opening.image_encoding), &mut found);
         let alarm = keep(alarm(opening.alarm.unwrap_or_default()), &mut found);
         let interval = keep(frame_interval(opening.frame_interval_ms), &mut found).flatten();
+        let zones = keep(zones_from_wire(opening.zones), &mut found).flatten();
         if opening.camera.len() > CAMERA_BYTES {
             let description =
                 format!("has {} bytes; at most {CAMERA_BYTES} are expected", opening.camera.len());
@@ -129,6 +133,7 @@ impl TryFrom<v1::StreamOpening> for Opening {
             alarm,
             frame_interval: interval,
             resume_token: opening.resume_token,
+            zones,
         })
     }
 }

@@ -141,6 +141,30 @@ pub struct StreamOpening {
     /// last past_frames frames that were sent before should come again, to fill the window.
     #[prost(bytes = "bytes", tag = "10")]
     pub resume_token: ::prost::bytes::Bytes,
+    /// Where in the picture it matters, if the caller cares to state it: zones other than those that
+    /// the calibration was made with are refused. Empty for those of the calibration.
+    #[prost(message, repeated, tag = "11")]
+    pub zones: ::prost::alloc::vec::Vec<Zone>,
+}
+/// A part of a camera's picture.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Zone {
+    /// Unique among those of a camera.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "ZoneRule", tag = "2")]
+    pub rule: i32,
+    /// At least three corners in order; what is inside is told by the even-odd rule.
+    #[prost(message, repeated, tag = "3")]
+    pub polygon: ::prost::alloc::vec::Vec<Corner>,
+}
+/// In shares of the picture's width and height, from 0 at the left and upper edges.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Corner {
+    #[prost(double, tag = "1")]
+    pub x: f64,
+    #[prost(double, tag = "2")]
+    pub y: f64,
 }
 /// When an alarm is raised and when it ends. Every field that is absent or 0 has the default that
 /// StreamOpened tells.
@@ -497,6 +521,37 @@ pub struct Timings {
     /// Clips in that batch.
     #[prost(uint32, tag = "4")]
     pub batch_size: u32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ZoneRule {
+    Unspecified = 0,
+    /// It counts; what lies in no such zone does not, where there is one.
+    Include = 1,
+    /// It does not count, whatever includes it.
+    Exclude = 2,
+}
+impl ZoneRule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ZONE_RULE_UNSPECIFIED",
+            Self::Include => "ZONE_RULE_INCLUDE",
+            Self::Exclude => "ZONE_RULE_EXCLUDE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ZONE_RULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ZONE_RULE_INCLUDE" => Some(Self::Include),
+            "ZONE_RULE_EXCLUDE" => Some(Self::Exclude),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1559,6 +1614,9 @@ pub struct Calibration {
     /// How the camera looks; absent where that was not measured.
     #[prost(message, optional, tag = "9")]
     pub camera: ::core::option::Option<CameraBounds>,
+    /// Where in the picture the detector looks; empty for all of it.
+    #[prost(message, repeated, tag = "10")]
+    pub zones: ::prost::alloc::vec::Vec<Zone>,
 }
 /// How a camera looks on its normal video: what camera states are held against. Values are levels
 /// of 8 bits, of frames at the model's side.

@@ -8,7 +8,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    Calibration, ClipScore, ClipSurprise, Detector, ModelCard, Plane, Statistics,
+    Calibration, ClipScore, ClipSurprise, Detector, ModelCard, Plane, Region, Statistics,
 };
 use protoguard_proto::{ImageEncoding, scores_to_wire, surprise_to_wire, v1};
 
@@ -79,7 +79,11 @@ pub(super) fn add_verdict(
         response.false_alarm_rate = Some(threshold.false_alarm_rate);
     }
     let (detector, maps) = calibration.detector.as_ref().zip(score.maps.as_ref())?;
-    let found = detector.judge(&Statistics::of(maps));
+    let maps = calibration.weighed(maps);
+    if calibration.zones.is_some() {
+        response.region = Some(Region::of(&maps).into());
+    }
+    let found = detector.judge(&Statistics::of(&maps));
     surprise_to_wire(response, &found);
     let threshold = Detector::threshold(false_alarm_rate);
     response.anomalous = Some(found.surprise > threshold);

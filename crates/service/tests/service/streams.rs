@@ -1,6 +1,6 @@
 //! ScoreStream: what becomes of frames.
 
-use protoguard_core::{CameraBounds, Frame, Look};
+use protoguard_core::{CameraBounds, Corner, Frame, Look, Zone, ZoneRule, Zones};
 use protoguard_proto::v1;
 use protoguard_proto::v1::score_stream_request::Message as Asked;
 use protoguard_proto::v1::score_stream_response::Message;
@@ -464,5 +464,58 @@ async fn clips_of_a_batch_succeed_and_fail_alone() {
     assert_eq!(shown[3], Ok("d".to_owned()));
     let empty = client.batch_score_clips(v1::BatchScoreClipsRequest::default()).await;
     assert_eq!(empty.unwrap_err().message(), "requests has 0 clips; 1 to 256 are expected");
+    served.stop().await;
+}
+
+/// A zone of the upper or the lower half.
+fn half(name: &str, [top, bottom]: [f64; 2], rule: ZoneRule) -> Zone {
+    let corner = |[x, y]: [f64; 2]| Corner { x, y };
+    let polygon = [[0.0, top], [1.0, top], [1.0, bottom], [0.0, bottom]].map(corner).to_vec();
+    Zone { name: name.to_owned(), rule, polygon }
+}
+
+fn on_the_wire(zone: &Zone) -> v1::Zone {
+    let corner = |&Corner { x, y }: &Corner| v1::Corner { x, y };
+    let rule = match zone.rule {
+        ZoneRule::Include => v1::ZoneRule::Include,
+        ZoneRule::Exclude => v1::ZoneRule::Exclude,
+    };
+    let polygon = zone.polygon.iter().map(corner).collect();
+    v1::Zone { name: zone.name.clone(), rule: rule.into(), polygon }
+}
+
+#[tokio::test]
+async fn what_happens_in_an_excluded_zone_surprises_nobody() {
+    let sky = half("sky", [0.0, 0.5], ZoneRule::Exclude);
+    let zones = Zones::try_from(vec![sky.clone()]).unwrap();
+    let factory = street().with_card(|card| {
+        let calibration = card.calibrations[0].clone();
+        card.calibrations[0] = calibration.with_zones(Some(zones));
+    });
+    let served = Served::ready(factory, config()).await;
+    let opening = v1::StreamOpening { zones: vec![on_the_wire(&sky)], ..lossless() };
+    let (mut camera, _) = Camera::open(&served, opening.clone()).await;
+    let halves = |upper: u8, lower: u8| {
+        let mut picture = gray(lower);
+        if let Picture::Raw(raw) = &mut picture {
+            raw.data = [[upper; 128], [lower; 128]].concat().into();
+        }
+        picture
+    };
+    camera.fill(50).await;
+    let above = camera.show(halves(250, 50)).await.frame.scores.unwrap();
+    // The PSNR is that of the whole frame, and the surprise of nothing.
+    assert!(above.psnr_db.unwrap() < 10.0 && above.surprise.unwrap() < 0.1, "{above:?}");
+    let below = camera.show(halves(250, 250)).await.frame.scores.unwrap();
+    assert!(below.surprise.unwrap() > 2.0, "{below:?}");
+    assert!(below.region.unwrap().top >= 0.5, "{below:?}");
+
+    let other = half("sky", [0.0, 0.6], ZoneRule::Exclude);
+    let refused = v1::StreamOpening { zones: vec![on_the_wire(&other)], ..opening };
+    assert_eq!(
+        Camera::refused(&served, refused).await.message(),
+        "opening.zones are not those that calibration `default` was made with (sky); those, or \
+         none, are expected"
+    );
     served.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protoguard_core::{
-    AlarmRule, Calibration, CameraBounds, Detector, FrameInterval, frames_a_step,
+    AlarmRule, Calibration, CameraBounds, Detector, FrameInterval, Zones, frames_a_step,
 };
 use protoguard_proto::{FieldViolation, Opening, Violations, v1};
 
@@ -61,6 +61,7 @@ impl Judge {
             warnings: Vec::new(),
         };
         judge.check_interval(opening)?;
+        judge.check_zones(opening)?;
         judge.with_rule(opening, config)
     }
 
@@ -85,6 +86,23 @@ impl Judge {
     /// Whether the model has the pictures that were asked for.
     pub(super) fn check_outputs(&self, opening: &Opening) -> Result<(), Violations> {
         Ok(check_motion("opening.outputs", opening.outputs, self.model.card())?)
+    }
+
+    /// Scores under other zones than those of the calibration would mean nothing.
+    fn check_zones(&self, opening: &Opening) -> Result<(), Violations> {
+        let Some(asked) = &opening.zones else { return Ok(()) };
+        let known = self.calibration.as_ref().and_then(|of| of.zones.as_ref());
+        if known == Some(asked) {
+            return Ok(());
+        }
+        let names: Vec<&str> =
+            known.map(Zones::zones).unwrap_or_default().iter().map(|it| it.name.as_str()).collect();
+        let description = format!(
+            "are not those that calibration `{}` was made with ({}); those, or none, are expected",
+            self.calibration_id(),
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        );
+        Err(FieldViolation::new("opening.zones", description).into())
     }
 
     fn check_interval(&self, opening: &Opening) -> Result<(), Violations> {
