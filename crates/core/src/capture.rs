@@ -136,10 +136,21 @@ impl SourceInterval {
     }
 }
 
+/// The interval at which a source's frames are taken for a model: so many of the source's as come
+/// nearest to the model's.
+///
+/// # Errors
+/// As [`frames_a_step`].
+pub fn step(source: FrameInterval, model: FrameInterval) -> Result<FrameInterval, IntervalError> {
+    let frames = frames_a_step(source, model)?;
+    Ok(FrameInterval(f64::from(frames) * source.0))
+}
+
 /// How far an interval may be from the model's, as a share of it.
 const OFF: f64 = 0.25;
-/// A frame that comes so many intervals after the last is none of its window.
-const GAP: u32 = 2;
+/// A frame that comes more than so many intervals after the last of its window is none of it: one
+/// may be missing.
+const GAP: f64 = 2.0 + OFF;
 
 /// The places in time at which a model takes frames.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +184,7 @@ pub enum Placement {
 pub enum Restart {
     /// It is the source's first frame.
     Start,
-    /// More than two intervals passed.
+    /// More than two and a quarter intervals passed.
     Gap,
     /// The frame is older than the one before it.
     Backwards,
@@ -191,6 +202,11 @@ impl FrameGrid {
         Self { interval: interval.duration(), taken: None, newest: None }
     }
 
+    /// Takes frames at another interval from here on, which is a camera's own way to the model's.
+    pub fn set_interval(&mut self, interval: FrameInterval) {
+        self.interval = interval.duration();
+    }
+
     /// Where the next frame belongs, by its time alone.
     ///
     /// The first frame at most a quarter of an interval before a place fills it, so that a source
@@ -203,7 +219,7 @@ impl FrameGrid {
             return self.first(at, Restart::Backwards);
         }
         let passed = at.since(taken.at).unwrap_or_default();
-        if passed > self.interval * GAP {
+        if passed > self.interval.mul_f64(GAP) {
             return self.first(at, Restart::Gap);
         }
         let due = taken.place.after(self.interval);
@@ -260,12 +276,12 @@ mod tests {
     #[test]
     fn a_window_begins_anew_where_time_does() {
         use Placement::{First, Next, OffGrid};
-        let found = places([0, 100, 201, 401, 602, 502, 602, 602, 700]);
+        let found = places([0, 100, 201, 426, 652, 552, 652, 652, 750]);
         let expected = [
             First(Restart::Start),
             Next,
             Next,
-            // Two intervals are no gap yet, and one millisecond more is.
+            // Two intervals and a quarter are no gap yet, and one millisecond more is.
             Next,
             First(Restart::Gap),
             First(Restart::Backwards),
@@ -298,6 +314,24 @@ mod tests {
             "the interval between frames is 250.0 ms, and the model's is 100.0 ms: neither that nor \
              a whole multiple of the source's comes within a quarter of it"
         );
+    }
+
+    #[test]
+    fn a_source_near_the_models_rate_is_taken_frame_for_frame() {
+        for (source, expected) in [(90, 90), (80, 80), (40, 120), (33, 99), (120, 120)] {
+            let interval = step(ms(source), ms(100)).unwrap();
+            assert_eq!(interval, ms(expected), "{source}");
+            let mut grid = FrameGrid::new(ms(100));
+            grid.set_interval(interval);
+            let times = (0..60).map(|frame| i64::from(source) * frame);
+            let taken: Vec<i64> = times
+                .filter(|&at| grid.place(CaptureTime(1000 * at)) != Placement::OffGrid)
+                .collect();
+            assert!(
+                taken.windows(2).all(|pair| pair[1] - pair[0] == i64::from(expected)),
+                "{source}: {taken:?}"
+            );
+        }
     }
 
     #[test]
@@ -341,7 +375,7 @@ mod tests {
                     Placement::Next => window.push(at),
                 }
                 if let [.., before, last] = window[..] {
-                    prop_assert!(last > before && last - before <= 200);
+                    prop_assert!(last > before && last - before <= 225);
                 }
                 // The grid never runs ahead of time by more than its tolerance.
                 let asked = 100 * (window.len() as i64 - 1);

@@ -38,7 +38,7 @@ pub use camera_alarm::{AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraA
 pub use camera_state::{CameraBounds, CameraState, CameraWatch, Look};
 pub use capture::{
     CaptureTime, FrameGrid, FrameInterval, FrameIntervalError, IntervalError, Placement, Restart,
-    SourceInterval, frames_a_step,
+    SourceInterval, frames_a_step, step,
 };
 pub use clip::{Clip, ClipError, ClipWindow};
 pub use components::{Components, MarkedPixel, Overlap};

@@ -56,6 +56,13 @@ impl TimedWindow {
         Self { shape, window, times, last: None, filling: Restart::Start }
     }
 
+    /// Takes frames at another interval from here on, as [`FrameGrid::set_interval`].
+    pub fn set_interval(&mut self, interval: FrameInterval) {
+        if let Times::Grid(grid) = &mut self.times {
+            grid.set_interval(interval);
+        }
+    }
+
     /// Where a frame of this time belongs; nothing where it is not wanted. Nothing is changed but
     /// what time the newest frame has.
     pub fn place(&mut self, at: CaptureTime) -> Option<Place> {

@@ -13,7 +13,7 @@ use crate::violation::{FieldViolation, Violations};
 /// The name of the only input.
 pub const FRAMES: &str = "frames";
 /// Clips of a request, at most.
-pub const INFERRED_CLIPS: usize = 256;
+pub const INFERRED_CLIPS: usize = 64;
 
 /// An output of a model, by its name in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct InferRequest {
     pub id: String,
     /// One a clip, in order.
     pub clips: Vec<ClipRequest>,
-    /// In the order in which they are to be answered.
+    /// In the order in which they are to be answered; empty for every score that there is.
     pub outputs: Vec<InferOutput>,
 }
 
@@ -141,9 +141,6 @@ fn scene(request: &ModelInferRequest) -> Result<Option<String>, Violations> {
 }
 
 fn outputs(asked: &[InferRequestedOutputTensor]) -> Result<Vec<InferOutput>, Violations> {
-    if asked.is_empty() {
-        return Ok(InferOutput::ALL.into_iter().filter(|output| !output.is_picture()).collect());
-    }
     let known = |(index, asked): (usize, &InferRequestedOutputTensor)| {
         InferOutput::named(&asked.name).ok_or_else(|| {
             let names = InferOutput::ALL.map(InferOutput::name).join(", ");
@@ -151,7 +148,15 @@ fn outputs(asked: &[InferRequestedOutputTensor]) -> Result<Vec<InferOutput>, Vio
             Violations::from(FieldViolation::new(format!("outputs[{index}].name"), description))
         })
     };
-    asked.iter().enumerate().map(known).collect()
+    let outputs: Vec<InferOutput> =
+        asked.iter().enumerate().map(known).collect::<Result<_, _>>()?;
+    for (index, output) in outputs.iter().enumerate() {
+        if outputs[..index].contains(output) {
+            let description = format!("is `{}` again; each is expected once", output.name());
+            return Err(FieldViolation::new(format!("outputs[{index}].name"), description).into());
+        }
+    }
+    Ok(outputs)
 }
 
 /// The input: clips × frames × height × width × channels.
@@ -185,7 +190,7 @@ impl Tensor {
             wrong("shape", description)
         })?;
         let data = data(input.contents, raw, pixel_format)?;
-        // 256 clips of 2³² frames of 2⁶⁴ pixels of 12 bytes fit 128 bits.
+        // 64 clips of 2³² frames of 2⁶⁴ pixels of 12 bytes fit 128 bits.
         let sizes = shape.iter().map(|&size| size as u128);
         let bytes = (CHANNELS * pixel_format.value_bytes()) as u128;
         let expected = sizes.fold(bytes, |product, size| product.saturating_mul(size));
@@ -287,7 +292,7 @@ mod tests {
         assert_eq!((second.count, second.height, second.width), (2, 1, 2));
         assert_eq!(second.data[..], (12..24).collect::<Vec<u8>>());
         assert_eq!(read.clips[0].scene.as_deref(), Some("gate"));
-        assert_eq!(read.outputs.len(), 5);
+        assert_eq!(read.outputs, []);
         assert_eq!(read.clips[0].outputs, Outputs::NONE);
     }
 
@@ -317,13 +322,13 @@ mod tests {
         let wrong = [
             (input("INT8", &[1, 1, 1, 1, 3]), "inputs[0].datatype is INT8"),
             (input("UINT8", &[1, 1, 1, 1, 4]), "inputs[0].shape is [1, 1, 1, 1, 4]; clips"),
-            (input("UINT8", &[257, 1, 1, 1, 3]), "inputs[0].shape is [257"),
+            (input("UINT8", &[65, 1, 1, 1, 3]), "inputs[0].shape is [65"),
             (input("UINT8", &[1, -1, 1, 1, 3]), "inputs[0].shape is [1, -1"),
             (input("UINT8", &[1, 1, 1, 3]), "inputs[0].shape is [1, 1, 1, 3]"),
             (input("UINT8", &[1, 1, 1, 2, 3]), "raw_input_contents[0] has 3 bytes; 6 are expected"),
             (
-                input("UINT8", &[256, 4_294_967_295, 4_294_967_295, 4_294_967_295, 3]),
-                "raw_input_contents[0] has 3 bytes; 608472",
+                input("UINT8", &[64, 4_294_967_295, 4_294_967_295, 4_294_967_295, 3]),
+                "raw_input_contents[0] has 3 bytes; 152118",
             ),
         ];
         for (input, expected) in wrong {
@@ -337,6 +342,10 @@ mod tests {
             vec![InferRequestedOutputTensor { name: "score".to_owned(), ..Default::default() }];
         let asked =
             ModelInferRequest { outputs, ..request(input("UINT8", &[1, 1, 1, 1, 3]), bytes(3)) };
-        assert!(message(asked).starts_with("outputs[0].name is `score`; accepted are psnr_db,"));
+        assert!(message(asked.clone()).starts_with("outputs[0].name is `score`; accepted are"));
+        let twice =
+            |name: &str| InferRequestedOutputTensor { name: name.to_owned(), ..Default::default() };
+        let asked = ModelInferRequest { outputs: vec![twice("psnr_db"); 2], ..asked };
+        assert_eq!(message(asked), "outputs[1].name is `psnr_db` again; each is expected once");
     }
 }

@@ -132,13 +132,15 @@ pub struct StreamOpening {
     pub image_encoding: i32,
     #[prost(message, optional, tag = "8")]
     pub alarm: ::core::option::Option<AlarmOptions>,
-    /// Milliseconds between two frames of the camera, 0 where that is not known. A camera that is
+    /// Milliseconds between two frames of the camera, 0 where that is not known. Where a whole number
+    /// of frames lies within a quarter of the model's interval, every so many-th is taken. A camera that is
     /// slower than the model, or whose rate cannot be thinned to the model's, is refused at once;
     /// where it is not stated, after the first sixteen frames.
     #[prost(double, tag = "9")]
     pub frame_interval_ms: f64,
-    /// Of a stream of the same camera that ended with a StreamClosing: alarms go on from there. The
-    /// last past_frames frames that were sent before should come again, to fill the window.
+    /// Of a stream of the same camera that ended with a StreamClosing: alarms go on from there. The last
+    /// past_frames frames that were not OFF_GRID should come again before new ones, to fill the window,
+    /// and what was not answered.
     #[prost(bytes = "bytes", tag = "10")]
     pub resume_token: ::prost::bytes::Bytes,
     /// Where in the picture it matters, if the caller cares to state it: zones other than those that
@@ -166,8 +168,8 @@ pub struct Corner {
     #[prost(double, tag = "2")]
     pub y: f64,
 }
-/// When an alarm is raised and when it ends. Every field that is absent or 0 has the default that
-/// StreamOpened tells.
+/// When an alarm is raised and when it ends. Every field that is absent has the default that
+/// StreamOpened tells; so has one without presence that is 0.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct AlarmOptions {
     /// How often normal video may raise it, above 0. Needs a calibration that has counted alarms.
@@ -279,7 +281,7 @@ pub struct StreamOpened {
     /// As in ScoreClipResponse.
     #[prost(double, optional, tag = "8")]
     pub surprise_threshold: ::core::option::Option<f64>,
-    /// Whether camera states are watched: the calibration knows how the camera looks.
+    /// Whether camera states are watched: this or the day's calibration knows how the camera looks.
     #[prost(bool, tag = "9")]
     pub camera_state_watched: bool,
     /// What the model or its calibration lacks for a stream, in words.
@@ -307,7 +309,7 @@ pub struct FrameAnswer {
     /// Why the window is being filled, where the outcome is WARMING_UP.
     #[prost(enumeration = "WindowRestart", tag = "7")]
     pub restart: i32,
-    /// Of a frame that FAILED. It is none of the window, which goes on without it.
+    /// Of a frame that FAILED.
     #[prost(message, optional, tag = "8")]
     pub error: ::core::option::Option<ScoringError>,
     /// What is wrong with the camera's picture at this frame, if anything is.
@@ -315,8 +317,8 @@ pub struct FrameAnswer {
     pub camera_state: i32,
 }
 /// What happened to an alarm. An alarm's events share one id: one STARTED, perhaps UPDATED, one
-/// ENDED. A stream that the server ends leaves its alarm standing for the one that resumes it; a
-/// stream that its caller ends ends it.
+/// ENDED. A stream that the server ends with a StreamClosing leaves its alarm standing for the one
+/// that resumes it; one that ends otherwise ends it, as far as its caller still reads.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AlarmEvent {
     #[prost(enumeration = "AlarmChange", tag = "1")]
@@ -596,9 +598,11 @@ pub enum FrameOutcome {
     Skipped = 3,
     /// Between two frames of the model's rate, and not in the window.
     OffGrid = 4,
-    /// Not in the window; the error says why.
+    /// Not scored; the error says why. One that cannot be read is not in the window either, and leaves
+    /// its place there to the next.
     Failed = 5,
-    /// In the window and not scored: camera_state says why a score would mean nothing.
+    /// In the window and not scored: camera_state says why a score would mean nothing, or the picture
+    /// has just changed so much that it is watched for some frames first.
     NoVerdict = 6,
 }
 impl FrameOutcome {
@@ -637,7 +641,7 @@ pub enum WindowRestart {
     Unspecified = 0,
     /// The stream has begun.
     Start = 1,
-    /// More than two intervals passed since the frame before.
+    /// More than two and a quarter intervals passed since the last frame of the window.
     Gap = 2,
     /// The frame is older than the one before.
     Backwards = 3,

@@ -147,8 +147,8 @@ pub(crate) struct RawConfig {
     /// spread over new replicas; 0 for never.
     #[arg(long, default_value = "86400000")]
     pub(crate) max_stream_age_ms: Milliseconds,
-    /// File of a secret of at least 16 bytes that signs the resume tokens of streams; all replicas
-    /// need the same. Without it tokens are protected against damage and not against forgery.
+    /// File of secrets of at least 16 bytes, one a line, for the resume tokens of streams: the first
+    /// signs, all are known; replicas need the same. Without it tokens are protected against damage and not against forgery.
     #[arg(long, default_value = "")]
     pub(crate) resume_key_file: Word<Option<PathBuf>>,
     /// Milliseconds between NOT_SERVING and the end of accepting, in which load balancers look away.

@@ -9,6 +9,13 @@ use protoguard_core::ModelCard;
 
 use super::{Metrics, ModelInfo, ModelOutcome, ModelScene, ModelState, OfModel};
 
+/// What may become of a frame of a stream.
+pub(crate) const FRAME_OUTCOMES: [&str; 6] =
+    ["scored", "warming_up", "skipped", "off_grid", "failed", "no_verdict"];
+/// What may be wrong with a camera's picture.
+pub(crate) const CAMERA_STATES: [&str; 7] =
+    ["frozen", "dark", "bright", "covered", "blurred", "moved", "colour_lost"];
+
 /// The metrics of one model; a model and its successor of the same name share them.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelMetrics {
@@ -59,6 +66,15 @@ impl ModelMetrics {
     pub(crate) fn new(all: &Metrics, model: &str) -> Self {
         let of = OfModel { model: model.to_owned() };
         let families = &all.families;
+        // A rate and an increase need a series from before the first count.
+        for outcome in FRAME_OUTCOMES {
+            let labels = ModelOutcome { model: model.to_owned(), outcome };
+            let _ = families.stream_frames.get_or_create(&labels);
+        }
+        for state in CAMERA_STATES {
+            let labels = ModelState { model: model.to_owned(), state };
+            let _ = families.camera_states.get_or_create(&labels);
+        }
         Self {
             model: model.to_owned(),
             queue_clips: families.queue_clips.get_or_create_owned(&of),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::queue::fair_queue::CallerId;
+use crate::queue::fair_queue::{CallerId, FIRST_STREAM};
 
 /// The bound of one model's queue: clips that are admitted and not yet answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct Admission {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InUse {
     pub(crate) clips: usize,
+    /// Those of streams among them.
+    of_streams: usize,
     pub(crate) bytes: usize,
     /// The clips of each caller that has some.
     callers: HashMap<CallerId, usize>,
@@ -83,10 +85,17 @@ impl Admission {
         if in_use.clips >= max_clips {
             return Err(full("clips", in_use.clips, max_clips));
         }
+        // Streams come again at once where there is no room; other callers keep half of it.
+        let is_stream = caller >= FIRST_STREAM;
+        let limit = max_clips.div_ceil(2);
+        if is_stream && in_use.of_streams >= limit {
+            return Err(full("clips of streams", in_use.of_streams, limit));
+        }
         if in_use.clips > 0 && in_use.bytes.saturating_add(bytes) > max_bytes {
             return Err(full("bytes", in_use.bytes, max_bytes));
         }
         in_use.clips += 1;
+        in_use.of_streams += usize::from(is_stream);
         in_use.bytes += bytes;
         *in_use.callers.entry(caller).or_default() += 1;
         Ok(Permit { admission: Arc::clone(self), caller, bytes })
@@ -136,6 +145,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut in_use = self.admission.lock();
         in_use.clips -= 1;
+        in_use.of_streams -= usize::from(self.caller >= FIRST_STREAM);
         in_use.bytes -= self.bytes;
         if let Some(clips) = in_use.callers.get_mut(&self.caller) {
             *clips -= 1;
@@ -169,6 +179,19 @@ mod tests {
         assert_eq!(full, Refusal::Overloaded(expected));
         drop(first);
         assert!(admission.admit(CALLER, 10).is_ok());
+    }
+
+    #[test]
+    fn streams_leave_other_callers_half_of_the_room() {
+        let admission = Admission::new(AdmissionLimits { max_clips: 3, max_bytes: 100 });
+        let admit = |caller| admission.admit(caller, 1);
+        let first = admit(FIRST_STREAM).unwrap();
+        let _second = admit(FIRST_STREAM + 1).unwrap();
+        let full = Overloaded { unit: "clips of streams", in_use: 2, limit: 2 };
+        assert_eq!(admit(FIRST_STREAM + 2).unwrap_err(), Refusal::Overloaded(full));
+        let _other = admit(CALLER).unwrap();
+        drop(first);
+        assert!(admit(FIRST_STREAM).is_ok());
     }
 
     #[test]

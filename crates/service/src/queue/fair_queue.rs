@@ -8,8 +8,11 @@
 
 use std::collections::VecDeque;
 
-/// Who sent a job: the number of the connection.
+/// Who sent a job: the number of the connection, or of the stream from [`FIRST_STREAM`] on.
 pub(crate) type CallerId = u64;
+
+/// Streams take turns as callers of their own, apart from connections.
+pub(crate) const FIRST_STREAM: CallerId = 1 << 63;
 
 #[derive(Debug)]
 pub(crate) struct FairQueue<J> {

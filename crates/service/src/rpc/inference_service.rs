@@ -9,11 +9,13 @@ use protoguard_proto::oip::model_infer_response::InferOutputTensor;
 use protoguard_proto::oip::model_metadata_response::TensorMetadata;
 use protoguard_proto::oip::{self, DataType};
 use protoguard_proto::{
-    Bytes, FRAMES, INFERRED_CLIPS, InferOutput, InferRequest, inferred_model, v1,
+    Bytes, ClipRequest, ClipSource, FRAMES, FieldViolation, INFERRED_CLIPS, InferOutput,
+    InferRequest, Violations, inferred_model, v1,
 };
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
+use super::checks::check_answers;
 use super::scoring_service::Scoring;
 use crate::error::ServiceError;
 use crate::registry::model::Model;
@@ -31,6 +33,43 @@ impl Inference {
     fn model(&self, name: &str, version: &str) -> Result<Arc<Model>, ServiceError> {
         let asked = inferred_model(name, version)?;
         self.0.0.registry.find(asked.as_ref())
+    }
+
+    /// The outputs that are to be answered, where the model has them and the clips allow them.
+    fn check(
+        &self,
+        clips: &[ClipRequest],
+        asked: Vec<InferOutput>,
+    ) -> Result<Vec<InferOutput>, ServiceError> {
+        let Some(clip) = clips.first() else { return Ok(Vec::new()) };
+        let model = self.0.0.registry.find(clip.model.as_ref())?;
+        let card = model.card();
+        let frames = card.shape.frames();
+        if let ClipSource::Raw(raw) = &clip.source
+            && raw.count != frames
+        {
+            let description = format!("has clips of {} frames; {frames} are expected", raw.count);
+            return Err(
+                Violations::from(FieldViolation::new("inputs[0].shape", description)).into()
+            );
+        }
+        let known = outputs_of(card, clip.scene.as_deref());
+        if asked.is_empty() {
+            return Ok(known.into_iter().filter(|output| !output.is_picture()).collect());
+        }
+        match asked.iter().find(|output| !known.contains(output)) {
+            None => Ok(asked),
+            Some(missing) => {
+                let known: Vec<&str> = known.into_iter().map(InferOutput::name).collect();
+                let description = format!(
+                    "has `{}`, which model `{}` does not say; accepted are {}",
+                    missing.name(),
+                    card.name,
+                    known.join(", ")
+                );
+                Err(Violations::from(FieldViolation::new("outputs", description)).into())
+            }
+        }
     }
 }
 
@@ -87,7 +126,7 @@ impl GrpcInferenceService for Inference {
             datatype: datatype.to_owned(),
             shape: [vec![ANY], dims].concat(),
         };
-        let outputs = outputs_of(card);
+        let outputs = outputs_of(card, None);
         let output = |of: InferOutput| tensor(of.name(), datatype(of), dims(of, card.shape.side()));
         Ok(Response::new(oip::ModelMetadataResponse {
             name: card.name.clone(),
@@ -120,7 +159,7 @@ impl GrpcInferenceService for Inference {
             platform: PLATFORM.to_owned(),
             max_batch_size: INFERRED_CLIPS as i32,
             input: vec![input],
-            output: outputs_of(card).into_iter().map(output).collect(),
+            output: outputs_of(card, None).into_iter().map(output).collect(),
             backend: PLATFORM.to_owned(),
         };
         Ok(Response::new(oip::ModelConfigResponse { config: Some(config) }))
@@ -134,6 +173,8 @@ impl GrpcInferenceService for Inference {
         let trace = TraceContext::of(request.metadata());
         let request = InferRequest::try_from(request.into_inner()).map_err(ServiceError::from)?;
         let InferRequest { id, clips, outputs } = request;
+        let outputs = self.check(&clips, outputs)?;
+        check_answers(&self.0.0, &clips)?;
         let each =
             clips.into_iter().map(|clip| self.0.score_traced(clip, call.clone(), trace.clone()));
         let scored = try_join_all(each).await?;
@@ -141,9 +182,9 @@ impl GrpcInferenceService for Inference {
     }
 }
 
-/// What a model has to say, pictures last.
-fn outputs_of(card: &ModelCard) -> Vec<InferOutput> {
-    let calibration = card.calibration(None);
+/// What a model has to say of a scene, pictures last.
+fn outputs_of(card: &ModelCard, scene: Option<&str>) -> Vec<InferOutput> {
+    let calibration = card.calibration(scene);
     let has = |output: &InferOutput| match output {
         InferOutput::FeatureDistance => card.memory_items > 0,
         InferOutput::Regularity | InferOutput::Anomalous => calibration.is_some(),

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info_span};
 
 use super::call::Call;
-use super::checks::{check_interval, check_outputs};
+use super::checks::{check_answers, check_interval, check_outputs};
 use super::context::Context;
 use super::decode::DecodeTarget;
 use super::offload::offload;
@@ -62,8 +62,15 @@ impl ScoringService for Scoring {
             let error = Violations::from(FieldViolation::new("requests", description));
             return Err(ServiceError::from(error).into());
         }
+        let requests: Vec<_> = requests.into_iter().map(ClipRequest::try_from).collect();
+        let sound: Vec<ClipRequest> = requests.iter().flatten().cloned().collect();
+        check_answers(&self.0, &sound)?;
+        drop(sound);
         let each = requests.into_iter().map(|request| async {
-            let scored = self.score_message(request, call.clone(), trace.clone()).await;
+            let scored = match request {
+                Ok(request) => self.score_traced(request, call.clone(), trace.clone()).await,
+                Err(violations) => Err(violations.into()),
+            };
             let result = match scored {
                 Ok(response) => v1::clip_result::Result::Response(response),
                 Err(error) => v1::clip_result::Result::Error(scoring_error(&error)),

@@ -34,6 +34,10 @@ impl ByteBudget {
 }
 
 impl Holding {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes `bytes` more. A message alone gets all that it asks for, so that none that is
     /// accepted elsewhere is refused here for ever.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), ServiceError> {

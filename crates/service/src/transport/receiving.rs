@@ -30,6 +30,8 @@ use crate::error::ServiceError;
 const REFLECTION: &str = "/grpc.reflection.";
 /// gRPC's prefix of a message: whether it is compressed, and its length in four bytes.
 const PREFIX_BYTES: usize = 5;
+/// Messages of so many bytes are not counted once they were shown: every stream has some.
+const SHORT: usize = 256 << 10;
 /// A piece of so many bytes is kept as it came. A smaller one is copied, because it may be a sliver
 /// that keeps the whole buffer it was read into.
 const WHOLE_PIECE: usize = MAX_FRAME_BYTES as usize / 2;
@@ -60,6 +62,7 @@ impl Receiving {
             body,
             many,
             timer: Some(Box::pin(sleep(self.timeout))),
+            kept: self.budget.hold_nothing(),
             message: Message::new(&self.budget),
             rest: Bytes::new(),
             is_over: false,
@@ -74,6 +77,8 @@ struct Gathered {
     body: Body,
     /// Whether there may be more than one message. The only one is shown when the body ends.
     many: bool,
+    /// What the longest message of many had beyond [`SHORT`]: tonic keeps a buffer of that size.
+    kept: Holding,
     /// Runs while a message is owed: from the start for the first, from its first byte for others.
     timer: Option<Pin<Box<Sleep>>>,
     message: Message,
@@ -174,7 +179,17 @@ impl Gathered {
             return self.message.add(std::mem::take(&mut self.rest), limit);
         }
         self.timer.get_or_insert_with(|| Box::pin(sleep(self.limits.timeout)));
-        self.message.add_from(&mut self.rest, limit)
+        self.message.add_from(&mut self.rest, limit)?;
+        // The prefix is the first piece once the message is whole.
+        let Message { prefix, pieces, .. } = &self.message;
+        let first = prefix.first().or_else(|| pieces.front().and_then(|piece| piece.first()));
+        if first.is_some_and(|&is_compressed| is_compressed != 0) {
+            return Err(ServiceError::UnsupportedEncoding {
+                reason: "messages of a stream are not compressed; pictures are".to_owned(),
+                accepted: "identity".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
@@ -202,8 +217,13 @@ impl HttpBody for Gathered {
                 if self.is_over {
                     return Poll::Ready(None);
                 }
+                let longest = self.message.length.saturating_sub(SHORT);
                 self.message = Message::new(&self.limits.budget);
                 self.timer = None;
+                let more = longest.saturating_sub(self.kept.bytes());
+                if let Err(error) = self.kept.take(more) {
+                    return self.refused(error);
+                }
             }
             if !self.rest.is_empty() {
                 if let Err(error) = self.take() {

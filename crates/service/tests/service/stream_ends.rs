@@ -143,7 +143,7 @@ async fn a_token_is_of_its_key_its_model_and_its_camera() {
 
 #[tokio::test]
 async fn a_stream_ends_at_its_age_and_at_its_deadline() {
-    let max_age = Some(Duration::from_millis(60));
+    let max_age = Some(Duration::from_secs(1));
     let streams = StreamConfig { max_age, ..Default::default() };
     let served = Served::ready(street(), ServiceConfig { streams, ..config() }).await;
     let (mut camera, _) = Camera::open(&served, named("door")).await;
@@ -154,7 +154,7 @@ async fn a_stream_ends_at_its_age_and_at_its_deadline() {
 
     let served = Served::ready(street(), config()).await;
     let mut camera = Camera::calling(served.scoring().await, |request| {
-        request.metadata_mut().insert("grpc-timeout", MetadataValue::from_static("80m"));
+        request.metadata_mut().insert("grpc-timeout", MetadataValue::from_static("1S"));
     })
     .await;
     camera.ask(Asked::Opening(named("door"))).await;
@@ -261,7 +261,7 @@ async fn a_worker_that_dies_costs_a_frame_and_no_stream() {
 #[tokio::test]
 async fn a_stream_that_says_nothing_ends_and_one_that_pauses_does_not() {
     let connections =
-        ConnectionConfig { receive_timeout: Duration::from_millis(60), ..Default::default() };
+        ConnectionConfig { receive_timeout: Duration::from_secs(1), ..Default::default() };
     let served = Served::ready(street(), ServiceConfig { connections, ..config() }).await;
     let mut silent = Camera::silent(served.scoring().await).await;
     let (mut camera, _) = Camera::open(&served, lossless()).await;

@@ -4,35 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protoguard_core::{
-    AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraState, CaptureTime, Region,
+    AlarmChange, AlarmEvent, AlarmFrame, AlarmRule, CameraAlarm, CameraState, CaptureTime,
+    FrameInterval, Region,
 };
 use protoguard_proto::v1::score_stream_response::Message;
 use protoguard_proto::{Opening, StreamMode, v1};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::super::status::scoring_error;
 use super::judge::Judge;
+use super::outbox::Outbox;
 use super::pending::{FrameEnd, Item, Outcome, ScoredFrame};
 use super::resume::{Resume, Subject};
 use crate::error::ServiceError;
 
-/// Answers that may wait for their reader.
-pub(super) const WAITING_ANSWERS: usize = 256;
-/// A reader that takes nothing for so long is none.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// An alarm ends where no frame is scored for so long, by capture times.
+/// An alarm ends where no frame is scored for so long, by capture times, ...
 const SILENCE: Duration = Duration::from_secs(60);
+/// ... or for so many times as long as it takes to fill a window, where that is longer.
+const WINDOWS: u32 = 4;
 
 /// Judges frames in their order, and answers.
 pub(super) struct Answers {
-    outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+    outbox: Outbox,
+    draining: CancellationToken,
     opening: Arc<Opening>,
     judge: Arc<Judge>,
     /// Names the stream in the ids of its alarms.
     stream: String,
     smoothed: Option<f64>,
-    alarm: Option<CameraAlarm>,
+    /// Never raised by a judge without a rule.
+    alarm: CameraAlarm,
     /// Of the last scored frame.
     last: Option<CaptureTime>,
 }
@@ -40,17 +41,19 @@ pub(super) struct Answers {
 impl Answers {
     /// The answers of a stream that begins, or goes on from another.
     pub(super) fn new(
-        outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+        outbox: Outbox,
+        draining: CancellationToken,
         opening: Arc<Opening>,
         judge: Arc<Judge>,
         resume: Option<Resume>,
     ) -> Self {
         let mut answers = Self {
             outbox,
+            draining,
             opening,
             stream: format!("{:032x}", fastrand::u128(..)),
             smoothed: None,
-            alarm: judge.rule().map(CameraAlarm::new),
+            alarm: CameraAlarm::new(rule_of(&judge)),
             last: None,
             judge,
         };
@@ -67,9 +70,7 @@ impl Answers {
         self.smoothed = resume.smoothed.filter(|_| has_sums);
         self.stream = resume.stream;
         self.last = resume.last;
-        if let Some((rule, memory)) = judge.rule().zip(resume.alarm) {
-            self.alarm = Some(CameraAlarm::resume(rule, memory));
-        }
+        self.alarm = CameraAlarm::resume(rule_of(judge), resume.alarm);
     }
 
     /// What another server needs to go on.
@@ -80,14 +81,15 @@ impl Answers {
             calibration: self.judge.calibration_id().to_owned(),
             stream: self.stream.clone(),
             smoothed: self.smoothed,
-            alarm: self.alarm.as_ref().map(CameraAlarm::memory),
+            alarm: self.alarm.memory(),
             last: self.last,
         }
     }
 
-    /// Tells the caller what its stream rests on.
-    pub(super) async fn open(&self) -> Result<(), ServiceError> {
-        self.send(Message::Opened(self.judge.opened())).await
+    /// Tells the caller what its stream rests on. An alarm that no rule can end is over.
+    pub(super) async fn open(&mut self) -> Result<(), ServiceError> {
+        self.send(Message::Opened(self.judge.opened())).await?;
+        if self.judge.rule().is_none() { self.finish().await } else { Ok(()) }
     }
 
     /// Tells the caller what came next.
@@ -117,11 +119,7 @@ impl Answers {
         if !judge.has_sums_of(&self.judge) {
             self.smoothed = None;
         }
-        let memory = self.alarm.take().map(|alarm| alarm.memory());
-        self.alarm = judge.rule().map(|rule| match memory {
-            Some(memory) => CameraAlarm::resume(rule, memory),
-            None => CameraAlarm::new(rule),
-        });
+        self.alarm = CameraAlarm::resume(rule_of(&judge), self.alarm.memory());
         self.judge = judge;
         self.open().await
     }
@@ -142,14 +140,14 @@ impl Answers {
 
     async fn answer(&mut self, frame: FrameEnd) -> Result<(), ServiceError> {
         let FrameEnd { id, at, arrived, camera, outcome } = frame;
-        if self.is_silent(at) {
+        if outcome.is_of_the_window() && self.is_silent(at) {
             self.smoothed = None;
             self.finish().await?;
         }
         let mut answer = v1::FrameAnswer { id, capture_time_us: at.0, ..Default::default() };
         let state = camera.map_or(v1::CameraState::Unspecified, v1::CameraState::from);
         answer.set_camera_state(state);
-        let name = name_of_outcome(&outcome);
+        let name = outcome.name();
         match outcome {
             Outcome::Scored(scored) => self.judge(*scored, at, &mut answer).await?,
             Outcome::WarmingUp(why) => {
@@ -164,7 +162,7 @@ impl Answers {
             }
             Outcome::NoVerdict => answer.set_outcome(v1::FrameOutcome::NoVerdict),
         }
-        answer.alarm = self.alarm.as_ref().is_some_and(CameraAlarm::stands);
+        answer.alarm = self.alarm.stands();
         self.judge.model.metrics().stream_frame(name, arrived.elapsed());
         self.send(Message::Frame(answer)).await
     }
@@ -173,7 +171,10 @@ impl Answers {
     /// another begins with frames that are older than that.
     fn is_silent(&self, at: CaptureTime) -> bool {
         let apart = |last: CaptureTime| at.since(last).or(last.since(at));
-        self.last.and_then(apart).is_some_and(|apart| apart > SILENCE)
+        let interval = self.judge.interval().map(FrameInterval::duration).unwrap_or_default();
+        let frames = self.judge.model.card().shape.frames() as u32;
+        let silence = SILENCE.max(interval.saturating_mul(WINDOWS * frames));
+        self.last.and_then(apart).is_some_and(|apart| apart > silence)
     }
 
     /// Smooths a frame's surprise, moves the alarm, and puts both into its answer.
@@ -194,7 +195,7 @@ impl Answers {
         self.smoothed = smoother.last();
         answer.smoothed_surprise = Some(surprise);
         let frame = AlarmFrame { at, surprise, region, parts: found.parts };
-        match self.alarm.as_mut().and_then(|alarm| alarm.push(frame)) {
+        match self.alarm.push(frame) {
             Some(event) => self.tell(event).await,
             None => Ok(()),
         }
@@ -203,7 +204,7 @@ impl Answers {
     /// Ends the alarm that stands at the last frame that was scored.
     fn end_alarm(&mut self) -> Option<AlarmEvent> {
         let last = self.last.take()?;
-        self.alarm.as_mut()?.end(last)
+        self.alarm.end(last)
     }
 
     async fn tell(&self, event: AlarmEvent) -> Result<(), ServiceError> {
@@ -237,31 +238,16 @@ impl Answers {
     /// Puts a message where the caller reads. A camera's stream never waits for its reader; a
     /// file's does, and its caller with it.
     pub(super) async fn send(&self, message: Message) -> Result<(), ServiceError> {
-        let message = v1::ScoreStreamResponse { message: Some(message) };
-        let unread = ServiceError::AnswersUnread { waiting: WAITING_ANSWERS };
         match self.opening.mode {
-            StreamMode::Live => match self.outbox.try_send(message) {
-                Err(mpsc::error::TrySendError::Full(_)) => Err(unread),
-                // A caller that is gone is noticed elsewhere.
-                _ => Ok(()),
-            },
-            StreamMode::Lossless => {
-                timeout(PATIENCE, self.outbox.send(message)).await.map(|_| ()).map_err(|_| unread)
-            }
+            StreamMode::Live => self.outbox.try_send(message),
+            StreamMode::Lossless => self.outbox.send(message, &self.draining).await,
         }
     }
 }
 
-/// The outcome as metrics have it.
-fn name_of_outcome(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Scored(_) => "scored",
-        Outcome::WarmingUp(_) => "warming_up",
-        Outcome::Skipped => "skipped",
-        Outcome::OffGrid => "off_grid",
-        Outcome::Failed(_) => "failed",
-        Outcome::NoVerdict => "no_verdict",
-    }
+/// A judge's rule, or one that never raises an alarm.
+fn rule_of(judge: &Judge) -> AlarmRule {
+    judge.rule().unwrap_or(AlarmRule::above(f64::INFINITY))
 }
 
 /// The state as metrics have it.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protoguard_core::{
-    CameraState, CameraWatch, CaptureTime, Clip, Look, Outputs, Place, Restart, ScorerInput,
-    SourceInterval, TimedWindow, Windowed,
+    CameraState, CameraWatch, CaptureTime, Clip, FrameInterval, Look, Outputs, Place, Restart,
+    ScorerInput, SourceInterval, TimedWindow, Windowed, step,
 };
 use protoguard_proto::{Opening, Picture, StreamFrame, StreamMode, Violations, v1};
 use tokio::time::{Instant, sleep};
@@ -17,7 +17,7 @@ use super::super::decode::{DecodeTarget, SizedFrame};
 use super::super::offload::offload;
 use super::super::response::{add_pictures, add_verdict, count_verdict, has_pictures, response_of};
 use super::super::status::code_of;
-use super::judge::{Judge, Light, check_interval};
+use super::judge::{Judge, Light, interval_of};
 use super::pending::{FrameEnd, Item, Outcome, Pending, ScoredFrame};
 use crate::error::{ServiceError, Unavailable};
 use crate::metrics::{Stage, outcome_of};
@@ -69,7 +69,7 @@ impl Frames {
         caller: CallerId,
         judge: Arc<Judge>,
     ) -> Self {
-        let window = TimedWindow::new(judge.model.card().shape, judge.interval());
+        let window = window_of(&judge, opening.frame_interval);
         let source = opening.frame_interval.is_none().then(SourceInterval::default);
         let watch = judge.camera().cloned().map(CameraWatch::new);
         Self {
@@ -120,6 +120,8 @@ impl Frames {
             Windowed::Clip(clip) => {
                 let (camera, plan) = (self.camera, self.plan(clip, decode));
                 let first = plan.admit();
+                let is_scored = first.is_ok() || self.opening.mode == StreamMode::Lossless;
+                self.scored = self.scored.wrapping_add(u32::from(is_scored));
                 pending.compute(async move {
                     let outcome = plan.outcome(first).await;
                     FrameEnd { id, at, arrived, camera, outcome }
@@ -139,10 +141,10 @@ impl Frames {
     /// Holds the camera's interval against the model's, once it is known.
     fn check_source(&mut self, at: CaptureTime) -> Result<(), Violations> {
         let camera = self.source.as_mut().and_then(|source| source.push(at));
-        match (camera, self.judge.interval()) {
-            (Some(camera), Some(model)) => check_interval(camera, model),
-            _ => Ok(()),
+        if let Some((camera, model)) = camera.zip(self.judge.interval()) {
+            self.window.set_interval(interval_of(camera, model)?);
         }
+        Ok(())
     }
 
     /// Goes over to the model that stands in this one's place, if one does.
@@ -152,8 +154,11 @@ impl Frames {
             return Ok(());
         }
         let judge = Judge::new(model, &self.opening, &self.context.config)?;
+        if judge.interval() != self.judge.interval() {
+            self.source = self.opening.frame_interval.is_none().then(SourceInterval::default);
+        }
         if !judge.has_window_of(&self.judge) {
-            self.window = TimedWindow::new(judge.model.card().shape, judge.interval());
+            self.window = window_of(&judge, self.opening.frame_interval);
             self.window.restart(Restart::Model);
         }
         self.watch = judge.camera().cloned().map(CameraWatch::new);
@@ -235,9 +240,8 @@ impl Frames {
         pushed.map_err(|_| ServiceError::Internal { step: "the window of a stream" })
     }
 
-    fn plan(&mut self, clip: Clip, decode: Duration) -> Plan {
+    fn plan(&self, clip: Clip, decode: Duration) -> Plan {
         let with_pictures = self.scored.is_multiple_of(self.opening.outputs_every);
-        self.scored = self.scored.wrapping_add(1);
         let outputs = if with_pictures { self.opening.outputs } else { Outputs::NONE };
         Plan {
             judge: Arc::clone(&self.judge),
@@ -247,6 +251,13 @@ impl Frames {
             decode,
         }
     }
+}
+
+/// An empty window that takes a camera's frames at the camera's own step, where that is known.
+fn window_of(judge: &Judge, camera: Option<FrameInterval>) -> TimedWindow {
+    let model = judge.interval();
+    let step = camera.zip(model).and_then(|(camera, model)| step(camera, model).ok());
+    TimedWindow::new(judge.model.card().shape, step.or(model))
 }
 
 impl Plan {

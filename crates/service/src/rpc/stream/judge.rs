@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use protoguard_core::{
-    AlarmRule, Calibration, CameraBounds, Detector, FrameInterval, Zones, frames_a_step,
-};
+use protoguard_core::{AlarmRule, Calibration, CameraBounds, Detector, FrameInterval, Zones, step};
 use protoguard_proto::{FieldViolation, Opening, Violations, v1};
 
 use super::super::checks::check_motion;
@@ -107,7 +105,7 @@ impl Judge {
 
     fn check_interval(&self, opening: &Opening) -> Result<(), Violations> {
         match (opening.frame_interval, self.interval()) {
-            (Some(camera), Some(model)) => check_interval(camera, model),
+            (Some(camera), Some(model)) => interval_of(camera, model).map(|_| ()),
             _ => Ok(()),
         }
     }
@@ -142,6 +140,13 @@ impl Judge {
         };
         let rule = opening.alarm.above(threshold);
         self.rule = Some(Rule { rule, an_hour: Some(an_hour) });
+        let AlarmRule { unusual, among, hold, .. } = AlarmRule::above(threshold);
+        if (rule.unusual, rule.among, rule.hold) != (unusual, among, hold) {
+            self.warn(format!(
+                "false alarms were counted for {unusual} of {among} frames and {hold} of hold; with \
+                 other numbers there are more or fewer of them"
+            ));
+        }
         if an_hour < rarest {
             self.warn(format!(
                 "{an_hour} false alarms an hour is an extrapolation: the calibration's video is \
@@ -236,15 +241,15 @@ impl Judge {
     }
 }
 
-/// Whether a camera's frames can be thinned to a model's.
+/// The interval at which a camera's frames are taken for a model.
 ///
 /// # Errors
-/// Naming both intervals.
-pub(super) fn check_interval(
+/// When none is near the model's, naming both.
+pub(super) fn interval_of(
     camera: FrameInterval,
     model: FrameInterval,
-) -> Result<(), Violations> {
-    frames_a_step(camera, model).map(|_| ()).map_err(|error| {
+) -> Result<FrameInterval, Violations> {
+    step(camera, model).map_err(|error| {
         FieldViolation::new("opening.frame_interval_ms", format!("does not suit: {error}")).into()
     })
 }

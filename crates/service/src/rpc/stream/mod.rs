@@ -6,60 +6,40 @@
 //! [`task`] is the loop between the two, and says when a stream ends. [`judge`] is what scores rest
 //! on, [`resume`] what another server needs to go on.
 //!
-//! Memory of a stream is bounded by its window, one frame that is decoded, the clips that it has in
-//! the queue, and the answers that wait for their reader.
+//! Memory of a stream is bounded by its window, the longest message that came (tonic keeps its
+//! buffer), one frame that is decoded, the clips that it has in the queue, and the answers that wait
+//! for their reader.
 
 mod answers;
 mod frames;
 mod judge;
 pub(crate) mod open_streams;
+mod outbox;
 mod pending;
 mod resume;
 mod task;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use protoguard_proto::v1;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::Stream;
-use tonic::{Request, Status, Streaming};
+use tokio::sync::oneshot;
+use tonic::{Request, Streaming};
 use tracing::{Instrument, info_span};
 
 use super::call::Call;
 use super::context::Context as Answering;
 use crate::transport::credentials::Standing;
 use crate::transport::trace_context::TraceContext;
-use answers::WAITING_ANSWERS;
+use outbox::outbox;
 use task::{Lifelines, StreamTask};
 
-/// What a caller reads: answers, and then how the stream ended.
-pub(crate) struct StreamAnswers {
-    answers: mpsc::Receiver<v1::ScoreStreamResponse>,
-    end: oneshot::Receiver<Status>,
-}
-
-impl Stream for StreamAnswers {
-    type Item = Result<v1::ScoreStreamResponse, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.answers.poll_recv(context) {
-            Poll::Ready(Some(answer)) => Poll::Ready(Some(Ok(answer))),
-            Poll::Ready(None) if self.end.is_terminated() => Poll::Ready(None),
-            // Nothing is said of a stream that its caller ended.
-            Poll::Ready(None) => Pin::new(&mut self.end).poll(context).map(|end| end.ok().map(Err)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
+pub(crate) use outbox::StreamAnswers;
 
 /// Begins to answer a stream on a task of its own.
 pub(super) fn start(
     context: Answering,
     request: Request<Streaming<v1::ScoreStreamRequest>>,
 ) -> StreamAnswers {
-    let (outbox, answers) = mpsc::channel(WAITING_ANSWERS);
     let (ended, end) = oneshot::channel();
+    let (outbox, answers) = outbox(end);
     let extensions = request.extensions();
     let call = Call::of(extensions);
     let lifelines = Lifelines {
@@ -77,12 +57,13 @@ pub(super) fn start(
     }
     let task = StreamTask { context, call, inbound: request.into_inner(), outbox };
     let answered = async move {
-        if let Err(status) = task.run(lifelines).await {
+        let end = task.run(lifelines).await;
+        if let Err(status) = &end {
             tracing::debug!(code = ?status.code(), reason = status.message(), "stream ended");
-            // A caller that is gone needs no reason.
-            let _ = ended.send(status);
         }
+        // A caller that is gone needs no reason.
+        let _ = ended.send(end);
     };
     tokio::spawn(answered.instrument(span));
-    StreamAnswers { answers, end }
+    answers
 }

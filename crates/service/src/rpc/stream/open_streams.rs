@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::ServiceError;
-use crate::queue::fair_queue::CallerId;
-
-/// Streams take turns as callers of their own, apart from connections.
-const STREAM_CALLERS: CallerId = 1 << 63;
+use crate::queue::fair_queue::{CallerId, FIRST_STREAM};
 
 /// The streams of a service.
 #[derive(Debug, Default)]
@@ -27,7 +24,7 @@ impl OpenStreams {
     /// Takes a place among so many.
     pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Result<StreamPlace, ServiceError> {
         let in_use = self.open.fetch_add(1, Ordering::AcqRel);
-        let caller = STREAM_CALLERS | self.opened.fetch_add(1, Ordering::Relaxed);
+        let caller = FIRST_STREAM + self.opened.fetch_add(1, Ordering::Relaxed);
         let place = StreamPlace { streams: Arc::clone(self), caller };
         if in_use < limit { Ok(place) } else { Err(ServiceError::TooManyStreams { limit }) }
     }

@@ -41,6 +41,25 @@ pub(super) enum Outcome {
     NoVerdict,
 }
 
+impl Outcome {
+    /// What metrics call it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Scored(_) => "scored",
+            Self::WarmingUp(_) => "warming_up",
+            Self::Skipped => "skipped",
+            Self::OffGrid => "off_grid",
+            Self::Failed(_) => "failed",
+            Self::NoVerdict => "no_verdict",
+        }
+    }
+
+    /// Whether the frame's time is one of the camera's.
+    pub(super) fn is_of_the_window(&self) -> bool {
+        !matches!(self, Self::OffGrid | Self::Failed(_))
+    }
+}
+
 /// A frame's scores, and what the alarm takes of them.
 pub(super) struct ScoredFrame {
     pub(super) response: v1::ScoreClipResponse,

@@ -8,6 +8,10 @@ use super::judge::Judge;
 use crate::transport::credentials::resume_key::ResumeKey;
 
 const FIELD: &str = "opening.resume_token";
+/// Bytes of a token, at most: ten times what one has.
+const TOKEN_BYTES: usize = 16 << 10;
+/// Hexadecimal digits of a stream's name.
+const NAME: usize = 32;
 
 /// A stream's memory but for its window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +24,7 @@ pub(super) struct Resume {
     /// Names the stream in the ids of its alarms.
     pub(super) stream: String,
     pub(super) smoothed: Option<f64>,
-    pub(super) alarm: Option<CameraAlarmMemory>,
+    pub(super) alarm: CameraAlarmMemory,
     /// Of the last scored frame.
     pub(super) last: Option<CaptureTime>,
 }
@@ -71,8 +75,13 @@ impl Resume {
         if token.is_empty() {
             return Ok(None);
         }
-        let read =
-            key.opened(token).and_then(|content| serde_json::from_slice::<Self>(content).ok());
+        let short = Some(token).filter(|token| token.len() <= TOKEN_BYTES);
+        let content = short.and_then(|token| key.opened(token));
+        let read = content.and_then(|content| serde_json::from_slice::<Self>(content).ok());
+        let read = read.filter(|found| {
+            let name = found.stream.as_bytes();
+            name.len() == NAME && name.iter().all(u8::is_ascii_hexdigit)
+        });
         let Some(found) = read else {
             let description = "is none of this server's or of one with the same resume_key_file; \
                                the token of the last StreamClosing is expected, or none";

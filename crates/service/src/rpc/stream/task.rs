@@ -7,8 +7,7 @@ use std::time::Duration;
 use protoguard_proto::v1::score_stream_request::Message as Asked;
 use protoguard_proto::v1::score_stream_response::Message;
 use protoguard_proto::{FieldViolation, Opening, StreamMode, Violations, v1};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{Span, debug};
@@ -20,6 +19,7 @@ use super::answers::Answers;
 use super::frames::Frames;
 use super::judge::Judge;
 use super::open_streams::StreamPlace;
+use super::outbox::Outbox;
 use super::pending::Pending;
 use super::resume::{Resume, Subject};
 use crate::error::{ServiceError, Unavailable};
@@ -32,6 +32,8 @@ const AHEAD: usize = 16;
 /// Answers of a camera's frames that wait for one before them, at most; further frames are not read
 /// until that one is answered.
 const BEHIND: usize = 256;
+/// Time for the answers of what was read, where the server ends a stream.
+const HANDOVER: Duration = Duration::from_secs(10);
 /// An age is drawn from so much around the configured one, so that streams that began together do
 /// not end together.
 const AGE_JITTER: f64 = 0.1;
@@ -41,7 +43,7 @@ pub(super) struct StreamTask {
     pub(super) context: Context,
     pub(super) call: Call,
     pub(super) inbound: Streaming<v1::ScoreStreamRequest>,
-    pub(super) outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+    pub(super) outbox: Outbox,
 }
 
 /// What may end a stream from outside.
@@ -53,7 +55,7 @@ pub(super) struct Lifelines {
     pub(super) standing: Option<Standing>,
     /// How often the credential is checked.
     pub(super) look_interval: Duration,
-    pub(super) outbox: mpsc::Sender<v1::ScoreStreamResponse>,
+    pub(super) outbox: Outbox,
 }
 
 /// Why a stream ends from outside.
@@ -130,10 +132,11 @@ impl StreamTask {
             begun = self.begin() => begun?,
         };
         let Some(mut watching) = begun else { return Ok(()) };
-        match watching.watch(cut).await? {
-            Some(Cut::Handover(reason, why)) => watching.hand_over(reason, why).await,
-            Some(Cut::Error(error)) => Err(error.into()),
-            Some(Cut::Gone) | None => Ok(()),
+        match watching.watch(cut).await {
+            Ok(Some(Cut::Handover(reason, why))) => watching.hand_over(reason, why).await,
+            Ok(Some(Cut::Error(error))) => Err(watching.broken_off(error.into()).await),
+            Ok(Some(Cut::Gone) | None) => Ok(()),
+            Err(status) => Err(watching.broken_off(status).await),
         }
     }
 
@@ -154,7 +157,7 @@ impl StreamTask {
         Ok(Some(self.watching(opening).await?))
     }
 
-    async fn watching(self, opening: Opening) -> Result<Watching, ServiceError> {
+    async fn watching(self, mut opening: Opening) -> Result<Watching, ServiceError> {
         let Self { context, call, inbound, outbox } = self;
         Span::current().record("camera", &opening.camera);
         let place = context.streams.enter(context.config.streams.max_streams)?;
@@ -166,13 +169,15 @@ impl StreamTask {
         judge.check_outputs(&opening)?;
         let subject = Subject::new(&opening, &judge);
         let key = context.credentials.resume_key();
-        let resume = Resume::of(&opening.resume_token, &subject, &key)?;
+        let token = std::mem::take(&mut opening.resume_token);
+        let resume = Resume::of(&token, &subject, &key)?;
         let (opening, judge) = (Arc::new(opening), Arc::new(judge));
         debug!(model = %judge.model.slot(), mode = ?opening.mode, "stream opened");
         let mode = opening.mode;
         let frames =
             Frames::new(context.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge));
-        let answers = Answers::new(outbox, opening, judge, resume);
+        let draining = context.draining.clone();
+        let mut answers = Answers::new(outbox, draining, opening, judge, resume);
         answers.open().await?;
         let pending = Pending::default();
         Ok(Watching {
@@ -208,20 +213,20 @@ impl Watching {
         mut cut: Pin<&mut impl Future<Output = Cut>>,
     ) -> Result<Option<Cut>, Status> {
         let limit = self.context.config.max_message_bytes;
-        loop {
+        let mut is_over = false;
+        while !is_over || self.pending.len() > 0 {
             tokio::select! {
                 biased;
                 cut = cut.as_mut() => return Ok(Some(cut)),
                 Some(item) = self.pending.next() => self.answers.deliver(item).await?,
-                asked = self.inbound.message(), if self.has_room() => {
+                asked = self.inbound.message(), if !is_over && self.has_room() => {
                     match asked.map_err(|status| status_in_our_words(status, limit))? {
                         Some(request) => self.take(request).await?,
-                        None => break,
+                        None => is_over = true,
                     }
                 }
             }
         }
-        self.deliver_all().await?;
         self.answers.finish().await?;
         Ok(None)
     }
@@ -255,13 +260,25 @@ impl Watching {
         Ok(())
     }
 
+    /// Answers what was read, as far as that is quick, and ends the alarm: nobody goes on with it.
+    async fn broken_off(&mut self, status: Status) -> Status {
+        // The stream ends for another reason than that its caller does not read the last words.
+        let _ = timeout(HANDOVER, self.deliver_all()).await;
+        let _ = self.answers.finish().await;
+        status
+    }
+
     /// Answers what was read, and gives the caller what another server needs to go on.
     async fn hand_over(
         mut self,
         reason: v1::StreamClosingReason,
         why: Unavailable,
     ) -> Result<(), Status> {
-        self.deliver_all().await?;
+        // What is not answered by then, the caller sends again.
+        match timeout(HANDOVER, self.deliver_all()).await {
+            Ok(delivered) => delivered?,
+            Err(_) => debug!(waiting = self.pending.len(), "frames are handed over unanswered"),
+        }
         let resume = self.answers.resume();
         let model = resume.subject.model().to_owned();
         let resume_token = resume.token(&self.context.credentials.resume_key()).into();

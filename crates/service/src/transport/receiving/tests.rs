@@ -94,6 +94,7 @@ fn stream(budget: usize) -> (mpsc::UnboundedSender<&'static [u8]>, Gathered) {
     body.many = true;
     body.limits.budget = ByteBudget::new(budget);
     body.message = Message::new(&body.limits.budget);
+    body.kept = body.limits.budget.hold_nothing();
     (sender, body)
 }
 
@@ -158,4 +159,30 @@ async fn many_messages_may_be_far_apart_and_each_comes_in_time() {
     assert_eq!(poll(&mut silent), Poll::Pending);
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(poll(&mut silent), Poll::Ready(Some(Err(Code::ResourceExhausted))));
+}
+
+#[tokio::test]
+async fn a_compressed_message_of_many_is_refused_before_anything_is_inflated() {
+    let (sender, mut body) = stream(100);
+    sender.send(b"\x01\0\0\0\x02hi").unwrap();
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
+}
+
+#[tokio::test]
+async fn the_buffer_of_a_long_message_is_held_as_long_as_the_call() {
+    static LONG: [u8; SHORT + 7] = [7; SHORT + 7];
+    let (sender, mut body) = stream(2 * SHORT);
+    body.limits.max_message_bytes = 2 * SHORT;
+    let budget = Arc::clone(&body.limits.budget);
+    sender.send(b"\0\0\x04\0\x07").unwrap();
+    sender.send(&LONG).unwrap();
+    while let Poll::Ready(Some(piece)) = poll(&mut body) {
+        piece.unwrap();
+    }
+    assert_eq!(body.kept.bytes(), 7);
+    let mut other = budget.hold_nothing();
+    other.take(2 * SHORT - 7).unwrap();
+    assert!(other.take(1).is_err());
+    drop(body);
+    other.take(7).unwrap();
 }

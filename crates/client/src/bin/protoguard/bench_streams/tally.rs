@@ -15,6 +15,7 @@ use crate::bench::report::{Spread, spread};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     sent: BTreeSet<u64>,
+    heard: BTreeSet<u64>,
     frames: u64,
     answers: u64,
     /// Frames that were never answered.
@@ -55,6 +56,8 @@ impl Tally {
 
     pub(crate) fn answered(&mut self, answer: &v1::FrameAnswer, took: Duration, bytes: usize) {
         self.answers += 1;
+        // An answer too many is one out of order.
+        self.misordered += u64::from(!self.heard.insert(answer.id));
         self.bytes += bytes;
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.answer_us.push(us);
@@ -90,7 +93,7 @@ impl Tally {
 
     /// No more comes of a camera of so many frames.
     pub(crate) fn finish(&mut self, frames: u64) {
-        self.lost += frames.saturating_sub(self.answers);
+        self.lost += frames.saturating_sub(self.heard.len() as u64);
         self.alarms.lost += self.alarms.standing.len() as u64;
         self.alarms.standing.clear();
     }
