@@ -5,6 +5,8 @@
 //! a picture looks like as a whole is measured apart from any model, and held against how the
 //! camera looked on its normal video.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::quantile;
@@ -39,10 +41,17 @@ pub struct Look {
     pub layout: Vec<f64>,
 }
 
-/// Luma of a pixel by the weights of ITU-R BT.709, in 1/256.
-fn luma(pixel: &[u8]) -> f64 {
+/// Luma of a pixel by the weights of ITU-R BT.709, in whole levels.
+fn luma(pixel: &[u8]) -> u8 {
     let [red, green, blue] = [0, 1, 2].map(|at| u32::from(pixel[at]));
-    f64::from(54 * red + 183 * green + 19 * blue) / 256.0
+    // The weights are 256 together, so that the sum's highest byte is a level.
+    ((54 * red + 183 * green + 19 * blue + 128) >> 8) as u8
+}
+
+/// Difference of the largest and the smallest of a pixel's values.
+fn spread(pixel: &[u8]) -> u8 {
+    let (red, green, blue) = (pixel[0], pixel[1], pixel[2]);
+    red.max(green).max(blue) - red.min(green).min(blue)
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -50,37 +59,93 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::max(count, 1.0)
 }
 
+/// The rows, or columns, of a square of the layout, of so many.
+fn places(square: usize, of: usize) -> Range<usize> {
+    // Those whose index over `of` is in the square's sixteenth.
+    (square * of).div_ceil(LAYOUT)..((square + 1) * of).div_ceil(LAYOUT)
+}
+
+#[derive(Clone, Copy)]
+struct Geometry {
+    height: usize,
+    width: usize,
+    has_before: bool,
+}
+
+/// Sums over a frame, row by row, in whole numbers: a row's fit 32 bits, so that many pixels are
+/// summed at once.
+#[derive(Default)]
+struct Sums {
+    luma: u64,
+    squares: u64,
+    steps: u64,
+    colour: u64,
+    change: u64,
+}
+
+fn sum(values: impl Iterator<Item = u32>) -> u64 {
+    values.sum::<u32>().into()
+}
+
+/// Sum of the absolute differences of two rows.
+fn difference(one: &[u8], two: &[u8]) -> u64 {
+    sum(one.iter().zip(two).map(|(one, two)| one.abs_diff(*two).into()))
+}
+
+impl Sums {
+    fn add_luma(&mut self, row: &[u8], above: Option<&[u8]>) {
+        self.luma += sum(row.iter().map(|&level| level.into()));
+        self.squares += sum(row.iter().map(|&level| u32::from(level) * u32::from(level)));
+        self.steps += difference(row, row.get(1..).unwrap_or_default());
+        self.steps += above.map_or(0, |above| difference(row, above));
+    }
+}
+
 impl Look {
-    /// Measures a frame beside the one before it, of the same size.
+    /// Measures a frame beside the one before it, of the same size and at most 65 536 pixels wide.
     pub fn of(frame: &Frame, before: Option<&Frame>) -> Self {
         let (height, width) = (frame.height(), frame.width());
-        let pixels = || frame.pixels().chunks_exact(CHANNELS);
-        let lumas: Vec<f64> = pixels().map(luma).collect();
-        let brightness = mean(lumas.iter().copied());
-        let contrast = mean(lumas.iter().map(|luma| (luma - brightness).powi(2))).sqrt();
-        let steps = (0..lumas.len()).flat_map(|at| {
-            let right = (at % width + 1 < width).then(|| (lumas[at + 1] - lumas[at]).abs());
-            let below = (at / width + 1 < height).then(|| (lumas[at + width] - lumas[at]).abs());
-            right.into_iter().chain(below)
-        });
-        let sharpness = if contrast > 0.0 { mean(steps) / contrast } else { 0.0 };
-        let spread = |pixel: &[u8]| {
-            let (least, most) = (pixel.iter().min(), pixel.iter().max());
-            f64::from(most.copied().unwrap_or(0) - least.copied().unwrap_or(0))
+        let bytes = width * CHANNELS;
+        let mut sums = Sums::default();
+        let (mut row, mut above) = (vec![0; width], vec![0; width]);
+        let mut squares = [0; LAYOUT * LAYOUT];
+        for (y, pixels) in frame.pixels().chunks_exact(bytes.max(1)).enumerate() {
+            std::mem::swap(&mut row, &mut above);
+            for (level, pixel) in row.iter_mut().zip(pixels.chunks_exact(CHANNELS)) {
+                *level = luma(pixel);
+            }
+            sums.colour += sum(pixels.chunks_exact(CHANNELS).map(|pixel| spread(pixel).into()));
+            sums.add_luma(&row, (y > 0).then_some(&above));
+            if let Some(before) = before {
+                sums.change += difference(pixels, &before.pixels()[y * bytes..][..bytes]);
+            }
+            let of_row = &mut squares[y * LAYOUT / height * LAYOUT..][..LAYOUT];
+            for (left, square) in of_row.iter_mut().enumerate() {
+                *square += sum(row[places(left, width)].iter().map(|&level| level.into()));
+            }
+        }
+        Self::from_sums(&sums, &squares, Geometry { height, width, has_before: before.is_some() })
+    }
+
+    fn from_sums(sums: &Sums, squares: &[u64], geometry: Geometry) -> Self {
+        let Geometry { height, width, has_before } = geometry;
+        let share = |sum: u64, of: usize| sum as f64 / of.max(1) as f64;
+        let pixels = height * width;
+        let brightness = share(sums.luma, pixels);
+        let contrast = (share(sums.squares, pixels) - brightness.powi(2)).max(0.0).sqrt();
+        let neighbours = height * width.saturating_sub(1) + height.saturating_sub(1) * width;
+        let step = share(sums.steps, neighbours);
+        let square = |(index, &sum): (usize, &u64)| {
+            share(sum, places(index / LAYOUT, height).len() * places(index % LAYOUT, width).len())
         };
-        let change = before.map(|before| {
-            let pairs = frame.pixels().iter().zip(before.pixels());
-            mean(pairs.map(|(&now, &then)| f64::from(now.abs_diff(then))))
-        });
-        let square = |index: usize| {
-            let [top, left] = [index / LAYOUT, index % LAYOUT];
-            let rows = top * height / LAYOUT..((top + 1) * height / LAYOUT).max(1);
-            let columns = left * width / LAYOUT..((left + 1) * width / LAYOUT).max(1);
-            let lumas = &lumas;
-            mean(rows.flat_map(|y| columns.clone().map(move |x| lumas[y * width + x])))
-        };
-        let layout = (0..LAYOUT * LAYOUT).map(square).collect();
-        Self { brightness, contrast, sharpness, colour: mean(pixels().map(spread)), change, layout }
+        Self {
+            brightness,
+            contrast,
+            sharpness: if contrast > 0.0 { step / contrast } else { 0.0 },
+            colour: share(sums.colour, pixels),
+            change: has_before.then(|| share(sums.change, pixels * CHANNELS)),
+            layout: squares.iter().enumerate().map(square).collect(),
+        }
     }
 
     /// Pearson correlation of the layout with another, in [-1, 1]: light that changes everywhere
@@ -140,6 +205,10 @@ pub struct CameraBounds {
 }
 
 impl CameraBounds {
+    /// The fewest frames that bounds should be made of: with fewer, the rarest that lie beyond a
+    /// bound are less than one, and the bound is the one most extreme frame.
+    pub const MIN_FRAMES: usize = (1.0 / TAIL) as usize;
+
     /// How a camera looks, from the frames of its normal videos in order; nothing without any.
     pub fn of(videos: &[Vec<Look>]) -> Option<Self> {
         let looks = || videos.iter().flatten();
@@ -303,7 +372,7 @@ mod tests {
         let turned = |pixels: Vec<u8>| pixels.chunks(CHANNELS).rev().flatten().copied().collect();
         assert_eq!(after(9, turned), Some(Moved));
         let gray = |pixels: Vec<u8>| {
-            let gray = |pixel: &[u8]| [luma(pixel) as u8; CHANNELS];
+            let gray = |pixel: &[u8]| [luma(pixel); CHANNELS];
             pixels.chunks(CHANNELS).flat_map(gray).collect()
         };
         assert_eq!(after(9, gray), Some(ColourLost));

@@ -1,5 +1,7 @@
 //! Bounds and thresholds from normal video, by the scorer that will serve.
 
+mod accepted;
+mod camera;
 #[cfg(test)]
 mod tests;
 
@@ -12,14 +14,15 @@ use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
     Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
-use protoguard_datasets::{DecodedVideo, Half};
+use protoguard_datasets::{DatasetError, DecodedVideo, Half};
+use protoguard_frames::pace::Wanted;
 use protoguard_model::{Network, TchScorerFactory, measure_ranges};
 
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
 use crate::interrupt::Interrupt;
 use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
-use crate::source::Source;
+use crate::source::{Source, wanted_by};
 use crate::{output, progress};
 
 /// Clips that activations are measured on: the largest of more would hardly be larger.
@@ -38,8 +41,8 @@ const ENOUGH_CLIPS: usize = 300;
 /// checkpoint gets a new hash.
 ///
 /// # Errors
-/// When the checkpoint or the data cannot be read, the scene has no name, or the file cannot be
-/// written.
+/// When the checkpoint or the data cannot be read, the scene has no name, the calibration that is
+/// there raises an alarm in the video, or the file cannot be written.
 pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     output::check(&args.out, args.overwrite)?;
     let scene = args.scene.as_ref();
@@ -49,17 +52,25 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     );
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
     let shape = checkpoint.content().model.shape;
-    let videos = normal_video(&args.data, args, shape)?;
+    let wanted = wanted_by(&checkpoint.content().training);
+    let video_of = |root: &Path| normal_video(root, args, (shape, wanted));
+    let videos = video_of(&args.data)?;
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let options = options_of(checkpoint.content(), args)?;
     let mut learnt = match &args.learnt {
-        Some(root) => normal_video(root, args, shape)?,
+        Some(root) => video_of(root)?,
         None => Vec::new(),
     };
     leave_out(&mut learnt, &videos)?;
     let normal = NormalVideo { held_out: &videos, learnt: &learnt };
-    let found = calibrate(&mut scorer, normal, shape, &options)?;
+    let scored = ScoredNormal::new(&mut scorer, normal, shape, &options)?;
+    if !args.accept_alarms {
+        let content = checkpoint.content();
+        let before = content.calibrations.iter().find(|found| found.scene.as_ref() == scene);
+        accepted::check(before, &scored, content.training.frame_interval)?;
+    }
+    let found = scored.calibrations(&options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
@@ -84,10 +95,10 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
 fn normal_video(
     root: &Path,
     args: &CalibrateArgs,
-    shape: ClipShape,
+    (shape, wanted): (ClipShape, Wanted),
 ) -> anyhow::Result<Vec<DecodedVideo>> {
     let source = Source::open(root, &args.source)?;
-    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
+    let mut videos = source.load(&source.videos(Half::Training, wanted)?, shape)?;
     videos.iter_mut().for_each(|video| video.scene = args.scene.clone());
     Ok(videos)
 }
@@ -140,6 +151,9 @@ pub enum CalibrateError {
     /// Nor are the statistics of their maps.
     #[error(transparent)]
     Detector(#[from] DetectorError),
+    /// Frames cannot be read for how the camera looks.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
 }
 
 /// What int8 makes its steps of: how large activations become on clips from all over the video.
@@ -194,59 +208,110 @@ pub fn calibrate(
     shape: ClipShape,
     options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
-    let clips: usize = normal.held_out.iter().map(|video| video.clip_count(shape)).sum();
-    let scoring = ScoringOptions {
-        batch_size: options.batch_size,
-        keep_maps: false,
-        bar: progress::bar(0, "calibrating"),
-        interrupt: options.interrupt,
-    };
-    let scored = score_videos(scorer, normal.held_out, shape, &scoring)?;
-    let learnt = spread(normal.learnt, shape, LEARNT_CLIPS);
-    let learnt = score_videos(scorer, &learnt, shape, &scoring)?;
-    let all = Scored { held_out: scored.iter().collect(), learnt: learnt.iter().collect() };
-    let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
-    for video in &scored {
-        if let Some(scene) = &video.scene {
-            by_scene.entry(scene).or_default().held_out.push(video);
-        }
-    }
-    for video in &learnt {
-        let scene = video.scene.as_deref().and_then(|scene| by_scene.get_mut(scene));
-        if let Some(of_scene) = scene {
-            of_scene.learnt.push(video);
-        }
-    }
-    if clips < ENOUGH_CLIPS {
-        tracing::warn!(
-            clips,
-            enough = ENOUGH_CLIPS,
-            "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
-        );
-    }
-    let mut calibrations = vec![options.calibration(None, &all)?];
-    for (scene, videos) in by_scene {
-        let clips: usize = videos.held_out.iter().map(|video| video.scores.len()).sum();
-        if clips < Recipe::MIN_CLIPS {
-            let needed = Recipe::MIN_CLIPS;
-            tracing::warn!(
-                scene,
-                clips,
-                needed,
-                "too little held-out video: the scene gets no calibration of its own"
-            );
-            continue;
-        }
-        calibrations.push(options.calibration(Some(scene), &videos)?);
-    }
-    Ok(calibrations)
+    ScoredNormal::new(scorer, normal, shape, options)?.calibrations(options)
 }
 
-/// The scores of normal video.
-#[derive(Default)]
+/// Normal video and its scores.
+struct ScoredNormal {
+    held_out: Vec<NormalScores>,
+    learnt: Vec<NormalScores>,
+}
+
+/// A normal video and its scores.
+struct NormalScores {
+    video: DecodedVideo,
+    scored: ScoredVideo,
+}
+
+impl ScoredNormal {
+    fn new(
+        scorer: &mut dyn Scorer,
+        normal: NormalVideo<'_>,
+        shape: ClipShape,
+        options: &CalibrationOptions,
+    ) -> Result<Self, CalibrateError> {
+        let scoring = ScoringOptions {
+            batch_size: options.batch_size,
+            keep_maps: false,
+            bar: progress::bar(0, "calibrating"),
+            interrupt: options.interrupt,
+        };
+        let mut score = |videos: Vec<DecodedVideo>| -> Result<Vec<NormalScores>, CalibrateError> {
+            let scored = score_videos(scorer, &videos, shape, &scoring)?;
+            let pairs = videos.into_iter().zip(scored);
+            Ok(pairs.map(|(video, scored)| NormalScores { video, scored }).collect())
+        };
+        let held_out = score(normal.held_out.to_vec())?;
+        Ok(Self { held_out, learnt: score(spread(normal.learnt, shape, LEARNT_CLIPS))? })
+    }
+
+    fn calibrations(
+        &self,
+        options: &CalibrationOptions,
+    ) -> Result<Vec<Calibration>, CalibrateError> {
+        let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
+        for video in &self.held_out {
+            if let Some(scene) = &video.scored.scene {
+                by_scene.entry(scene).or_default().held_out.push(video);
+            }
+        }
+        for video in &self.learnt {
+            let scene = video.scored.scene.as_deref().and_then(|scene| by_scene.get_mut(scene));
+            if let Some(of_scene) = scene {
+                of_scene.learnt.push(video);
+            }
+        }
+        let all = Scored {
+            held_out: self.held_out.iter().collect(),
+            learnt: self.learnt.iter().collect(),
+            // What several cameras have in common says nothing of how one looks.
+            one_camera: by_scene.len() < 2,
+        };
+        let clips = all.clips();
+        if clips < ENOUGH_CLIPS {
+            tracing::warn!(
+                clips,
+                enough = ENOUGH_CLIPS,
+                "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
+            );
+        }
+        let mut calibrations = vec![options.calibration(None, &all)?];
+        for (scene, videos) in by_scene {
+            let clips = videos.clips();
+            if clips < Recipe::MIN_CLIPS {
+                let needed = Recipe::MIN_CLIPS;
+                tracing::warn!(
+                    scene,
+                    clips,
+                    needed,
+                    "too little held-out video: the scene gets no calibration of its own"
+                );
+                continue;
+            }
+            calibrations.push(options.calibration(Some(scene), &videos)?);
+        }
+        Ok(calibrations)
+    }
+}
+
+/// The scores of the normal video of a calibration.
 struct Scored<'a> {
-    held_out: Vec<&'a ScoredVideo>,
-    learnt: Vec<&'a ScoredVideo>,
+    held_out: Vec<&'a NormalScores>,
+    learnt: Vec<&'a NormalScores>,
+    one_camera: bool,
+}
+
+impl Default for Scored<'_> {
+    fn default() -> Self {
+        Self { held_out: Vec::new(), learnt: Vec::new(), one_camera: true }
+    }
+}
+
+impl Scored<'_> {
+    /// Of held-out video.
+    fn clips(&self) -> usize {
+        self.held_out.iter().map(|video| video.scored.scores.len()).sum()
+    }
 }
 
 /// At most `most` clips, each video's share of them in [`STRETCHES`] parts evenly over it: the
@@ -279,11 +344,19 @@ impl CalibrationOptions {
         scene: Option<&str>,
         videos: &Scored<'_>,
     ) -> Result<Calibration, CalibrateError> {
-        let scores: Vec<FrameScore> =
-            videos.held_out.iter().flat_map(|video| &video.scores).copied().collect();
-        let [held_out, learnt] = [&videos.held_out, &videos.learnt]
-            .map(|of| of.iter().map(|video| video.statistics.as_slice()).collect::<Vec<_>>());
-        let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
-        Ok(calibration.with_detector(self.detector.calibrate(&held_out, &learnt)?))
+        let scores = videos.held_out.iter().flat_map(|video| &video.scored.scores);
+        let scores: Vec<FrameScore> = scores.copied().collect();
+        let [held_out, learnt] = [&videos.held_out, &videos.learnt].map(|of| {
+            of.iter().map(|video| video.scored.statistics.as_slice()).collect::<Vec<_>>()
+        });
+        let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?
+            .with_detector(self.detector.calibrate(&held_out, &learnt)?);
+        if !videos.one_camera {
+            return Ok(calibration);
+        }
+        // How a camera looks is in learnt video as it is in held-out: no weight was fitted to it.
+        let all = videos.held_out.iter().chain(&videos.learnt).map(|video| &video.video);
+        let camera = camera::bounds(&all.collect::<Vec<_>>())?;
+        Ok(Calibration { camera, ..calibration })
     }
 }

@@ -86,7 +86,9 @@ impl Folder {
         config.model.shape = ClipShape::new(3, 16).unwrap();
         config.model.base_width = 4;
         config.model.memory.as_mut().unwrap().items = 8;
-        let data = TrainingData::read(&folder.at("normal"), config.model.shape, 0.3).unwrap();
+        config.training.held_out = 0.3;
+        let (shape, training) = (config.model.shape, &config.training);
+        let data = TrainingData::read(&folder.at("normal"), shape, training).unwrap();
         let network = Network::new(&config.network(), tch::Device::Cpu).unwrap();
         let training = MeanLosses { losses: StepLosses::default(), steps: 1 };
         let epoch = EpochRecord {

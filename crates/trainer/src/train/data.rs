@@ -1,8 +1,10 @@
 use std::path::Path;
 
-use protoguard_core::{ClipShape, Recipe};
-use protoguard_datasets::{DatasetError, DecodedVideo, Half, split_held_out};
+use protoguard_core::{ClipShape, FrameInterval, Recipe};
+use protoguard_datasets::{DecodedVideo, Half, HeldOutSplit, common_interval, split_held_out};
+use protoguard_frames::pace::{Wanted, apart};
 
+use crate::config::TrainingConfig;
 use crate::source::Source;
 
 /// Normal video, decoded once, in the part that weights are fitted to and the part that is not.
@@ -15,6 +17,8 @@ pub struct TrainingData {
     /// Whole videos, or the ends of videos where there are few, for bounds, thresholds and the
     /// validation loss.
     pub held_out: Vec<DecodedVideo>,
+    /// The time between two frames; none where nothing says it of all videos.
+    pub frame_interval: Option<FrameInterval>,
 }
 
 impl TrainingData {
@@ -22,18 +26,33 @@ impl TrainingData {
     ///
     /// # Errors
     /// As [`TrainingData::load`], and when the folder is no data set.
-    pub fn read(root: &Path, shape: ClipShape, held_out: f64) -> Result<Self, DatasetError> {
-        Self::load(&Source::in_memory(root)?, shape, held_out)
+    pub fn read(root: &Path, shape: ClipShape, training: &TrainingConfig) -> anyhow::Result<Self> {
+        Self::load(&Source::in_memory(root)?, shape, training)
     }
 
-    /// Every training frame of a data set, a share of it held out; see [`split_held_out`].
+    /// The training frames of a data set at one rate, a share of them held out; see
+    /// [`split_held_out`].
     ///
     /// # Errors
-    /// When the data set has no training half, or a frame cannot be decoded.
-    pub fn load(source: &Source, shape: ClipShape, held_out: f64) -> Result<Self, DatasetError> {
-        let decoded = source.load(&source.videos(Half::Training)?, shape)?;
-        let split = split_held_out(&decoded, shape, held_out);
-        Ok(Self { name: source.name(), training: split.training, held_out: split.held_out })
+    /// When the data set has no training half, its videos are of several rates, or not to be thinned
+    /// to the one that is wanted, or a frame cannot be decoded.
+    pub fn load(
+        source: &Source,
+        shape: ClipShape,
+        training: &TrainingConfig,
+    ) -> anyhow::Result<Self> {
+        let wanted = training.interval().map_or(Wanted::Even, Wanted::At);
+        let videos = source.videos(Half::Training, wanted)?;
+        let frame_interval = common_interval(&videos)?;
+        anyhow::ensure!(
+            frame_interval.is_some() || training.train_fps == 0.0,
+            "training.train_fps is {}, and nothing says how fast the frames of all videos are; --fps is needed",
+            training.train_fps
+        );
+        let decoded = source.load(&videos, shape)?;
+        let split = split_held_out(&decoded, shape, training.held_out);
+        let (name, HeldOutSplit { training, held_out }) = (source.name(), split);
+        Ok(Self { name, training, held_out, frame_interval })
     }
 
     /// Checks that there is enough for one step and for a calibration.
@@ -59,12 +78,14 @@ impl TrainingData {
     pub fn describe(&self, shape: ClipShape) -> String {
         let clips =
             |videos: &[DecodedVideo]| -> usize { videos.iter().map(|v| v.clip_count(shape)).sum() };
+        let frames = self.frame_interval.map(|it| format!(", frames {}", apart(it)));
         format!(
-            "{}: {} videos, {} clips, {} held out",
+            "{}: {} videos, {} clips, {} held out{}",
             self.name,
             self.training.len(),
             clips(&self.training),
-            clips(&self.held_out)
+            clips(&self.held_out),
+            frames.unwrap_or_default()
         )
     }
 }
@@ -86,8 +107,12 @@ mod tests {
             name: "yard".to_owned(),
             training: vec![video(14), video(10)],
             held_out: vec![video(held_out)],
+            frame_interval: None,
         };
         assert_eq!(data(8).describe(shape), "yard: 2 videos, 16 clips, 4 held out");
+        let timed = TrainingData { frame_interval: Some(40.0.try_into().unwrap()), ..data(8) };
+        let expected = "4 held out, frames 40 ms apart (25 a second)";
+        assert!(timed.describe(shape).ends_with(expected));
         data(8).check_size(shape, 16).unwrap();
         let error = data(8).check_size(shape, 17).unwrap_err().to_string();
         assert!(error.starts_with("training videos give 16 clips; at least"), "{error}");

@@ -56,7 +56,8 @@ struct Bench {
 impl Bench {
     fn new(config: &TrainerConfig, scenes: &tempfile::TempDir) -> Self {
         let shape = config.model.shape;
-        let data = TrainingData::read(&scenes.path().join("scenes"), shape, 0.2).unwrap();
+        let training = TrainingConfig { held_out: 0.2, ..config.training.clone() };
+        let data = TrainingData::read(&scenes.path().join("scenes"), shape, &training).unwrap();
         set_threads(config.training.threads);
         let record = DataRecord::of(&data).unwrap();
         let folder = tempfile::tempdir().unwrap();
