@@ -11,7 +11,7 @@ const SIDE: usize = 256;
 
 fn frame(seed: usize) -> Frame {
     let pixels = (0..SIDE * SIDE * 3).map(|at| (at * 7 + at / 768 * 13 + seed * 31) as u8);
-    Frame::new(SIDE, SIDE, pixels.collect()).unwrap()
+    Frame::new(SIDE, SIDE, pixels.collect::<Vec<_>>()).unwrap()
 }
 
 fn looks(criterion: &mut Criterion) {

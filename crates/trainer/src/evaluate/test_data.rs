@@ -140,3 +140,67 @@ fn hash_of(files: &[PathBuf]) -> anyhow::Result<String> {
         several => Ok(of_bytes(several.concat().as_bytes())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protoguard_datasets::CacheChoice;
+
+    use super::*;
+    use crate::source::SourceArgs;
+
+    /// Twelve test frames of level `10 n`, of which 4 to 7 are abnormal, in their upper half.
+    fn twelve_frames() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = root.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        let (frames, masks) = (folder("testing/frames/01"), folder("masks/01"));
+        for frame in 0..12u8 {
+            let picture = image::GrayImage::from_pixel(16, 16, image::Luma([10 * frame]));
+            picture.save(frames.join(format!("{frame:03}.png"))).unwrap();
+            let abnormal = (4..8).contains(&frame);
+            let mask = |_, y| image::Luma([if abnormal && y < 8 { 255 } else { 0 }]);
+            image::GrayImage::from_fn(16, 16, mask)
+                .save(masks.join(format!("{frame:03}.png")))
+                .unwrap();
+        }
+        std::fs::write(root.path().join("labels.csv"), "video,first,last\n01,4,7\n").unwrap();
+        root
+    }
+
+    fn read(interval: Option<f64>, fps: Option<f64>) -> anyhow::Result<TestData> {
+        let root = twelve_frames();
+        let cache = Some(CacheChoice::Off);
+        let fps = fps.map(|fps| (1e3 / fps).try_into().unwrap());
+        let source =
+            Source::open(root.path(), &SourceArgs { fps, cache, ..SourceArgs::default() })?;
+        let frame_interval = interval.map(|interval| interval.try_into().unwrap());
+        let training = TrainingRecord { frame_interval, ..TrainingRecord::default() };
+        let shape = ClipShape::new(2, 16).unwrap();
+        let truth = TruthPaths { labels: None, masks: None };
+        TestData::read(&source, truth, &ModelInput { shape, training: &training })
+    }
+
+    #[test]
+    fn labels_and_masks_are_those_of_the_frames_that_are_read() {
+        let shape = ClipShape::new(2, 16).unwrap();
+        let thinned = read(Some(100.0), Some(20.0)).unwrap();
+        let levels = (0..6).map(|at| thinned.videos[0].frame(at).unwrap().unwrap().pixels()[0]);
+        assert_eq!(levels.collect::<Vec<_>>(), [0, 20, 40, 60, 80, 100]);
+        // Of 4, 6, 8 and 10, the frames with a score, two are abnormal.
+        assert_eq!(thinned.scored_labels(shape), [[true, true, false, false]]);
+        let masks = thinned.scored_masks(shape).unwrap().remove(0).unwrap();
+        let marked: Vec<bool> = masks.iter().map(|mask| mask.any()).collect();
+        assert_eq!(marked, [true, true, false, false]);
+        assert_eq!(thinned.frame_interval().map(f64::from), Some(100.0));
+        // A model that says nothing of its interval takes all frames, as it did before.
+        let all = read(None, Some(20.0)).unwrap();
+        assert_eq!((all.videos[0].len(), all.frame_interval().map(f64::from)), (12, Some(50.0)));
+        let unknown = read(Some(100.0), None).unwrap();
+        assert_eq!((unknown.videos[0].len(), unknown.frame_interval()), (12, None));
+        let error = read(Some(100.0), Some(4.0)).err().unwrap().to_string();
+        assert!(error.contains("250.0 ms") && error.contains("100.0 ms"), "{error}");
+    }
+}

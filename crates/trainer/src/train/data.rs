@@ -93,8 +93,12 @@ impl TrainingData {
 #[cfg(test)]
 mod tests {
     use protoguard_core::Frame;
+    use protoguard_datasets::CacheChoice;
+    use protoguard_datasets::synth::write_dataset;
+    use protoguard_frames::scenes::SynthConfig;
 
     use super::*;
+    use crate::source::SourceArgs;
 
     #[test]
     fn what_is_too_little_is_told_from_what_is_enough() {
@@ -119,5 +123,55 @@ mod tests {
         assert!(error.ends_with("= 17 are needed"), "{error}");
         let error = data(7).check_size(shape, 16).unwrap_err().to_string();
         assert!(error.starts_with("held-out video gives 3 clips; at least 4 are"), "{error}");
+    }
+
+    /// Four drawn videos of 60 frames, ten a second.
+    fn drawn() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let scenes = SynthConfig {
+            training_videos: 4,
+            testing_videos: 1,
+            frames_per_video: 60,
+            height: 32,
+            width: 32,
+            ..SynthConfig::default()
+        };
+        write_dataset(&scenes, root.path()).unwrap();
+        root
+    }
+
+    #[test]
+    fn video_is_thinned_to_the_rate_that_is_wanted() {
+        let root = drawn();
+        let shape = ClipShape::new(4, 16).unwrap();
+        let of = |train_fps| {
+            let training = TrainingConfig { train_fps, ..TrainingConfig::default() };
+            TrainingData::read(root.path(), shape, &training)
+        };
+        let found = |train_fps| {
+            let data = of(train_fps).unwrap();
+            let frames =
+                |videos: &[DecodedVideo]| -> usize { videos.iter().map(|v| v.len()).sum() };
+            let interval = data.frame_interval.map(FrameInterval::milliseconds);
+            (frames(&data.training) + frames(&data.held_out), interval)
+        };
+        assert_eq!(found(0.0), (240, Some(100.0)));
+        assert_eq!(found(5.0), (120, Some(200.0)));
+        assert_eq!(found(11.0), (240, Some(100.0)));
+        let error = of(25.0).unwrap_err().to_string();
+        assert!(error.contains("100.0 ms") && error.contains("40.0 ms"), "{error}");
+        // Without a word of the rate there is nothing to record, and nothing to thin by.
+        std::fs::remove_file(root.path().join("synth.json")).unwrap();
+        assert_eq!(found(0.0), (240, None));
+        let error = of(5.0).unwrap_err().to_string();
+        assert!(error.starts_with("training.train_fps is 5") && error.contains("--fps"), "{error}");
+        let args = SourceArgs {
+            fps: Some(200.0.try_into().unwrap()),
+            cache: Some(CacheChoice::Off),
+            ..SourceArgs::default()
+        };
+        let source = Source::open(root.path(), &args).unwrap();
+        let data = TrainingData::load(&source, shape, &TrainingConfig::default()).unwrap();
+        assert_eq!(data.frame_interval, args.fps);
     }
 }

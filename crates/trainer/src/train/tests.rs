@@ -9,7 +9,7 @@ use protoguard_model::precision::settled_on;
 use protoguard_model::{DeviceSpec, Network};
 
 use super::*;
-use crate::config::{Layers, TrainerConfig};
+use crate::config::{Layers, TrainerConfig, TrainingConfig};
 use crate::interrupt::Interrupt;
 use crate::log::RunLog;
 
