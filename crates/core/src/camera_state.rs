@@ -148,18 +148,29 @@ impl Look {
         }
     }
 
-    /// Pearson correlation of the layout with another, in [-1, 1]: light that changes everywhere
-    /// alike leaves it as it is. 0 where one has no contrast.
+    /// Pearson correlation of the layout's relief with another's, in [-1, 1]: light that changes
+    /// everywhere alike leaves it as it is. 0 where one has none.
     fn likeness(&self, other: &[f64]) -> f64 {
-        let means = [&self.layout[..], other].map(|values| mean(values.iter().copied()));
-        let pairs = || self.layout.iter().zip(other).map(|(a, b)| [a - means[0], b - means[1]]);
-        let [both, one, two] = [
-            mean(pairs().map(|[a, b]| a * b)),
-            mean(pairs().map(|[a, _]| a * a)),
-            mean(pairs().map(|[_, b]| b * b)),
-        ];
-        if one * two > 0.0 { both / (one * two).sqrt() } else { 0.0 }
+        let [one, other] = [self.layout.as_slice(), other].map(relief);
+        let product = |a: &[f64], b: &[f64]| mean(a.iter().zip(b).map(|(a, b)| a * b));
+        let size = (product(&one, &one) * product(&other, &other)).sqrt();
+        if size > 0.0 { product(&one, &other) / size } else { 0.0 }
     }
+}
+
+/// How much brighter each square of a layout is than the nine around and in it, less what all are: a
+/// ceiling of lamps over a floor is alike wherever a camera looks, and edges are not.
+fn relief(layout: &[f64]) -> Vec<f64> {
+    let near = |at: usize| at.saturating_sub(1)..(at + 2).min(LAYOUT);
+    let square = |at: usize| {
+        let (y, x) = (at / LAYOUT, at % LAYOUT);
+        let around = near(y).flat_map(|y| near(x).map(move |x| y * LAYOUT + x));
+        // A file's layout may be of another size.
+        layout[at] - mean(around.filter_map(|at| layout.get(at)).copied())
+    };
+    let steps: Vec<f64> = (0..layout.len()).map(square).collect();
+    let all = mean(steps.iter().copied());
+    steps.into_iter().map(|step| step - all).collect()
 }
 
 /// Why a score would say nothing.
@@ -239,7 +250,8 @@ impl CameraBounds {
 
     /// What one frame says by itself, the gravest first; a frozen picture is only told by several.
     ///
-    /// Bounds leave a margin: half of what was normal, so that a lamp or a cloud is no fault.
+    /// Bounds leave a margin of half of what was normal, so that a lamp or a cloud is no fault; of a
+    /// third for where things stand, which neither changes.
     fn judge(&self, look: &Look) -> Option<CameraState> {
         let light = 255.0 - self.brightest;
         let states = [
@@ -247,7 +259,7 @@ impl CameraBounds {
             (255.0 - look.brightness < light / 2.0, CameraState::Bright),
             (look.contrast < self.least_contrast / 2.0, CameraState::Covered),
             (look.sharpness < self.least_sharpness / 2.0, CameraState::Blurred),
-            (look.likeness(&self.layout) < self.least_likeness / 2.0, CameraState::Moved),
+            (look.likeness(&self.layout) < self.least_likeness / 1.5, CameraState::Moved),
             (look.colour < self.least_colour / 4.0, CameraState::ColourLost),
         ];
         states.into_iter().find(|(is, _)| *is).map(|(_, state)| state)

@@ -54,10 +54,10 @@ fn level(frame: &Frame, [y, x, channel]: [usize; 3]) -> u8 {
     frame.pixels()[(y * SIDE + x) * CHANNELS + channel]
 }
 
-/// A mean over 17 × 17 pixels, by columns and then rows.
+/// A mean over a sixteenth of the picture's side, by columns and then rows.
 fn blurred(frame: &Frame) -> Frame {
     let mean = |of: &dyn Fn(usize) -> u8, at: usize| {
-        let near = at.saturating_sub(8)..(at + 9).min(SIDE);
+        let near = at.saturating_sub(SIDE / 32)..(at + SIDE / 32 + 1).min(SIDE);
         let count = near.len();
         (near.map(|at| usize::from(of(at))).sum::<usize>() / count) as u8
     };
@@ -68,17 +68,18 @@ fn blurred(frame: &Frame) -> Frame {
 type Fault = (CameraState, fn(&Frame, usize) -> Frame);
 
 /// What a fault makes of a frame; noise is of one level, by the frame's number.
-const FAULTS: [Fault; 6] = [
-    (CameraState::Dark, |frame, at| drawn(|y, x, _| ((y + x + at) % 3) as u8)),
-    (CameraState::Covered, |frame, at| {
-        drawn(|y, x, _| 100 + ((y * 5 + x + at) % 3) as u8)
-    }),
+const FAULTS: [Fault; 7] = [
+    (CameraState::Dark, |_, at| drawn(|y, x, _| ((y + x + at) % 3) as u8)),
+    (CameraState::Covered, |_, at| drawn(|y, x, _| 100 + ((y * 5 + x + at) % 3) as u8)),
     (CameraState::Blurred, |frame, _| blurred(frame)),
     (CameraState::Moved, |frame, _| {
         drawn(|y, x, channel| level(frame, [SIDE - 1 - y, SIDE - 1 - x, channel]))
     }),
     (CameraState::Moved, |frame, _| {
         drawn(|y, x, channel| level(frame, [SIDE - 1 - y, x, channel]))
+    }),
+    (CameraState::Moved, |frame, _| {
+        drawn(|y, x, channel| level(frame, [(y + SIDE / 8).min(SIDE - 1), x, channel]))
     }),
     (CameraState::Bright, |frame, _| {
         drawn(|y, x, channel| 255 - (255 - level(frame, [y, x, channel])) / 8)

@@ -145,7 +145,7 @@ impl Folder {
         run(&args)
     }
 
-    /// The normal video as `name`, with frames 30 to 44 of its first video in negative.
+    /// The normal video as `name`, with bars that flicker over frames 30 to 44 of its first video.
     fn with_an_anomaly(&self, name: &str) {
         for video in ["01", "02"] {
             let [from, to] =
@@ -153,11 +153,12 @@ impl Folder {
             std::fs::create_dir_all(&to).unwrap();
             for frame in 0..60 {
                 let file = format!("{frame:03}.jpg");
-                let mut picture = image::open(from.join(&file)).unwrap();
+                let mut picture = image::open(from.join(&file)).unwrap().to_rgb8();
                 if video == "01" && (30..45).contains(&frame) {
-                    picture.invert();
+                    let bar = |y: u32| if y / 8 == frame % 4 { [255; 3] } else { [0; 3] };
+                    picture.enumerate_pixels_mut().for_each(|(_, y, pixel)| pixel.0 = bar(y));
                 }
-                picture.to_rgb8().save(to.join(&file)).unwrap();
+                picture.save(to.join(&file)).unwrap();
             }
         }
     }
@@ -266,33 +267,75 @@ fn of_much_learnt_video_parts_are_taken_all_over_it() {
 }
 
 #[test]
+fn alarms_are_told_by_their_video_frames_and_peak() {
+    let shape = ClipShape::new(2, 16).unwrap();
+    let video = |name: &str, odd: std::ops::Range<usize>| {
+        let level = |at: usize| if odd.contains(&at) { 255 } else { at * 37 % 101 };
+        let frame = |at: usize| Frame::new(16, 16, vec![level(at) as u8; 768]).unwrap();
+        DecodedVideo::in_memory(name, None, (0..400).map(frame).collect())
+    };
+    let options = CalibrationOptions {
+        gamma: GAMMA,
+        detector: Recipe::default(),
+        batch_size: 64,
+        interrupt: None,
+    };
+    let normal = [video("01", 0..0), video("02", 0..0)];
+    let scored = |held_out: &[DecodedVideo], learnt: &[DecodedVideo]| {
+        let normal = NormalVideo { held_out, learnt };
+        ScoredNormal::new(&mut FirstPixel, normal, shape, &options).unwrap()
+    };
+    let before = scored(&normal, &[]).calibrations(&options).unwrap().remove(0);
+    let interval = Some(100.0.try_into().unwrap());
+    accepted::check(Some(&before), &scored(&normal, &[]), interval).unwrap();
+    // Held-out and learnt video count alike, and a part knows where it lies.
+    let odd = video("04", 100..120).part(50..400);
+    let odd = scored(&[video("03", 0..0), video("03", 200..210)], &[odd]);
+    let error = accepted::check(Some(&before), &odd, interval).unwrap_err();
+    let by_the_hour = before.detector.as_ref().unwrap().alarm(1.0, 36_000.0).unwrap().threshold;
+    assert_eq!((error.threshold, error.alarms.len()), (by_the_hour, 2));
+    let starts: Vec<_> =
+        error.alarms.iter().map(|it| (it.video.as_str(), it.frames.start)).collect();
+    assert_eq!(starts, [("03", 201), ("04", 101)]);
+    assert!(error.alarms.iter().all(|it| it.peak > by_the_hour && it.frames.len() >= 9));
+    let message = error.to_string();
+    assert!(message.contains("raises 2 alarms") && message.contains("frames 201 to"), "{message}");
+    // Of a model that says nothing of its rate the share of frames decides.
+    let error = accepted::check(Some(&before), &odd, None).unwrap_err();
+    assert_eq!(error.threshold, 2.0);
+    // What has no calibration, or none that raises alarms, has nothing to compare with.
+    accepted::check(None, &odd, interval).unwrap();
+    let quiet = Calibration { detector: None, ..before };
+    accepted::check(Some(&quiet), &odd, interval).unwrap();
+}
+
+#[test]
 fn video_in_which_the_camera_would_alarm_is_not_normal() {
     let folder = Folder::new();
-    let night = [("--scene", "gate/night")];
-    let of_night = folder.calibrated("before", &night);
+    let night = ("--scene", "gate/night");
+    let mut of_night = folder.calibrated("before", &[night]);
     let scenes: Vec<_> = of_night.calibrations.iter().map(|of| of.scene.as_deref()).collect();
     assert_eq!(scenes, [None, Some("gate/night")]);
-    std::fs::rename(folder.at("after"), folder.at("served")).unwrap();
+    // Its threshold is then that of one frame in a hundred, whatever the weights happen to be.
+    of_night.training.frame_interval = None;
+    Checkpoint::new(of_night.clone()).unwrap().write(folder.at("served")).unwrap();
+    std::fs::remove_file(folder.at("after")).unwrap();
 
     folder.with_an_anomaly("odd");
-    let odd = [night[0], ("--data", "odd")];
-    let error = folder.calibrate("served", &odd).unwrap_err();
+    let odd = ("--data", "odd");
+    let error = folder.calibrate("served", &[night, odd]).unwrap_err();
     assert_eq!(crate::exit_code(&error), 1);
     assert!(!folder.at("after").exists(), "nothing is written");
     let message = error.to_string();
     assert!(message.contains("--accept-alarms") && message.contains("\"gate/night\""), "{message}");
     let AlarmsError { threshold, alarms, .. } = error.downcast_ref().unwrap();
-    // One alarm an hour at ten frames a second.
-    let before = of_night.calibrations[1].detector.as_ref().unwrap();
-    assert_eq!(*threshold, before.alarm(1.0, 36_000.0).unwrap().threshold);
-    let first = &alarms[0];
-    assert_eq!(first.video, "01");
-    assert!((30..=33).contains(&first.frames.start) && first.peak > *threshold, "{first:?}");
-    assert!(message.contains(&format!("frames {} to", first.frames.start)), "{message}");
+    assert_eq!(*threshold, 2.0);
+    let found = alarms.iter().find(|alarm| alarm.video == "01" && alarm.frames.contains(&40));
+    assert!(found.is_some_and(|alarm| alarm.frames.start >= 30), "{alarms:?}");
 
     // Another scene has nothing to compare with, and who knows better says so.
-    folder.calibrate("served", &[("--scene", "gate"), ("--data", "odd")]).unwrap();
-    let accepted = folder.calibrated("served", &odd);
+    folder.calibrate("served", &[("--scene", "gate"), odd]).unwrap();
+    let accepted = folder.calibrated("served", &[night, odd]);
     assert_ne!(accepted.calibrations[1], of_night.calibrations[1]);
 }
 

@@ -170,12 +170,10 @@ mod tests {
         root
     }
 
-    fn read(interval: Option<f64>, fps: Option<f64>) -> anyhow::Result<TestData> {
-        let root = twelve_frames();
+    fn read(root: &Path, interval: Option<f64>, fps: Option<f64>) -> anyhow::Result<TestData> {
         let cache = Some(CacheChoice::Off);
         let fps = fps.map(|fps| (1e3 / fps).try_into().unwrap());
-        let source =
-            Source::open(root.path(), &SourceArgs { fps, cache, ..SourceArgs::default() })?;
+        let source = Source::open(root, &SourceArgs { fps, cache, ..SourceArgs::default() })?;
         let frame_interval = interval.map(|interval| interval.try_into().unwrap());
         let training = TrainingRecord { frame_interval, ..TrainingRecord::default() };
         let shape = ClipShape::new(2, 16).unwrap();
@@ -186,6 +184,8 @@ mod tests {
     #[test]
     fn labels_and_masks_are_those_of_the_frames_that_are_read() {
         let shape = ClipShape::new(2, 16).unwrap();
+        let folder = twelve_frames();
+        let read = |interval, fps| read(folder.path(), interval, fps);
         let thinned = read(Some(100.0), Some(20.0)).unwrap();
         let levels = (0..6).map(|at| thinned.videos[0].frame(at).unwrap().unwrap().pixels()[0]);
         assert_eq!(levels.collect::<Vec<_>>(), [0, 20, 40, 60, 80, 100]);
