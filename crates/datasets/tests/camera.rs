@@ -11,7 +11,7 @@ use protoguard_datasets::{Dataset, DecodedVideo, Half, LoadOptions, load};
 use protoguard_frames::files::{Video, VideoSource};
 use protoguard_frames::pace::Pace;
 
-const SIDE: usize = 256;
+const SIDE: usize = 128;
 
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);

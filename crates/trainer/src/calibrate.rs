@@ -2,10 +2,11 @@
 
 mod accepted;
 mod camera;
+mod normal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,20 +22,15 @@ use protoguard_model::{Network, TchScorerFactory, measure_ranges};
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
 use crate::interrupt::Interrupt;
-use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
+use crate::output;
+use crate::scoring::ScoringError;
 use crate::source::{Source, wanted_by};
-use crate::{output, progress};
+
+pub(crate) use normal::LEARNT_CLIPS;
+use normal::{NormalScores, Scored, ScoredNormal};
 
 /// Clips that activations are measured on: the largest of more would hardly be larger.
 const RANGE_CLIPS: usize = 32;
-
-/// Clips of learnt video that distributions are made of: half an hour at ten frames a second.
-pub(crate) const LEARNT_CLIPS: usize = 20_000;
-/// Parts that they are taken from in each video.
-const STRETCHES: usize = 8;
-
-/// With fewer normal clips the rarest hundredth is three frames or less.
-const ENOUGH_CLIPS: usize = 300;
 
 /// The `calibrate` command: adds, or replaces, the calibration of a scene or that of all scenes,
 /// measured on normal video, and widens the activation ranges to it. Weights stay as they are; the
@@ -209,133 +205,6 @@ pub fn calibrate(
     options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
     ScoredNormal::new(scorer, normal, shape, options)?.calibrations(options)
-}
-
-/// Normal video and its scores.
-struct ScoredNormal {
-    held_out: Vec<NormalScores>,
-    learnt: Vec<NormalScores>,
-}
-
-/// A normal video and its scores.
-struct NormalScores {
-    video: DecodedVideo,
-    scored: ScoredVideo,
-}
-
-impl ScoredNormal {
-    fn new(
-        scorer: &mut dyn Scorer,
-        normal: NormalVideo<'_>,
-        shape: ClipShape,
-        options: &CalibrationOptions,
-    ) -> Result<Self, CalibrateError> {
-        let scoring = ScoringOptions {
-            batch_size: options.batch_size,
-            keep_maps: false,
-            bar: progress::bar(0, "calibrating"),
-            interrupt: options.interrupt,
-        };
-        let mut score = |videos: Vec<DecodedVideo>| -> Result<Vec<NormalScores>, CalibrateError> {
-            let scored = score_videos(scorer, &videos, shape, &scoring)?;
-            let pairs = videos.into_iter().zip(scored);
-            Ok(pairs.map(|(video, scored)| NormalScores { video, scored }).collect())
-        };
-        let held_out = score(normal.held_out.to_vec())?;
-        Ok(Self { held_out, learnt: score(spread(normal.learnt, shape, LEARNT_CLIPS))? })
-    }
-
-    fn calibrations(
-        &self,
-        options: &CalibrationOptions,
-    ) -> Result<Vec<Calibration>, CalibrateError> {
-        let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
-        for video in &self.held_out {
-            if let Some(scene) = &video.scored.scene {
-                by_scene.entry(scene).or_default().held_out.push(video);
-            }
-        }
-        for video in &self.learnt {
-            let scene = video.scored.scene.as_deref().and_then(|scene| by_scene.get_mut(scene));
-            if let Some(of_scene) = scene {
-                of_scene.learnt.push(video);
-            }
-        }
-        let all = Scored {
-            held_out: self.held_out.iter().collect(),
-            learnt: self.learnt.iter().collect(),
-            // What several cameras have in common says nothing of how one looks.
-            one_camera: by_scene.len() < 2,
-        };
-        let clips = all.clips();
-        if clips < ENOUGH_CLIPS {
-            tracing::warn!(
-                clips,
-                enough = ENOUGH_CLIPS,
-                "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
-            );
-        }
-        let mut calibrations = vec![options.calibration(None, &all)?];
-        for (scene, videos) in by_scene {
-            let clips = videos.clips();
-            if clips < Recipe::MIN_CLIPS {
-                let needed = Recipe::MIN_CLIPS;
-                tracing::warn!(
-                    scene,
-                    clips,
-                    needed,
-                    "too little held-out video: the scene gets no calibration of its own"
-                );
-                continue;
-            }
-            calibrations.push(options.calibration(Some(scene), &videos)?);
-        }
-        Ok(calibrations)
-    }
-}
-
-/// The scores of the normal video of a calibration.
-struct Scored<'a> {
-    held_out: Vec<&'a NormalScores>,
-    learnt: Vec<&'a NormalScores>,
-    one_camera: bool,
-}
-
-impl Default for Scored<'_> {
-    fn default() -> Self {
-        Self { held_out: Vec::new(), learnt: Vec::new(), one_camera: true }
-    }
-}
-
-impl Scored<'_> {
-    /// Of held-out video.
-    fn clips(&self) -> usize {
-        self.held_out.iter().map(|video| video.scored.scores.len()).sum()
-    }
-}
-
-/// At most `most` clips, each video's share of them in [`STRETCHES`] parts evenly over it: the
-/// beginning of a day is its night.
-fn spread(videos: &[DecodedVideo], shape: ClipShape, most: usize) -> Vec<DecodedVideo> {
-    let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
-    if clips <= most {
-        return videos.to_vec();
-    }
-    let (mut before, mut taken, mut parts) = (0, 0, Vec::new());
-    for video in videos {
-        let of_video = video.clip_count(shape);
-        before += of_video;
-        // What rounding leaves goes to the next video.
-        let kept = before * most / clips - taken;
-        taken += kept;
-        let stretches = kept.min(STRETCHES);
-        for stretch in 0..stretches {
-            let [from, to] = [stretch, stretch + 1].map(|at| at * kept / stretches);
-            let first = stretch * of_video / stretches;
-            parts.push(video.part(first..first + to - from + shape.past_frames()));
-        }
-    }
-    parts
 }
 
 impl CalibrationOptions {

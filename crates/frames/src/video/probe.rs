@@ -33,6 +33,14 @@ struct Probed {
     streams: Vec<Stream>,
     #[serde(default)]
     packets: Vec<Packet>,
+    #[serde(default)]
+    format: Container,
+}
+
+#[derive(Default, Deserialize)]
+struct Container {
+    #[serde(default)]
+    format_name: String,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +68,7 @@ pub fn probe(path: &Path) -> Result<VideoInfo, VideoError> {
     check_file(path)?;
     let output = Command::new(&program)
         .args(["-v", "error", "-select_streams", "v:0", "-show_entries"])
-        .arg("stream=codec_name,width,height,avg_frame_rate:packet=pts_time,dts_time,flags")
+        .arg("stream=codec_name,width,height,avg_frame_rate:packet=pts_time,dts_time,flags:format=format_name")
         .args(["-of", "json"])
         .arg(input_of(path))
         .stdin(Stdio::null())
@@ -77,7 +85,9 @@ pub fn probe(path: &Path) -> Result<VideoInfo, VideoError> {
     }
     let probed: Probed =
         serde_json::from_slice(&output.stdout).map_err(|error| no_video(error.to_string()))?;
-    let times = times_of(&probed.packets);
+    // A bare row of JPEG pictures has no rate, for which the program makes up 25 a second.
+    let has_rate = probed.format.format_name != "mjpeg";
+    let times = if has_rate { times_of(&probed.packets) } else { FrameTimes::default() };
     let stream = probed.streams.into_iter().next();
     let stream = stream.ok_or_else(|| no_video("it has no picture".to_owned()))?;
     Ok(VideoInfo {

@@ -7,6 +7,7 @@ use protoguard_frames::scenes::SynthConfig;
 use protoguard_model::{DeviceSpec, StepLosses};
 
 use super::accepted::AlarmsError;
+use super::normal::spread;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::train::{self, EpochRecord, Finished, Learner, MeanLosses, TrainingData};
