@@ -5,13 +5,15 @@
 //! a picture looks like as a whole is measured apart from any model, and held against how the
 //! camera looked on its normal video.
 
+mod look;
+
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::quantile;
-use crate::{CHANNELS, Frame};
 
-/// Squares of a [`Look::layout`] in a row, and rows of them.
-const LAYOUT: usize = 16;
+use look::LAYOUT;
+pub use look::Look;
+
 /// A picture whose values differ by less than this on average is the one before it again, in
 /// levels of 8 bits.
 const SAME: f64 = 0.01;
@@ -21,81 +23,6 @@ const TAIL: f64 = 0.001;
 const FRAMES: usize = 5;
 /// The fewest unchanged frames in a row that are a frozen picture.
 const FROZEN: usize = 20;
-
-/// What one frame looks like as a whole, in levels of 8 bits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Look {
-    /// Mean luma.
-    pub brightness: f64,
-    /// Standard deviation of the luma.
-    pub contrast: f64,
-    /// Mean absolute difference of neighbouring pixels' luma, over the contrast: what blur takes.
-    pub sharpness: f64,
-    /// Mean difference of the largest and the smallest of a pixel's three values.
-    pub colour: f64,
-    /// Mean absolute difference to the frame before; absent for the first.
-    pub change: Option<f64>,
-    /// Mean luma of 16 × 16 squares, row after row: where things stand.
-    pub layout: Vec<f64>,
-}
-
-/// Luma of a pixel by the weights of ITU-R BT.709, in 1/256.
-fn luma(pixel: &[u8]) -> f64 {
-    let [red, green, blue] = [0, 1, 2].map(|at| u32::from(pixel[at]));
-    f64::from(54 * red + 183 * green + 19 * blue) / 256.0
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    sum / f64::max(count, 1.0)
-}
-
-impl Look {
-    /// Measures a frame beside the one before it, of the same size.
-    pub fn of(frame: &Frame, before: Option<&Frame>) -> Self {
-        let (height, width) = (frame.height(), frame.width());
-        let pixels = || frame.pixels().chunks_exact(CHANNELS);
-        let lumas: Vec<f64> = pixels().map(luma).collect();
-        let brightness = mean(lumas.iter().copied());
-        let contrast = mean(lumas.iter().map(|luma| (luma - brightness).powi(2))).sqrt();
-        let steps = (0..lumas.len()).flat_map(|at| {
-            let right = (at % width + 1 < width).then(|| (lumas[at + 1] - lumas[at]).abs());
-            let below = (at / width + 1 < height).then(|| (lumas[at + width] - lumas[at]).abs());
-            right.into_iter().chain(below)
-        });
-        let sharpness = if contrast > 0.0 { mean(steps) / contrast } else { 0.0 };
-        let spread = |pixel: &[u8]| {
-            let (least, most) = (pixel.iter().min(), pixel.iter().max());
-            f64::from(most.copied().unwrap_or(0) - least.copied().unwrap_or(0))
-        };
-        let change = before.map(|before| {
-            let pairs = frame.pixels().iter().zip(before.pixels());
-            mean(pairs.map(|(&now, &then)| f64::from(now.abs_diff(then))))
-        });
-        let square = |index: usize| {
-            let [top, left] = [index / LAYOUT, index % LAYOUT];
-            let rows = top * height / LAYOUT..((top + 1) * height / LAYOUT).max(1);
-            let columns = left * width / LAYOUT..((left + 1) * width / LAYOUT).max(1);
-            let lumas = &lumas;
-            mean(rows.flat_map(|y| columns.clone().map(move |x| lumas[y * width + x])))
-        };
-        let layout = (0..LAYOUT * LAYOUT).map(square).collect();
-        Self { brightness, contrast, sharpness, colour: mean(pixels().map(spread)), change, layout }
-    }
-
-    /// Pearson correlation of the layout with another, in [-1, 1]: light that changes everywhere
-    /// alike leaves it as it is. 0 where one has no contrast.
-    fn likeness(&self, other: &[f64]) -> f64 {
-        let means = [&self.layout[..], other].map(|values| mean(values.iter().copied()));
-        let pairs = || self.layout.iter().zip(other).map(|(a, b)| [a - means[0], b - means[1]]);
-        let [both, one, two] = [
-            mean(pairs().map(|[a, b]| a * b)),
-            mean(pairs().map(|[a, _]| a * a)),
-            mean(pairs().map(|[_, b]| b * b)),
-        ];
-        if one * two > 0.0 { both / (one * two).sqrt() } else { 0.0 }
-    }
-}
 
 /// Why a score would say nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -140,6 +67,10 @@ pub struct CameraBounds {
 }
 
 impl CameraBounds {
+    /// The fewest frames that bounds should be made of: with fewer, the rarest that lie beyond a
+    /// bound are less than one, and the bound is the one most extreme frame.
+    pub const MIN_FRAMES: usize = (1.0 / TAIL) as usize;
+
     /// How a camera looks, from the frames of its normal videos in order; nothing without any.
     pub fn of(videos: &[Vec<Look>]) -> Option<Self> {
         let looks = || videos.iter().flatten();
@@ -170,7 +101,8 @@ impl CameraBounds {
 
     /// What one frame says by itself, the gravest first; a frozen picture is only told by several.
     ///
-    /// Bounds leave a margin: half of what was normal, so that a lamp or a cloud is no fault.
+    /// Bounds leave a margin of half of what was normal, so that a lamp or a cloud is no fault; of a
+    /// third for where things stand, which neither changes.
     fn judge(&self, look: &Look) -> Option<CameraState> {
         let light = 255.0 - self.brightest;
         let states = [
@@ -178,7 +110,7 @@ impl CameraBounds {
             (255.0 - look.brightness < light / 2.0, CameraState::Bright),
             (look.contrast < self.least_contrast / 2.0, CameraState::Covered),
             (look.sharpness < self.least_sharpness / 2.0, CameraState::Blurred),
-            (look.likeness(&self.layout) < self.least_likeness / 2.0, CameraState::Moved),
+            (look.likeness(&self.layout) < self.least_likeness / 1.5, CameraState::Moved),
             (look.colour < self.least_colour / 4.0, CameraState::ColourLost),
         ];
         states.into_iter().find(|(is, _)| *is).map(|(_, state)| state)
@@ -235,125 +167,4 @@ impl CameraWatch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIDE: usize = 64;
-
-    /// A street: a bright wall above, dark road below, with a texture, and something that passes.
-    fn street(at: usize) -> Vec<u8> {
-        let pixel = |index: usize| {
-            let (y, x) = (index / SIDE, index % SIDE);
-            let base = if y < 24 { [150, 120, 100] } else { [60, 70, 60] };
-            let texture = ((x * 7 + y * 13) % 11) as u8;
-            let passes = y > 40 && y < 50 && x.abs_diff(at % SIDE) < 3;
-            let noise = ((x * 31 + y * 17 + at * 7) % 3) as u8;
-            base.map(|level: u8| level + texture + noise + if passes { 90 } else { 0 })
-        };
-        (0..SIDE * SIDE).flat_map(pixel).collect()
-    }
-
-    fn looks(frames: impl IntoIterator<Item = Vec<u8>>) -> Vec<Look> {
-        let mut before: Option<Frame> = None;
-        let look = |pixels: Vec<u8>| {
-            let frame = Frame::new(SIDE, SIDE, pixels).unwrap();
-            let look = Look::of(&frame, before.as_ref());
-            before = Some(frame);
-            look
-        };
-        frames.into_iter().map(look).collect()
-    }
-
-    fn watch() -> CameraWatch {
-        CameraWatch::new(CameraBounds::of(&[looks((0..300).map(street))]).unwrap())
-    }
-
-    /// The state after so many frames of a picture that was changed.
-    fn after(frames: usize, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Option<CameraState> {
-        let mut watch = watch();
-        let looks = looks((0..frames).map(|at| change(street(at))));
-        looks.iter().map(|look| watch.push(look)).last().unwrap()
-    }
-
-    fn every(change: impl Fn(f64) -> f64) -> impl Fn(Vec<u8>) -> Vec<u8> {
-        move |pixels| pixels.into_iter().map(|it| change(f64::from(it)) as u8).collect()
-    }
-
-    fn blurred(pixels: Vec<u8>) -> Vec<u8> {
-        let level = |index: usize| {
-            let (at, channel) = (index / CHANNELS, index % CHANNELS);
-            let (y, x) = (at / SIDE, at % SIDE);
-            let rows = y.saturating_sub(5)..(y + 6).min(SIDE);
-            let near = rows.flat_map(|y| {
-                (x.saturating_sub(5)..(x + 6).min(SIDE)).map(move |x| (y * SIDE + x) * CHANNELS)
-            });
-            mean(near.map(|at| f64::from(pixels[at + channel]))) as u8
-        };
-        (0..pixels.len()).map(level).collect()
-    }
-
-    #[test]
-    fn each_fault_has_its_state_and_normal_video_none() {
-        use CameraState::{Blurred, Bright, ColourLost, Covered, Dark, Moved};
-        assert_eq!(after(300, |pixels| pixels), None);
-        assert_eq!(after(9, every(|level| level * 0.1)), Some(Dark));
-        assert_eq!(after(9, every(|level| 255.0 - 0.2 * (255.0 - level))), Some(Bright));
-        assert_eq!(after(9, every(|level| 90.0 + 0.1 * (level - 90.0))), Some(Covered));
-        assert_eq!(after(9, blurred), Some(Blurred));
-        let turned = |pixels: Vec<u8>| pixels.chunks(CHANNELS).rev().flatten().copied().collect();
-        assert_eq!(after(9, turned), Some(Moved));
-        let gray = |pixels: Vec<u8>| {
-            let gray = |pixel: &[u8]| [luma(pixel) as u8; CHANNELS];
-            pixels.chunks(CHANNELS).flat_map(gray).collect()
-        };
-        assert_eq!(after(9, gray), Some(ColourLost));
-        // Half the light is an evening.
-        assert_eq!(after(9, every(|level| level * 0.6)), None);
-    }
-
-    #[test]
-    fn a_camera_that_is_black_from_its_first_frame_is_dark() {
-        let mut watch = watch();
-        let black = looks((0..6).map(|_| vec![0; SIDE * SIDE * CHANNELS]));
-        let states: Vec<_> = black.iter().map(|look| watch.push(look)).collect();
-        assert_eq!(states[3..], [None, Some(CameraState::Dark), Some(CameraState::Dark)]);
-    }
-
-    #[test]
-    fn a_picture_that_stands_still_is_frozen_and_wakes_up() {
-        let mut watch = watch();
-        let frames = (0..3).chain([3; 25]).chain(4..12).map(street);
-        let states: Vec<_> = looks(frames).iter().map(|look| watch.push(look)).collect();
-        // 3 and its twenty repetitions.
-        assert!(states[..23].iter().all(Option::is_none), "{states:?}");
-        assert!(states[23..28].iter().all(|it| *it == Some(CameraState::Frozen)), "{states:?}");
-        assert_eq!(states[35], None);
-    }
-
-    #[test]
-    fn video_that_often_stands_still_is_allowed_to() {
-        let still = looks((0..10).flat_map(|at| [at; 40]).map(street));
-        let bounds = CameraBounds::of(&[still]).unwrap();
-        assert_eq!(bounds.longest_still, 39);
-        let mut watch = CameraWatch::new(bounds);
-        let states = looks([street(0)].into_iter().chain((0..60).map(|_| street(1))));
-        assert!(states.iter().all(|look| watch.push(look).is_none()));
-    }
-
-    #[test]
-    fn a_state_is_neither_entered_nor_left_by_a_single_frame() {
-        let mut watch = watch();
-        let black = || vec![0; SIDE * SIDE * CHANNELS];
-        let frames = [street(0), black(), street(2), street(3)];
-        assert!(looks(frames).iter().all(|look| watch.push(look).is_none()));
-        let dark: Vec<_> = (0..6).map(|_| black()).chain([street(1)]).collect();
-        let last = looks(dark).iter().map(|look| watch.push(look)).last().unwrap();
-        assert_eq!(last, Some(CameraState::Dark));
-    }
-
-    #[test]
-    fn without_video_there_are_no_bounds() {
-        assert_eq!(CameraBounds::of(&[]), None);
-        assert_eq!(CameraBounds::of(&[vec![]]), None);
-    }
-}
+mod tests;

@@ -5,12 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
+use protoguard_core::FrameInterval;
 use protoguard_frames::files::{Folder, Video, name_of, natural_order, videos_in, videos_under};
+use protoguard_frames::pace::{Clock, Wanted, interval_at};
+use rayon::prelude::*;
 
 use crate::error::DatasetError;
 use crate::labels::{ClipMasks, GroundTruth, LabelsError, PixelTruth, find_labels};
 use crate::layout::{Half, Layout, Placed, frame_masks, label_masks};
 use crate::numbers::{number_in, place_of};
+use crate::synth::drawn_rate;
 
 /// What a folder without a known layout may hold.
 const OWN: &str = "a folder of frames (.jpg, .png, .bmp, .tif), of such folders, or of videos";
@@ -62,6 +66,39 @@ impl Dataset {
             Layout::Own => videos_under(&folder, OWN)?,
             layout => videos_in(&folder, layout.expected(half))?,
         })
+    }
+
+    /// The videos of a half, each with how it is read by a clock; see [`Video::paced`].
+    ///
+    /// # Errors
+    /// As [`Dataset::videos`], and when a video's interval cannot be brought to the wanted one.
+    pub fn videos_at(&self, half: Half, clock: Clock) -> Result<Vec<Video>, DatasetError> {
+        let videos = self.videos(half)?;
+        let paced: Vec<_> = videos.into_par_iter().map(|video| video.paced(clock)).collect();
+        // The first error in order, whichever came first.
+        Ok(paced.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Frames a second of a published or drawn data set: known by its layout, by `synth.json`, or by
+    /// its folder's name where the layout is of many.
+    pub fn frames_per_second(&self) -> Option<f64> {
+        let rates = [("ped1", 10.0), ("ped2", 10.0), ("avenue", 25.0), ("shanghaitech", 24.0)];
+        match self.layout {
+            Layout::Ucsd => Some(10.0),
+            Layout::Avenue => Some(25.0),
+            Layout::ShanghaiTech => Some(24.0),
+            Layout::Converted | Layout::Own => drawn_rate(&self.root).or_else(|| {
+                let name = self.name().to_lowercase();
+                rates.iter().find(|(of, _)| name.contains(of)).map(|&(_, rate)| rate)
+            }),
+        }
+    }
+
+    /// The clock of its videos: the rate of its folders of frames is `untimed` or else its own, and
+    /// `wanted` what they are thinned to.
+    pub fn clock(&self, untimed: Option<FrameInterval>, wanted: Wanted) -> Clock {
+        let own = || self.frames_per_second().and_then(interval_at);
+        Clock { untimed: untimed.or_else(own), wanted }
     }
 
     /// Where the labels of the test videos come from; of all videos that have labels where

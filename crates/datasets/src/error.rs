@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use protoguard_core::FrameInterval;
 use protoguard_frames::files::FilesError;
+use protoguard_frames::pace::{PaceError, apart};
 use protoguard_frames::video::VideoError;
 
 use crate::layout::Layout;
@@ -53,6 +55,24 @@ pub enum DatasetError {
     /// A video file that gives no frames, or breaks off.
     #[error(transparent)]
     Video(#[from] VideoError),
+    /// A video's interval is not known, or not to be had.
+    #[error(transparent)]
+    Pace(#[from] PaceError),
+    /// Videos that a model cannot learn from together.
+    #[error(
+        "frames of video {fast:?} are {}, those of {slow:?} {}; videos of one rate are expected, or a rate that all can be thinned to (--train-fps)",
+        apart(*fast_interval), apart(*slow_interval)
+    )]
+    MixedIntervals {
+        /// The video of the shortest interval.
+        fast: String,
+        /// Its interval.
+        fast_interval: FrameInterval,
+        /// The video of the longest interval.
+        slow: String,
+        /// Its interval.
+        slow_interval: FrameInterval,
+    },
     /// The frame cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),

@@ -7,6 +7,7 @@
 pub mod anomalies;
 mod dataset;
 mod error;
+mod interval;
 mod labels;
 mod layout;
 mod loader;
@@ -21,6 +22,7 @@ mod tiff;
 
 pub use dataset::{Dataset, testing_videos, training_videos};
 pub use error::DatasetError;
+pub use interval::common_interval;
 pub use labels::{Agreement, ClipMasks, GroundTruth, LabelsError, PixelTruth, find_labels};
 pub use layout::{Half, Layout};
 pub use loader::{ClipBatch, ClipLoader, EpochBatches, LoaderConfig, Position};

@@ -10,10 +10,13 @@ use npyz::WriterBuilder;
 use protoguard_core::Frame;
 use protoguard_frames::scenes::{AnomalySpan, Scene, SceneError, SynthConfig};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Quality of the JPEG files: high enough that compression adds less than the camera's noise.
 const QUALITY: u8 = 95;
+
+/// Where a drawn data set says what was drawn.
+const DESCRIPTION: &str = "synth.json";
 
 /// A data set that was not written.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +51,14 @@ pub struct WrittenDataset {
     pub anomalous_frames: usize,
 }
 
+/// Frames a second of drawn scenes: people cross them as they cross UCSD's.
+const FRAMES_PER_SECOND: f64 = 10.0;
+
 /// The contents of `synth.json`.
 #[derive(Serialize)]
 struct Description<'a> {
     config: &'a SynthConfig,
+    frames_per_second: f64,
     /// One a test video, in order.
     testing: Vec<Labelled>,
 }
@@ -120,9 +127,12 @@ fn write_all(config: &SynthConfig, folder: &Path) -> Result<WrittenDataset, Synt
         video: number(index, config.testing_videos),
         anomaly: scene.anomaly(),
     };
-    let description =
-        Description { config, testing: testing.iter().enumerate().map(labelled).collect() };
-    write_file(&folder.join("synth.json"), |file| {
+    let description = Description {
+        config,
+        frames_per_second: FRAMES_PER_SECOND,
+        testing: testing.iter().enumerate().map(labelled).collect(),
+    };
+    write_file(&folder.join(DESCRIPTION), |file| {
         serde_json::to_writer_pretty(&mut *file, &description)?;
         file.write_all(b"\n")
     })?;
@@ -131,6 +141,16 @@ fn write_all(config: &SynthConfig, folder: &Path) -> Result<WrittenDataset, Synt
         testing_frames: labels.len(),
         anomalous_frames: labels.iter().map(|&label| usize::from(label)).sum(),
     })
+}
+
+/// Frames a second of the drawn data set at `root`; none of one that says nothing of it.
+pub(crate) fn drawn_rate(root: &Path) -> Option<f64> {
+    #[derive(Deserialize)]
+    struct Rate {
+        frames_per_second: f64,
+    }
+    let description = fs::read(root.join(DESCRIPTION)).ok()?;
+    serde_json::from_slice::<Rate>(&description).ok().map(|it| it.frames_per_second)
 }
 
 /// The name of a video, from 01 on, as wide as the last one's.

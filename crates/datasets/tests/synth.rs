@@ -6,7 +6,9 @@ use std::fs;
 
 use protoguard_core::ClipShape;
 use protoguard_datasets::synth::{SynthError, write_dataset};
-use protoguard_datasets::{LoadOptions, find_labels, load, testing_videos, training_videos};
+use protoguard_datasets::{
+    Dataset, LoadOptions, find_labels, load, testing_videos, training_videos,
+};
 use protoguard_frames::files::Video;
 use protoguard_frames::labels::Labels;
 use protoguard_frames::scenes::{Scene, SynthConfig};
@@ -29,6 +31,7 @@ fn a_data_set_is_written_whole_and_read_back() {
     let written = write_dataset(&small(), &root).unwrap();
     assert_eq!((written.training_frames, written.testing_frames), (120, 180));
     let shape = ClipShape::new(4, 32).unwrap();
+    assert_eq!(Dataset::open(&root, None).unwrap().frames_per_second(), Some(10.0));
     let testing = testing_videos(&root).unwrap();
     assert_eq!(testing.len(), 3);
     let labels = Labels::read(&find_labels(&root).unwrap(), &[60; 3]).unwrap();

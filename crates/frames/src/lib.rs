@@ -8,6 +8,7 @@ mod codec;
 mod decode;
 pub mod files;
 pub mod labels;
+pub mod pace;
 pub mod picture;
 mod resize;
 pub mod scenes;

@@ -1,9 +1,12 @@
 //! Bounds and thresholds from normal video, by the scorer that will serve.
 
+mod accepted;
+mod camera;
+mod normal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,34 +15,30 @@ use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
     Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
 };
-use protoguard_datasets::{DecodedVideo, Half};
+use protoguard_datasets::{DatasetError, DecodedVideo, Half};
+use protoguard_frames::pace::Wanted;
 use protoguard_model::{Network, TchScorerFactory, measure_ranges};
 
 use crate::cli::CalibrateArgs;
 use crate::config::{Layers, TrainerConfig};
 use crate::interrupt::Interrupt;
-use crate::scoring::{ScoredVideo, ScoringError, ScoringOptions, score_videos};
-use crate::source::Source;
-use crate::{output, progress};
+use crate::output;
+use crate::scoring::ScoringError;
+use crate::source::{Source, wanted_by};
+
+pub(crate) use normal::LEARNT_CLIPS;
+use normal::{NormalScores, Scored, ScoredNormal};
 
 /// Clips that activations are measured on: the largest of more would hardly be larger.
 const RANGE_CLIPS: usize = 32;
-
-/// Clips of learnt video that distributions are made of: half an hour at ten frames a second.
-pub(crate) const LEARNT_CLIPS: usize = 20_000;
-/// Parts that they are taken from in each video.
-const STRETCHES: usize = 8;
-
-/// With fewer normal clips the rarest hundredth is three frames or less.
-const ENOUGH_CLIPS: usize = 300;
 
 /// The `calibrate` command: adds, or replaces, the calibration of a scene or that of all scenes,
 /// measured on normal video, and widens the activation ranges to it. Weights stay as they are; the
 /// checkpoint gets a new hash.
 ///
 /// # Errors
-/// When the checkpoint or the data cannot be read, the scene has no name, or the file cannot be
-/// written.
+/// When the checkpoint or the data cannot be read, the scene has no name, the calibration that is
+/// there raises an alarm in the video, or the file cannot be written.
 pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     output::check(&args.out, args.overwrite)?;
     let scene = args.scene.as_ref();
@@ -49,17 +48,25 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     );
     let checkpoint = Arc::new(Checkpoint::read(&args.checkpoint)?);
     let shape = checkpoint.content().model.shape;
-    let videos = normal_video(&args.data, args, shape)?;
+    let wanted = wanted_by(&checkpoint.content().training);
+    let video_of = |root: &Path| normal_video(root, args, (shape, wanted));
+    let videos = video_of(&args.data)?;
     let options = args.scorer.options(&args.checkpoint, Precision::F32);
     let mut scorer = TchScorerFactory::new(Arc::clone(&checkpoint), options).build_scorer()?;
     let options = options_of(checkpoint.content(), args)?;
     let mut learnt = match &args.learnt {
-        Some(root) => normal_video(root, args, shape)?,
+        Some(root) => video_of(root)?,
         None => Vec::new(),
     };
     leave_out(&mut learnt, &videos)?;
     let normal = NormalVideo { held_out: &videos, learnt: &learnt };
-    let found = calibrate(&mut scorer, normal, shape, &options)?;
+    let scored = ScoredNormal::new(&mut scorer, normal, shape, &options)?;
+    if !args.accept_alarms {
+        let content = checkpoint.content();
+        let before = content.calibrations.iter().find(|found| found.scene.as_ref() == scene);
+        accepted::check(before, &scored, content.training.frame_interval)?;
+    }
+    let found = scored.calibrations(&options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
     let ranges = activation_ranges(&network, &videos)?;
     let mut content = Arc::unwrap_or_clone(checkpoint).into_content();
@@ -84,10 +91,10 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
 fn normal_video(
     root: &Path,
     args: &CalibrateArgs,
-    shape: ClipShape,
+    (shape, wanted): (ClipShape, Wanted),
 ) -> anyhow::Result<Vec<DecodedVideo>> {
     let source = Source::open(root, &args.source)?;
-    let mut videos = source.load(&source.videos(Half::Training)?, shape)?;
+    let mut videos = source.load(&source.videos(Half::Training, wanted)?, shape)?;
     videos.iter_mut().for_each(|video| video.scene = args.scene.clone());
     Ok(videos)
 }
@@ -140,6 +147,9 @@ pub enum CalibrateError {
     /// Nor are the statistics of their maps.
     #[error(transparent)]
     Detector(#[from] DetectorError),
+    /// Frames cannot be read for how the camera looks.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
 }
 
 /// What int8 makes its steps of: how large activations become on clips from all over the video.
@@ -194,83 +204,7 @@ pub fn calibrate(
     shape: ClipShape,
     options: &CalibrationOptions,
 ) -> Result<Vec<Calibration>, CalibrateError> {
-    let clips: usize = normal.held_out.iter().map(|video| video.clip_count(shape)).sum();
-    let scoring = ScoringOptions {
-        batch_size: options.batch_size,
-        keep_maps: false,
-        bar: progress::bar(0, "calibrating"),
-        interrupt: options.interrupt,
-    };
-    let scored = score_videos(scorer, normal.held_out, shape, &scoring)?;
-    let learnt = spread(normal.learnt, shape, LEARNT_CLIPS);
-    let learnt = score_videos(scorer, &learnt, shape, &scoring)?;
-    let all = Scored { held_out: scored.iter().collect(), learnt: learnt.iter().collect() };
-    let mut by_scene: BTreeMap<&str, Scored<'_>> = BTreeMap::new();
-    for video in &scored {
-        if let Some(scene) = &video.scene {
-            by_scene.entry(scene).or_default().held_out.push(video);
-        }
-    }
-    for video in &learnt {
-        let scene = video.scene.as_deref().and_then(|scene| by_scene.get_mut(scene));
-        if let Some(of_scene) = scene {
-            of_scene.learnt.push(video);
-        }
-    }
-    if clips < ENOUGH_CLIPS {
-        tracing::warn!(
-            clips,
-            enough = ENOUGH_CLIPS,
-            "little normal video: more than 1 % of normal frames may lie above the alarm's threshold"
-        );
-    }
-    let mut calibrations = vec![options.calibration(None, &all)?];
-    for (scene, videos) in by_scene {
-        let clips: usize = videos.held_out.iter().map(|video| video.scores.len()).sum();
-        if clips < Recipe::MIN_CLIPS {
-            let needed = Recipe::MIN_CLIPS;
-            tracing::warn!(
-                scene,
-                clips,
-                needed,
-                "too little held-out video: the scene gets no calibration of its own"
-            );
-            continue;
-        }
-        calibrations.push(options.calibration(Some(scene), &videos)?);
-    }
-    Ok(calibrations)
-}
-
-/// The scores of normal video.
-#[derive(Default)]
-struct Scored<'a> {
-    held_out: Vec<&'a ScoredVideo>,
-    learnt: Vec<&'a ScoredVideo>,
-}
-
-/// At most `most` clips, each video's share of them in [`STRETCHES`] parts evenly over it: the
-/// beginning of a day is its night.
-fn spread(videos: &[DecodedVideo], shape: ClipShape, most: usize) -> Vec<DecodedVideo> {
-    let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
-    if clips <= most {
-        return videos.to_vec();
-    }
-    let (mut before, mut taken, mut parts) = (0, 0, Vec::new());
-    for video in videos {
-        let of_video = video.clip_count(shape);
-        before += of_video;
-        // What rounding leaves goes to the next video.
-        let kept = before * most / clips - taken;
-        taken += kept;
-        let stretches = kept.min(STRETCHES);
-        for stretch in 0..stretches {
-            let [from, to] = [stretch, stretch + 1].map(|at| at * kept / stretches);
-            let first = stretch * of_video / stretches;
-            parts.push(video.part(first..first + to - from + shape.past_frames()));
-        }
-    }
-    parts
+    ScoredNormal::new(scorer, normal, shape, options)?.calibrations(options)
 }
 
 impl CalibrationOptions {
@@ -279,11 +213,19 @@ impl CalibrationOptions {
         scene: Option<&str>,
         videos: &Scored<'_>,
     ) -> Result<Calibration, CalibrateError> {
-        let scores: Vec<FrameScore> =
-            videos.held_out.iter().flat_map(|video| &video.scores).copied().collect();
-        let [held_out, learnt] = [&videos.held_out, &videos.learnt]
-            .map(|of| of.iter().map(|video| video.statistics.as_slice()).collect::<Vec<_>>());
-        let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?;
-        Ok(calibration.with_detector(self.detector.calibrate(&held_out, &learnt)?))
+        let scores = videos.held_out.iter().flat_map(|video| &video.scored.scores);
+        let scores: Vec<FrameScore> = scores.copied().collect();
+        let [held_out, learnt] = [&videos.held_out, &videos.learnt].map(|of| {
+            of.iter().map(|video| video.scored.statistics.as_slice()).collect::<Vec<_>>()
+        });
+        let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?
+            .with_detector(self.detector.calibrate(&held_out, &learnt)?);
+        if !videos.one_camera {
+            return Ok(calibration);
+        }
+        // How a camera looks is in learnt video as it is in held-out: no weight was fitted to it.
+        let all = videos.held_out.iter().chain(&videos.learnt).map(|video| &video.video);
+        let camera = camera::bounds(&all.collect::<Vec<_>>())?;
+        Ok(Calibration { camera, ..calibration })
     }
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 use config::{Config, Environment, File, FileFormat};
 use protoguard_checkpoint::{LossConfig, ModelConfig, Precision};
 use protoguard_core::normalise::GAMMA;
-use protoguard_core::{DetectorError, Recipe};
+use protoguard_core::{DetectorError, FrameInterval, Recipe};
+use protoguard_frames::pace::interval_at;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use origin::leaves;
@@ -60,6 +61,9 @@ pub struct TrainingConfig {
     /// Share of the training video that is held out for calibration, in (0, 0.5]: whole videos, or
     /// the end of each where there are few.
     pub held_out: f64,
+    /// Frames a second to learn from: video is thinned to them by whole frames, or by its time stamps
+    /// where its rate varies; 0 for all frames. The checkpoint records what comes of it.
+    pub train_fps: f64,
     /// Weight of the PSNR against the feature distance in regularity, in [0, 1].
     pub gamma: f64,
     /// `cpu` or `cuda:N`.
@@ -95,6 +99,7 @@ impl Default for TrainingConfig {
             motion_start: 0.0,
             seed: 0,
             held_out: 0.1,
+            train_fps: 0.0,
             gamma: GAMMA,
             device: "cpu".to_owned(),
             threads: 0,
@@ -113,6 +118,11 @@ impl TrainingConfig {
     pub fn freezes_norm(&self, epoch: u64) -> bool {
         let frozen = (self.epochs as f64 * self.frozen_norm).floor() as u64;
         epoch >= self.epochs - frozen
+    }
+
+    /// The interval that video is thinned to, where one is wanted.
+    pub fn interval(&self) -> Option<FrameInterval> {
+        interval_at(self.train_fps)
     }
 
     /// Whether the motion branch's loss has its weight in `epoch`, counted from 0.
@@ -265,6 +275,10 @@ impl TrainerConfig {
         check((0.0..1.0).contains(&start), "motion_start", &start, accepted)?;
         let share = training.held_out;
         check(share > 0.0 && share <= 0.5, "held_out", &share, "accepted: above 0, at most 0.5")?;
+        let rate = training.train_fps;
+        let accepted = "accepted: above 0, at most 1000, or 0 for all frames";
+        let in_range = rate == 0.0 || (interval_at(rate).is_some() && rate <= 1000.0);
+        check(in_range, "train_fps", &rate, accepted)?;
         check((0.0..=1.0).contains(&training.gamma), "gamma", &training.gamma, "accepted: 0 to 1")
     }
 }

@@ -15,6 +15,7 @@ use protoguard_checkpoint::{Array, Dtype, LossConfig, ModelConfig, Precision};
 use protoguard_core::{Clip, ClipShape, Outputs, Scorer, ScorerInput};
 use protoguard_datasets::synth::write_dataset;
 use protoguard_datasets::{CacheChoice, ClipBatch, ClipLoader, Half, LoaderConfig};
+use protoguard_frames::pace::Wanted;
 use protoguard_frames::scenes::SynthConfig;
 use protoguard_kernels::settings::allow_tf32;
 use protoguard_model::{HealthMeter, InferenceGraph, Network, StepLosses, TchScorer, precision};
@@ -62,8 +63,8 @@ pub fn run(args: &StepArgs) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let source = draw(folder.path())?;
     // The first pass fills the frame cache; what is measured is a warm one.
-    source.load(&source.videos(Half::Training)?, shape)?;
-    let videos = source.load(&source.videos(Half::Training)?, shape)?;
+    source.load(&source.videos(Half::Training, Wanted::AsTheyAre)?, shape)?;
+    let videos = source.load(&source.videos(Half::Training, Wanted::AsTheyAre)?, shape)?;
     let config = LoaderConfig {
         shape,
         batch_size: args.batch_size,
@@ -106,7 +107,7 @@ fn draw(folder: &Path) -> anyhow::Result<Source> {
     };
     write_dataset(&scenes, &data)?;
     let cache = Some(CacheChoice::Folder(folder.join("cache")));
-    Ok(Source::open(&data, &SourceArgs { cache, cache_gib: 8, layout: None })?)
+    Ok(Source::open(&data, &SourceArgs { cache, cache_gib: 8, ..SourceArgs::default() })?)
 }
 
 fn steps(
@@ -154,7 +155,7 @@ fn evaluate_vs_bare(
     shape: ClipShape,
 ) -> anyhow::Result<f64> {
     const BATCH: usize = 8;
-    let videos = source.load(&source.videos(Half::Testing)?, shape)?;
+    let videos = source.load(&source.videos(Half::Testing, Wanted::AsTheyAre)?, shape)?;
     let clips: usize = videos.iter().map(|video| video.clip_count(shape)).sum();
     let input = |at| -> anyhow::Result<ScorerInput> {
         let clip = videos[0].clip_at(shape, at)?.context("a drawn clip")?;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use protoguard_checkpoint::{Checkpoint, Dtype};
 use protoguard_core::Calibration;
+use protoguard_frames::pace::apart;
 use serde_json::{Value, json};
 
 use crate::cli::ShowArgs;
@@ -85,6 +86,7 @@ impl Summary<'_> {
             row("version", self.0.version()),
             row("content hash", self.0.content_hash()),
             row("clip", format!("{past} past frames of {side}x{side}")),
+            row("frames", content.training.frame_interval.map_or("unknown".to_owned(), apart)),
             row("network", format!("base width {width}, memory {memory}, motion branch {motion}")),
             row("weights", format!("{count} parameters, {kind}, {mib:.1} MiB")),
             row("optimiser state", moments),

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use protoguard_core::ClipShape;
+use protoguard_checkpoint::TrainingRecord;
+use protoguard_core::{ClipShape, FrameInterval};
 use protoguard_datasets::{
     CacheChoice, CacheError, Dataset, DatasetError, DecodedVideo, FrameCache, Half, Layout,
     LoadOptions, load,
 };
 use protoguard_frames::DecodeLimits;
 use protoguard_frames::files::Video;
+use protoguard_frames::pace::{Wanted, apart, parse_rate};
 
 use crate::progress;
 
@@ -21,6 +23,10 @@ pub struct SourceArgs {
     /// looking]
     #[arg(long)]
     pub layout: Option<Layout>,
+    /// Frames a second of folders of frames, and of video files without time stamps; others tell it
+    /// themselves [default: that of a known data set]
+    #[arg(long, value_name = "FPS", value_parser = parse_rate)]
+    pub fps: Option<FrameInterval>,
     /// Folder for decoded frames, or off [default: protoguard/frames in the user's cache folder]
     #[arg(long, value_name = "DIR|off", env = "PROTOGUARD_CACHE")]
     pub cache: Option<CacheChoice>,
@@ -54,6 +60,7 @@ pub struct Source {
     /// The data set.
     pub dataset: Dataset,
     cache: Option<FrameCache>,
+    untimed: Option<FrameInterval>,
 }
 
 impl Source {
@@ -67,7 +74,7 @@ impl Source {
         let (layout, folder) = (dataset.layout(), cache.as_ref().map(FrameCache::folder));
         let cache_folder = folder.map_or("off".to_owned(), |folder| folder.display().to_string());
         tracing::info!(%layout, cache = cache_folder, "reading {}", dataset.root().display());
-        Ok(Self { dataset, cache })
+        Ok(Self { dataset, cache, untimed: args.fps })
     }
 
     /// The data set at `root`, its layout found by looking, its frames kept in memory.
@@ -75,18 +82,34 @@ impl Source {
     /// # Errors
     /// When the folder holds no data set of a known layout.
     pub fn in_memory(root: &Path) -> Result<Self, DatasetError> {
-        Ok(Self { dataset: Dataset::open(root, None)?, cache: None })
+        Ok(Self { dataset: Dataset::open(root, None)?, cache: None, untimed: None })
     }
 
-    /// The videos of a half, not yet decoded.
+    /// The videos of a half, not yet decoded, at the interval that is wanted. Those whose interval
+    /// nothing says keep all their frames, with a warning.
     ///
     /// # Errors
-    /// When the half is missing or empty.
-    pub fn videos(&self, half: Half) -> Result<Vec<Video>, DatasetError> {
-        self.dataset.videos(half)
+    /// When the half is missing or empty, or a video's interval cannot be brought to the wanted one.
+    pub fn videos(&self, half: Half, wanted: Wanted) -> Result<Vec<Video>, DatasetError> {
+        let clock = self.dataset.clock(self.untimed, wanted);
+        let videos = self.dataset.videos_at(half, clock)?;
+        let mut unknown = videos.iter().filter(|video| video.pace.interval.is_none());
+        if let Some(first) = unknown.next().filter(|_| wanted != Wanted::AsTheyAre) {
+            let (first, others) = (&first.name, unknown.count());
+            let taken = match wanted {
+                Wanted::At(interval) => format!("taken as {}", apart(interval)),
+                _ => "not recorded".to_owned(),
+            };
+            tracing::warn!(
+                first,
+                others,
+                "nothing says how far apart frames are; that is {taken}, and --fps says it"
+            );
+        }
+        Ok(videos)
     }
 
-    /// Decodes whole videos, or finds them in the cache, with a progress bar.
+    /// Decodes what is read of videos, or finds them in the cache, with a progress bar.
     ///
     /// # Errors
     /// When a frame cannot be decoded, a video is too short for a clip, or the cache cannot be
@@ -104,25 +127,16 @@ impl Source {
         decoded
     }
 
-    /// Frames a second of a published data set, known by its layout, or by its folder's name where
-    /// the layout is of many.
-    pub fn frames_per_second(&self) -> Option<f64> {
-        let rates = [("ped1", 10.0), ("ped2", 10.0), ("avenue", 25.0), ("shanghaitech", 24.0)];
-        let name = self.name().to_lowercase();
-        match self.dataset.layout() {
-            Layout::Ucsd => Some(10.0),
-            Layout::Avenue => Some(25.0),
-            Layout::ShanghaiTech => Some(24.0),
-            Layout::Converted | Layout::Own => {
-                rates.iter().find(|(of, _)| name.contains(of)).map(|&(_, rate)| rate)
-            }
-        }
-    }
-
     /// The data set's name, as a report writes it.
     pub fn name(&self) -> String {
         self.dataset.name()
     }
+}
+
+/// What a checkpoint's model takes of videos: frames at the interval that it learnt, or all of them
+/// where it does not say.
+pub fn wanted_by(training: &TrainingRecord) -> Wanted {
+    training.frame_interval.map_or(Wanted::AsTheyAre, Wanted::At)
 }
 
 /// How many frames video files have is not known before they are decoded: the bar then counts.

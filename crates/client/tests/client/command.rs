@@ -21,14 +21,14 @@ async fn run(arguments: &[&str]) -> Output {
     protoguard().args(arguments).output().await.unwrap()
 }
 
-async fn score(fixture: &Fixture, folder: &Path, more: &[&str]) -> Output {
+pub(crate) async fn score(fixture: &Fixture, folder: &Path, more: &[&str]) -> Output {
     let mut command = protoguard();
     command.arg("score").arg(folder).args(["--address", &fixture.address]).args(more);
     command.output().await.unwrap()
 }
 
 /// What is printed on failure: one line, and the exit code.
-fn refusal(output: &Output) -> (String, Option<i32>) {
+pub(crate) fn refusal(output: &Output) -> (String, Option<i32>) {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(output.stdout.is_empty(), "{:?}", output.stdout);
@@ -36,7 +36,7 @@ fn refusal(output: &Output) -> (String, Option<i32>) {
 }
 
 /// Two videos of `frames` frames each: a square that moves over a gradient.
-fn videos(frames: u32) -> TempDir {
+pub(crate) fn videos(frames: u32) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for video in ["01", "02"] {
         let folder = root.path().join("frames").join(video);
@@ -54,7 +54,7 @@ fn videos(frames: u32) -> TempDir {
 
 /// Writes labels of 40 frames as an npy file of version 1.0: 10 to 14 of the first video are
 /// abnormal.
-fn labels(folder: &Path, frames: usize) -> String {
+pub(crate) fn labels(folder: &Path, frames: usize) -> String {
     let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({frames},), }}");
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');

@@ -31,6 +31,8 @@ pub(crate) struct Script {
     arrived: Arc<Notify>,
     /// The `grpc-timeout` of each request that came.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    /// The frame interval of each.
+    pub(crate) intervals: Arc<Mutex<Vec<f64>>>,
 }
 
 #[tonic::async_trait]
@@ -41,6 +43,7 @@ impl ScoringService for Script {
     ) -> Result<Response<v1::ScoreClipResponse>, Status> {
         let timeout = request.metadata().get("grpc-timeout").map(|t| t.to_str().unwrap().into());
         self.seen.lock().unwrap().push(timeout.unwrap_or_default());
+        self.intervals.lock().unwrap().push(request.get_ref().frame_interval_ms);
         self.arrived.notify_one();
         let answer = self.answers.lock().unwrap().pop_front();
         match answer {
@@ -85,6 +88,9 @@ impl ModelService for Script {
         match request.into_inner().model.as_str() {
             "" | "hall" => Ok(Response::new(v1::GetModelResponse { model: Some(model()) })),
             "surprised" => Ok(Response::new(v1::GetModelResponse { model: Some(surprised()) })),
+            "timed" => Ok(Response::new(v1::GetModelResponse {
+                model: Some(v1::Model { frame_interval_ms: 100.0, ..model() }),
+            })),
             "empty" => Ok(Response::new(v1::GetModelResponse { model: None })),
             other => Err(Status::not_found(format!("model is {other}; hall is expected"))),
         }

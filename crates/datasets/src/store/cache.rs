@@ -17,8 +17,8 @@ use crate::DatasetError;
 
 /// A folder of decoded and resized frames, one file a video, so that a second run need not decode.
 ///
-/// A file is named by a hash of its source's path, size and times and of the resizing rule: it is
-/// never changed, only made or removed. It appears whole or not at all; one that is damaged or cut
+/// A file is named by a hash of its source's path, size and times, of which frames are read and of the
+/// resizing rule: it is never changed, only made or removed. It appears whole or not at all; one that is damaged or cut
 /// short is made anew. When all files exceed the limit, the least recently used are removed,
 /// never one of the present run.
 #[derive(Clone, Debug)]

@@ -8,13 +8,14 @@ use std::path::Path;
 
 use protoguard_frames::RESIZER;
 use protoguard_frames::files::{FilesError, Video, VideoSource};
+use protoguard_frames::pace::Thinning;
 use sha2::{Digest, Sha256};
 
 /// Counts changes of what decoding makes of a file, so that frames of before are made anew.
 const DECODER: &str = "protoguard frames 1";
 
 /// What the frames of a video depend on: where its files are, how long they are and when they
-/// were last written or replaced, and how they are resized.
+/// were last written or replaced, which frames are read, and how they are resized.
 ///
 /// Not their contents: hashing those would read everything that the cache spares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,18 @@ impl Identity {
             VideoSource::File(path) => add(&mut hash, path)?,
             VideoSource::Frames(frames) => {
                 frames.iter().try_for_each(|path| add(&mut hash, path))?
+            }
+        }
+        match &video.pace.thinning {
+            // Nothing is added: frames that were kept before videos could be thinned are these.
+            Thinning::All => {}
+            Thinning::Every(step) => {
+                hash.update("every");
+                hash.update(step.get().to_le_bytes());
+            }
+            Thinning::Marked(marks) => {
+                hash.update("marked");
+                hash.update(marks.iter().map(|&taken| u8::from(taken)).collect::<Vec<u8>>());
             }
         }
         Ok(Self(hash.finalize().into()))

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protoguard_core::{ClipShape, Frame};
 use protoguard_frames::files::{FilesError, OneSize, Video, VideoSource};
+use protoguard_frames::pace::Thinning;
 use protoguard_frames::video::{VideoOptions, VideoReader};
 use protoguard_frames::{DecodeLimits, Size, decode, resize};
 use rayon::prelude::*;
@@ -35,7 +36,7 @@ impl LoadOptions<'_> {
 /// Frames of a folder that are decoded together: what is in memory of a video at one time.
 const TOGETHER: usize = 32;
 
-/// Decodes and resizes every frame of `videos`, in parallel on rayon's threads, or finds them in
+/// Decodes and resizes the frames of `videos` that their paces take, in parallel on rayon's threads, or finds them in
 /// the cache. Of a video on its way to the cache at most `TOGETHER` frames are in memory, of a
 /// video file one at its full size.
 ///
@@ -126,8 +127,10 @@ impl Loading<'_> {
 
     fn decode(&self, video: &Video, take: &mut Take<'_>) -> Result<(), DatasetError> {
         match &video.source {
-            VideoSource::Frames(frames) => self.decode_folder(frames, take),
-            VideoSource::File(path) => self.decode_file(path, take),
+            VideoSource::Frames(frames) => {
+                self.decode_folder(&video.pace.thinning.of(frames), take)
+            }
+            VideoSource::File(path) => self.decode_file(path, &video.pace.thinning, take),
         }
     }
 
@@ -146,11 +149,19 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn decode_file(&self, path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError> {
+    fn decode_file(
+        &self,
+        path: &Path,
+        thinning: &Thinning,
+        take: &mut Take<'_>,
+    ) -> Result<(), DatasetError> {
         let options = VideoOptions { limits: self.options.limits, ..VideoOptions::default() };
-        for frame in VideoReader::open_with(path, &options)? {
-            take(resize(&frame?, self.options.shape.side()))?;
-            self.count(1);
+        for (index, frame) in VideoReader::open_with(path, &options)?.enumerate() {
+            let frame = frame?;
+            if thinning.takes(index) {
+                take(resize(&frame, self.options.shape.side()))?;
+                self.count(1);
+            }
         }
         Ok(())
     }

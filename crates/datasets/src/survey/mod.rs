@@ -9,7 +9,9 @@ mod video;
 
 use std::path::PathBuf;
 
+use protoguard_core::FrameInterval;
 use protoguard_frames::files::{FilesError, Video};
+use protoguard_frames::pace::Wanted;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -69,8 +71,12 @@ pub struct VideoSurvey {
     pub height: Option<usize>,
     /// Width of its first frame in pixels.
     pub width: Option<usize>,
-    /// Frames a second, which only video files tell.
+    /// Mean frames a second, which only video files tell.
     pub fps: Option<f64>,
+    /// Milliseconds between frames, by a file's time stamps or by what is known of the data set;
+    /// absent where nothing says it.
+    #[serde(rename = "frame_interval_ms")]
+    pub frame_interval: Option<FrameInterval>,
     /// Abnormal frames; absent without labels.
     pub abnormal: Option<usize>,
 }
@@ -90,6 +96,14 @@ impl HalfSurvey {
     /// Frames of all videos.
     pub fn frames(&self) -> usize {
         self.videos.iter().map(|video| video.frames).sum()
+    }
+
+    /// The shortest and the longest interval between frames; absent where none is known.
+    pub fn frame_intervals(&self) -> Option<[FrameInterval; 2]> {
+        let known = self.videos.iter().filter_map(|video| video.frame_interval);
+        let mut known: Vec<FrameInterval> = known.collect();
+        known.sort_by(|a, b| a.milliseconds().total_cmp(&b.milliseconds()));
+        Some([*known.first()?, *known.last()?])
     }
 }
 
@@ -156,8 +170,9 @@ impl Survey {
         progress: &(impl Fn(usize) + Sync),
     ) {
         let done = std::sync::atomic::AtomicUsize::new(0);
+        let clock = dataset.clock(None, Wanted::AsTheyAre);
         let look = |video: &Video| {
-            let found = video::look(video, looked.options.decode);
+            let found = video::look(video, looked.options.decode, clock);
             progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
             found
         };

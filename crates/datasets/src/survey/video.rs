@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use protoguard_frames::files::{Video, VideoSource, name_of};
+use protoguard_frames::pace::{Clock, Rhythm, apart};
 use protoguard_frames::video::{VideoReader, probe};
 use protoguard_frames::{ImageFormat, Size, decode, size_of};
 
@@ -23,7 +24,7 @@ pub(super) struct Look {
 /// The frames of a clip at the method's t = 4.
 const A_CLIP: usize = 5;
 
-pub(super) fn look(video: &Video, decode: bool) -> Look {
+pub(super) fn look(video: &Video, decode: bool, clock: Clock) -> Look {
     let survey = VideoSurvey {
         name: video.name.clone(),
         scene: video.scene.clone(),
@@ -32,6 +33,7 @@ pub(super) fn look(video: &Video, decode: bool) -> Look {
         height: None,
         width: None,
         fps: None,
+        frame_interval: clock.untimed,
         abnormal: None,
     };
     let mut look = Look { survey, oddities: Vec::new() };
@@ -91,6 +93,19 @@ impl Look {
                 self.survey.height = Some(info.height);
                 self.survey.width = Some(info.width);
                 self.survey.fps = info.fps;
+                match info.times.rhythm() {
+                    // A container without time stamps leaves it to what is known of the data set.
+                    None => {}
+                    Some(Rhythm::Even(interval)) => self.survey.frame_interval = Some(interval),
+                    Some(Rhythm::Uneven { slowest }) => {
+                        self.survey.frame_interval = Some(slowest);
+                        let message = format!(
+                            "video {path:?} is of no even rate; training takes frames {}",
+                            apart(slowest)
+                        );
+                        self.oddities.push(Oddity::note(message));
+                    }
+                }
                 if decode {
                     self.decode_file(path);
                 }

@@ -10,6 +10,7 @@ use protoguard_core::Mask;
 use protoguard_datasets::{Dataset, Half, Layout, LoadOptions, load};
 use protoguard_frames::files::{Video, VideoSource};
 use protoguard_frames::labels::Labels;
+use protoguard_frames::pace::Pace;
 
 use crate::fixture::{draw_video, names, put, shape, shared};
 
@@ -66,6 +67,11 @@ fn mat_file(elements: &[Vec<u8>], compressed: bool) -> Vec<u8> {
     file
 }
 
+fn video(name: &str) -> Video {
+    let source = VideoSource::File(format!("{name}.avi").into());
+    Video { name: name.to_owned(), scene: None, source, pace: Pace::default() }
+}
+
 /// The labels of one video's masks, read through the layout.
 fn read(file: &[u8]) -> Result<Labels, String> {
     let root = tempfile::tempdir().unwrap();
@@ -73,9 +79,7 @@ fn read(file: &[u8]) -> Result<Labels, String> {
     let dataset = Dataset::open(root.path(), None).unwrap();
     assert_eq!(dataset.layout(), Layout::Avenue);
     let truth = dataset.truth(None).unwrap();
-    let video =
-        Video { name: "01".to_owned(), scene: None, source: VideoSource::File("01.avi".into()) };
-    truth.labels(&[video], &[5]).map_err(|error| error.to_string())
+    truth.labels(&[video("01")], &[5]).map_err(|error| error.to_string())
 }
 
 /// The masks of one video of 5 frames.
@@ -83,9 +87,7 @@ fn pixels(file: &[u8]) -> Result<Vec<Mask>, String> {
     let root = tempfile::tempdir().unwrap();
     put(&root.path().join("testing_label_mask/1_label.mat"), file);
     let dataset = Dataset::open(root.path(), None).unwrap();
-    let video =
-        Video { name: "01".to_owned(), scene: None, source: VideoSource::File("01.avi".into()) };
-    let videos = [video];
+    let videos = [video("01")];
     let truth = dataset.pixel_truth(&videos).unwrap().unwrap();
     let found = truth.masks(&videos, &[5], None).map_err(|error| error.to_string())?;
     Ok(found.into_iter().flatten().flatten().collect())
@@ -136,11 +138,6 @@ fn masks_keep_their_pixels() {
     let root = tempfile::tempdir().unwrap();
     put(&root.path().join("testing_label_mask/1_label.mat"), mat_file(&[masks(3, &[1])], true));
     let dataset = Dataset::open(root.path(), None).unwrap();
-    let video = |name: &str| Video {
-        name: name.to_owned(),
-        scene: None,
-        source: VideoSource::File(format!("{name}.avi").into()),
-    };
     let videos = [video("01"), video("02")];
     let truth = dataset.pixel_truth(&videos).unwrap().unwrap();
     assert_eq!(truth.videos(), 1);
@@ -218,12 +215,7 @@ fn avenues_masks_give_the_published_labels() {
         1439, 1211, 923, 947, 1007, 1283, 605, 36, 1175, 841, 472, 1271, 549, 507, 1001, 740, 426,
         294, 248, 273, 76,
     ];
-    let video = |number: usize| Video {
-        name: format!("{number:02}"),
-        scene: None,
-        source: VideoSource::File(format!("{number:02}.avi").into()),
-    };
-    let videos: Vec<_> = (1..=21).map(video).collect();
+    let videos: Vec<_> = (1..=21).map(|number: usize| video(&format!("{number:02}"))).collect();
     let found = dataset.truth(Some(&videos)).unwrap().labels(&videos, &frames).unwrap();
     assert_eq!((found.frames(), found.positives()), (15_324, 3712));
     assert_eq!(found, Labels::read(&expected, &frames).unwrap());

@@ -10,6 +10,7 @@ mod converted;
 mod fixture;
 mod labels;
 mod own;
+mod pace;
 mod pixels;
 mod shanghaitech;
 mod store;

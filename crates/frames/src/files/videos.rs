@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::error::FilesError;
 use super::folder::{Folder, name_of};
 use super::natural::natural_order;
+use crate::pace::{Pace, Thinning};
 
 /// One video, not yet opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Video {
     /// The name of its folder, or of its file without the extension.
     pub name: String,
@@ -16,6 +17,9 @@ pub struct Video {
     pub scene: Option<String>,
     /// Where its frames are.
     pub source: VideoSource,
+    /// Which of them are read, and how far apart those are: all, and unknown, unless a clock says
+    /// more (see [`Video::paced`]).
+    pub pace: Pace,
 }
 
 /// Where a video's frames are.
@@ -28,11 +32,21 @@ pub enum VideoSource {
 }
 
 impl Video {
-    /// How many frames it has, where that is known without decoding.
+    /// How many frames are read of it, where that is known without decoding.
     pub fn known_frames(&self) -> Option<usize> {
         match &self.source {
-            VideoSource::Frames(frames) => Some(frames.len()),
+            VideoSource::Frames(frames) => Some(self.pace.thinning.of(frames).len()),
             VideoSource::File(_) => None,
+        }
+    }
+
+    /// How many frames it has, of which `read` were read.
+    pub fn all_frames(&self, read: usize) -> usize {
+        match (&self.source, &self.pace.thinning) {
+            (VideoSource::Frames(frames), _) => frames.len(),
+            // What was decoded is surer than what the container says.
+            (VideoSource::File(_), Thinning::All) => read,
+            (VideoSource::File(_), _) => self.pace.file_frames.unwrap_or(read),
         }
     }
 
@@ -47,15 +61,19 @@ impl Video {
         }
     }
 
+    fn new(name: String, source: VideoSource) -> Self {
+        Self { scene: scene_of(&name), name, source, pace: Pace::default() }
+    }
+
     fn of_frames(folder: Folder) -> Self {
         let name = name_of(&folder.path);
-        Self { scene: scene_of(&name), name, source: VideoSource::Frames(folder.frames) }
+        Self::new(name, VideoSource::Frames(folder.frames))
     }
 
     fn of_file(path: PathBuf) -> Self {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = stem.unwrap_or_else(|| name_of(&path));
-        Self { scene: scene_of(&name), name, source: VideoSource::File(path) }
+        Self::new(name, VideoSource::File(path))
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::{VideoError, check_file, input_of};
+use crate::pace::FrameTimes;
 
 /// What a video file says of itself, without a frame being decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,12 +23,32 @@ pub struct VideoInfo {
     pub fps: Option<f64>,
     /// The codec, in the program's words.
     pub codec: String,
+    /// When each frame is shown; empty where the file does not say it of every frame.
+    pub times: FrameTimes,
 }
 
 #[derive(Deserialize)]
 struct Probed {
     #[serde(default)]
     streams: Vec<Stream>,
+    #[serde(default)]
+    packets: Vec<Packet>,
+    #[serde(default)]
+    format: Container,
+}
+
+#[derive(Default, Deserialize)]
+struct Container {
+    #[serde(default)]
+    format_name: String,
+}
+
+#[derive(Deserialize)]
+struct Packet {
+    pts_time: Option<String>,
+    dts_time: Option<String>,
+    #[serde(default)]
+    flags: String,
 }
 
 #[derive(Deserialize)]
@@ -36,7 +57,6 @@ struct Stream {
     width: usize,
     height: usize,
     avg_frame_rate: Option<String>,
-    nb_read_packets: Option<String>,
 }
 
 /// Asks the `ffprobe` program, which comes with `ffmpeg`.
@@ -47,8 +67,8 @@ pub fn probe(path: &Path) -> Result<VideoInfo, VideoError> {
     let program = OsString::from("ffprobe");
     check_file(path)?;
     let output = Command::new(&program)
-        .args(["-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries"])
-        .arg("stream=codec_name,width,height,avg_frame_rate,nb_read_packets")
+        .args(["-v", "error", "-select_streams", "v:0", "-show_entries"])
+        .arg("stream=codec_name,width,height,avg_frame_rate:packet=pts_time,dts_time,flags:format=format_name")
         .args(["-of", "json"])
         .arg(input_of(path))
         .stdin(Stdio::null())
@@ -65,15 +85,30 @@ pub fn probe(path: &Path) -> Result<VideoInfo, VideoError> {
     }
     let probed: Probed =
         serde_json::from_slice(&output.stdout).map_err(|error| no_video(error.to_string()))?;
+    // A bare row of JPEG pictures has no rate, for which the program makes up 25 a second.
+    let has_rate = probed.format.format_name != "mjpeg";
+    let times = if has_rate { times_of(&probed.packets) } else { FrameTimes::default() };
     let stream = probed.streams.into_iter().next();
     let stream = stream.ok_or_else(|| no_video("it has no picture".to_owned()))?;
     Ok(VideoInfo {
         height: stream.height,
         width: stream.width,
-        frames: stream.nb_read_packets.and_then(|n| n.parse().ok()).unwrap_or_default(),
+        frames: probed.packets.len(),
         fps: stream.avg_frame_rate.as_deref().and_then(ratio),
         codec: stream.codec_name.unwrap_or_default(),
+        times,
     })
+}
+
+/// When frames are shown, or decoded where the container knows no more, as AVI does: of all frames
+/// or of none. Frames before the beginning that an edit list sets are not shown.
+fn times_of(packets: &[Packet]) -> FrameTimes {
+    let shown = || packets.iter().filter(|packet| !packet.flags.contains('D'));
+    let all = |of: fn(&Packet) -> &Option<String>| -> Option<Vec<f64>> {
+        shown().map(|packet| of(packet).as_deref()?.parse().ok()).collect()
+    };
+    let times = all(|packet| &packet.pts_time).or_else(|| all(|packet| &packet.dts_time));
+    FrameTimes::new(times.unwrap_or_default())
 }
 
 /// `30000/1001`; nothing for `0/0`.

@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use protoguard_core::{ClipMaps, ClipScore, Frame, Plane, ScorerError, ScorerInput};
+use protoguard_core::{CameraBounds, ClipMaps, ClipScore, Frame, Plane, ScorerError, ScorerInput};
 use protoguard_datasets::synth::write_dataset;
 use protoguard_frames::scenes::SynthConfig;
 use protoguard_model::{DeviceSpec, StepLosses};
 
+use super::accepted::AlarmsError;
+use super::normal::spread;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::train::{self, EpochRecord, Finished, Learner, MeanLosses, TrainingData};
@@ -86,7 +88,9 @@ impl Folder {
         config.model.shape = ClipShape::new(3, 16).unwrap();
         config.model.base_width = 4;
         config.model.memory.as_mut().unwrap().items = 8;
-        let data = TrainingData::read(&folder.at("normal"), config.model.shape, 0.3).unwrap();
+        config.training.held_out = 0.3;
+        let (shape, training) = (config.model.shape, &config.training);
+        let data = TrainingData::read(&folder.at("normal"), shape, training).unwrap();
         let network = Network::new(&config.network(), tch::Device::Cpu).unwrap();
         let training = MeanLosses { losses: StepLosses::default(), steps: 1 };
         let epoch = EpochRecord {
@@ -117,20 +121,47 @@ impl Folder {
 
     /// What the command makes of `checkpoint` on the normal video.
     fn calibrated(&self, checkpoint: &str, more: &[(&str, &str)]) -> CheckpointContent {
+        let more = [more, &[("--accept-alarms", "")]].concat();
+        self.calibrate(checkpoint, &more).unwrap();
+        Checkpoint::read(self.at("after")).unwrap().into_content()
+    }
+
+    fn calibrate(&self, checkpoint: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
         let mut line = vec!["protoguard-trainer".into(), "calibrate".into(), "--overwrite".into()];
         let data = [("--checkpoint", checkpoint), ("--data", "normal"), ("--out", "after")];
-        for (flag, file) in data.iter().chain(more.iter().filter(|(flag, _)| *flag != "--scene")) {
-            line.extend([PathBuf::from(flag), self.at(file)]);
-        }
-        for (flag, name) in more.iter().filter(|(flag, _)| *flag == "--scene") {
-            line.extend([flag, name].map(PathBuf::from));
+        // The last of two that are alike counts.
+        let files = data.iter().filter(|(flag, _)| more.iter().all(|(other, _)| other != flag));
+        for &(flag, value) in files.chain(more) {
+            line.push(flag.into());
+            match flag {
+                "--accept-alarms" => {}
+                "--scene" => line.push(value.into()),
+                _ => line.push(self.at(value)),
+            }
         }
         line.extend(["--cache", "off", "--threads", "1"].map(PathBuf::from));
         let Command::Calibrate(args) = Cli::try_parse_from(&line).unwrap().command else {
             panic!("{line:?}")
         };
-        run(&args).unwrap();
-        Checkpoint::read(self.at("after")).unwrap().into_content()
+        run(&args)
+    }
+
+    /// The normal video as `name`, with bars that flicker over frames 30 to 44 of its first video.
+    fn with_an_anomaly(&self, name: &str) {
+        for video in ["01", "02"] {
+            let [from, to] =
+                ["normal", name].map(|of| self.at(of).join("training/frames").join(video));
+            std::fs::create_dir_all(&to).unwrap();
+            for frame in 0..60 {
+                let file = format!("{frame:03}.jpg");
+                let mut picture = image::open(from.join(&file)).unwrap().to_rgb8();
+                if video == "01" && (30..45).contains(&frame) {
+                    let bar = |y: u32| if y / 8 == frame % 4 { [255; 3] } else { [0; 3] };
+                    picture.enumerate_pixels_mut().for_each(|(_, y, pixel)| pixel.0 = bar(y));
+                }
+                picture.save(to.join(&file)).unwrap();
+            }
+        }
     }
 }
 
@@ -139,6 +170,8 @@ fn the_command_adds_a_scene_and_replaces_it() {
     let folder = Folder::new();
     let before = Checkpoint::read(folder.at("before")).unwrap().into_content();
     assert_eq!(before.calibrations.len(), 1);
+    // Drawn scenes say how fast they are.
+    assert_eq!(before.training.frame_interval.map(f64::from), Some(100.0));
     let gate = folder.calibrated("before", &[("--scene", "gate")]);
     assert_eq!(gate.calibrations[0], before.calibrations[0]);
     let scenes: Vec<_> = gate.calibrations.iter().map(|of| of.scene.as_deref()).collect();
@@ -232,4 +265,109 @@ fn of_much_learnt_video_parts_are_taken_all_over_it() {
     // Many short videos keep as many clips as are asked for.
     let many = vec![video(12); 50];
     assert_eq!(clips(&spread(&many, shape, 20)).iter().sum::<usize>(), 20);
+}
+
+#[test]
+fn alarms_are_told_by_their_video_frames_and_peak() {
+    let shape = ClipShape::new(2, 16).unwrap();
+    let video = |name: &str, odd: std::ops::Range<usize>| {
+        let level = |at: usize| if odd.contains(&at) { 255 } else { at * 37 % 101 };
+        let frame = |at: usize| Frame::new(16, 16, vec![level(at) as u8; 768]).unwrap();
+        DecodedVideo::in_memory(name, None, (0..400).map(frame).collect())
+    };
+    let options = CalibrationOptions {
+        gamma: GAMMA,
+        detector: Recipe::default(),
+        batch_size: 64,
+        interrupt: None,
+    };
+    let normal = [video("01", 0..0), video("02", 0..0)];
+    let scored = |held_out: &[DecodedVideo], learnt: &[DecodedVideo]| {
+        let normal = NormalVideo { held_out, learnt };
+        ScoredNormal::new(&mut FirstPixel, normal, shape, &options).unwrap()
+    };
+    let before = scored(&normal, &[]).calibrations(&options).unwrap().remove(0);
+    let interval = Some(100.0.try_into().unwrap());
+    accepted::check(Some(&before), &scored(&normal, &[]), interval).unwrap();
+    // Held-out and learnt video count alike, and a part knows where it lies.
+    let odd = video("04", 100..120).part(50..400);
+    let odd = scored(&[video("03", 0..0), video("03", 200..210)], &[odd]);
+    let error = accepted::check(Some(&before), &odd, interval).unwrap_err();
+    let by_the_hour = before.detector.as_ref().unwrap().alarm(1.0, 36_000.0).unwrap().threshold;
+    assert_eq!((error.threshold, error.alarms.len()), (by_the_hour, 2));
+    let starts: Vec<_> =
+        error.alarms.iter().map(|it| (it.video.as_str(), it.frames.start)).collect();
+    assert_eq!(starts, [("03", 201), ("04", 101)]);
+    assert!(error.alarms.iter().all(|it| it.peak > by_the_hour && it.frames.len() >= 9));
+    let message = error.to_string();
+    assert!(message.contains("raises 2 alarms") && message.contains("frames 201 to"), "{message}");
+    // Of a model that says nothing of its rate the share of frames decides.
+    let error = accepted::check(Some(&before), &odd, None).unwrap_err();
+    assert_eq!(error.threshold, 2.0);
+    // What has no calibration, or none that raises alarms, has nothing to compare with.
+    accepted::check(None, &odd, interval).unwrap();
+    let quiet = Calibration { detector: None, ..before };
+    accepted::check(Some(&quiet), &odd, interval).unwrap();
+}
+
+#[test]
+fn video_in_which_the_camera_would_alarm_is_not_normal() {
+    let folder = Folder::new();
+    let night = ("--scene", "gate/night");
+    let mut of_night = folder.calibrated("before", &[night]);
+    let scenes: Vec<_> = of_night.calibrations.iter().map(|of| of.scene.as_deref()).collect();
+    assert_eq!(scenes, [None, Some("gate/night")]);
+    // Its threshold is then that of one frame in a hundred, whatever the weights happen to be.
+    of_night.training.frame_interval = None;
+    Checkpoint::new(of_night.clone()).unwrap().write(folder.at("served")).unwrap();
+    std::fs::remove_file(folder.at("after")).unwrap();
+
+    folder.with_an_anomaly("odd");
+    let odd = ("--data", "odd");
+    let error = folder.calibrate("served", &[night, odd]).unwrap_err();
+    assert_eq!(crate::exit_code(&error), 1);
+    assert!(!folder.at("after").exists(), "nothing is written");
+    let message = error.to_string();
+    assert!(message.contains("--accept-alarms") && message.contains("\"gate/night\""), "{message}");
+    let AlarmsError { threshold, alarms, .. } = error.downcast_ref().unwrap();
+    assert_eq!(*threshold, 2.0);
+    let found = alarms.iter().find(|alarm| alarm.video == "01" && alarm.frames.contains(&40));
+    assert!(found.is_some_and(|alarm| alarm.frames.start >= 30), "{alarms:?}");
+
+    // Another scene has nothing to compare with, and who knows better says so.
+    folder.calibrate("served", &[("--scene", "gate"), odd]).unwrap();
+    let accepted = folder.calibrated("served", &[night, odd]);
+    assert_ne!(accepted.calibrations[1], of_night.calibrations[1]);
+}
+
+#[test]
+fn the_camera_is_measured_where_there_is_enough_of_it() {
+    let shape = ClipShape::new(2, 16).unwrap();
+    let frame = |at: usize| {
+        let pixels: Vec<u8> = (0..768).map(|it| (it + at % 7) as u8).collect();
+        Frame::new(16, 16, pixels)
+    };
+    let video = |scene: Option<&str>, frames: usize| {
+        let frames = (0..frames).map(|at| frame(at).unwrap()).collect();
+        DecodedVideo::in_memory("01", scene, frames)
+    };
+    let options = CalibrationOptions {
+        gamma: GAMMA,
+        detector: Recipe::default(),
+        batch_size: 64,
+        interrupt: None,
+    };
+    let has_bounds = |held_out: &[DecodedVideo], learnt: &[DecodedVideo]| -> Vec<bool> {
+        let normal = NormalVideo { held_out, learnt };
+        let found = calibrate(&mut FirstPixel, normal, shape, &options).unwrap();
+        found.iter().map(|one| one.camera.is_some()).collect()
+    };
+    let enough = CameraBounds::MIN_FRAMES;
+    // Learnt video tells how the camera looks as well as held-out video.
+    assert_eq!(has_bounds(&[video(None, 20)], &[video(None, enough - 20)]), [true]);
+    assert_eq!(has_bounds(&[video(None, 20)], &[video(None, enough - 21)]), [false]);
+    let [gate, yard] = [Some("gate"), Some("yard")].map(|scene| video(scene, enough));
+    assert_eq!(has_bounds(std::slice::from_ref(&gate), &[]), [true, true]);
+    // Two cameras have no look in common.
+    assert_eq!(has_bounds(&[gate, yard], &[]), [false, true, true]);
 }

@@ -54,10 +54,13 @@ pub struct CalibrateArgs {
     /// How the data is read.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Name of the camera's scene, as requests will give it; without one the calibration of all
-    /// scenes is replaced
+    /// Name of the camera's scene, as requests will give it, such as gate, or gate/night for a
+    /// camera that is another one at night; without one the calibration of all scenes is replaced
     #[arg(long)]
     pub scene: Option<String>,
+    /// Take the video as normal although the scene's calibration raises an alarm in it
+    #[arg(long)]
+    pub accept_alarms: bool,
     /// TOML of the trainer whose table `detector` says what the served score is made of; without one it
     /// stays as it is in the checkpoint
     #[arg(long)]
@@ -93,9 +96,6 @@ pub struct EvaluateArgs {
     /// that come with the data]
     #[arg(long, value_name = "FOLDER")]
     pub masks: Option<PathBuf>,
-    /// Frames a second of the videos, for false alarms an hour [default: those of a known data set]
-    #[arg(long, value_name = "FPS", value_parser = frame_rate)]
-    pub fps: Option<f64>,
     /// Write one HTML page with numbers, curves and pictures
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
@@ -146,10 +146,4 @@ pub struct ValidateArgs {
     /// Replace output files that exist
     #[arg(long)]
     pub overwrite: bool,
-}
-
-fn frame_rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
-    let accepted = rate > 0.0 && rate <= 1000.0;
-    accepted.then_some(rate).ok_or_else(|| "accepted: above 0, at most 1000".to_owned())
 }

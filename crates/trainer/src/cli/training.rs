@@ -101,6 +101,9 @@ pub struct ShortFlags {
     /// Adam's first learning rate [default: 0.0002]
     #[arg(long)]
     pub learning_rate: Option<f64>,
+    /// Frames a second to learn from: faster video is thinned to them [default: all frames]
+    #[arg(long, value_name = "FPS")]
+    pub train_fps: Option<f64>,
     /// Seeds weights and order [default: 0]
     #[arg(long)]
     pub seed: Option<u32>,
@@ -117,7 +120,8 @@ impl ShortFlags {
     pub fn overrides(&self) -> Vec<Override> {
         let integer =
             |key, value: Option<u32>| value.map(|value| Override { key, value: value.into() });
-        let rate = self.learning_rate.map(config::Value::from);
+        let number =
+            |key, value: Option<f64>| value.map(|value| Override { key, value: value.into() });
         let device = self.device.clone().map(config::Value::from);
         [
             integer("model.shape.side", self.side),
@@ -126,7 +130,8 @@ impl ShortFlags {
             integer("model.memory.items", self.memory_items),
             integer("training.epochs", self.epochs),
             integer("training.batch_size", self.batch_size),
-            rate.map(|value| Override { key: "training.learning_rate", value }),
+            number("training.learning_rate", self.learning_rate),
+            number("training.train_fps", self.train_fps),
             integer("training.seed", self.seed),
             device.map(|value| Override { key: "training.device", value }),
             integer("training.threads", self.threads),

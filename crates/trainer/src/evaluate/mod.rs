@@ -40,7 +40,7 @@ pub use report::{
 pub use surprises::Surprises;
 pub use table::Table;
 
-use test_data::{TestData, TruthPaths};
+use test_data::{ModelInput, TestData, TruthPaths};
 
 use crate::cli::EvaluateArgs;
 use crate::scoring::{ScoringOptions, score_videos};
@@ -63,7 +63,8 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let source = Source::open(&args.data, &args.source)?;
     let started = Instant::now();
     let truth = TruthPaths { labels: args.labels.as_deref(), masks: args.masks.as_deref() };
-    let test = TestData::read(&source, truth, shape)?;
+    let input = ModelInput { shape, training: &content.training };
+    let test = TestData::read(&source, truth, &input)?;
     let loading_seconds = started.elapsed().as_secs_f64();
 
     // 2. Scores, and the numbers that follow from them.
@@ -82,7 +83,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let labels = test.scored_labels(shape);
     let beside = Beside {
         masks: test.scored_masks(shape)?,
-        frames_per_second: args.fps.or_else(|| source.frames_per_second()),
+        frames_per_second: test.frame_interval().map(|interval| 1e3 / interval.milliseconds()),
     };
     let measured = Measured {
         videos: &videos,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protoguard_checkpoint::MemoryHealth;
+use protoguard_core::FrameInterval;
 use protoguard_core::calibration::FALSE_ALARM_RATES;
 use protoguard_core::metrics::{self, DetectionRates, MacroAuc, MetricError};
 use protoguard_core::normalise::Grouping;
@@ -47,12 +48,15 @@ pub struct Subject {
     pub labels_sha256: String,
     /// Test videos.
     pub videos: usize,
-    /// Test frames before the first `t` of every video are dropped.
+    /// Test frames at the model's rate, before the first `t` of every video are dropped.
     pub frames: usize,
     /// Frames that have a score.
     pub frames_scored: usize,
     /// Abnormal frames among those scored.
     pub abnormal: usize,
+    /// Milliseconds between two test frames; null where nothing says it.
+    #[serde(rename = "frame_interval_ms")]
+    pub frame_interval: Option<FrameInterval>,
 }
 
 /// Detection metrics of one anomaly score over all videos together.

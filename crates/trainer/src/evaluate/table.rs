@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use protoguard_core::normalise::Grouping;
+use protoguard_frames::pace::apart;
 
 use super::live::{Alarm, LiveReport, Promise, Regions, RowRates, ScoreRow, ThresholdOrigin};
 use super::normalised::Signal;
@@ -29,6 +30,9 @@ impl Display for Table<'_> {
             "{} videos, {} of {} frames scored, {} abnormal",
             subject.videos, subject.frames_scored, subject.frames, subject.abnormal
         )?;
+        if let Some(interval) = subject.frame_interval {
+            writeln!(f, "frames {}", apart(interval))?;
+        }
         self.live(f)?;
         self.groupings(f)?;
         self.field_convention(f)?;

@@ -1,14 +1,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use protoguard_core::{ClipShape, Mask};
-use protoguard_datasets::{DecodedVideo, GroundTruth, Half, PixelTruth};
+use protoguard_checkpoint::TrainingRecord;
+use protoguard_core::{ClipShape, FrameInterval, Mask};
+use protoguard_datasets::{DecodedVideo, GroundTruth, Half, PixelTruth, common_interval};
 use protoguard_frames::files::Video;
 use protoguard_frames::labels::Labels;
 use sha2::{Digest, Sha256};
 
 use super::report::Subject;
-use crate::source::Source;
+use crate::source::{Source, wanted_by};
 
 /// Labelled test video, decoded.
 pub(super) struct TestData {
@@ -17,7 +18,15 @@ pub(super) struct TestData {
     truth: GroundTruth,
     pixels: Option<PixelTruth>,
     listed: Vec<Video>,
+    /// How many each of the listed has, taken or not.
+    frames: Vec<usize>,
     pub(super) videos: Vec<DecodedVideo>,
+}
+
+/// What a model takes of videos.
+pub(super) struct ModelInput<'a> {
+    pub(super) shape: ClipShape,
+    pub(super) training: &'a TrainingRecord,
 }
 
 /// Where ground truth is that does not come with the data.
@@ -28,14 +37,15 @@ pub(super) struct TruthPaths<'a> {
 }
 
 impl TestData {
-    /// Reads the test half and its labels, which are those of `paths` where it names some. Labels
-    /// that cannot fit are refused before anything is decoded, as far as lengths are known.
+    /// Reads the test half at the interval that the model takes, and its labels, which are those of
+    /// `paths` where it names some and of all frames, taken or not. Labels that cannot fit are
+    /// refused before anything is decoded, as far as lengths are known.
     pub(super) fn read(
         source: &Source,
         paths: TruthPaths<'_>,
-        shape: ClipShape,
+        model: &ModelInput<'_>,
     ) -> anyhow::Result<Self> {
-        let videos = source.videos(Half::Testing)?;
+        let videos = source.videos(Half::Testing, wanted_by(model.training))?;
         let truth = match paths.labels {
             Some(path) => GroundTruth::file(path)?,
             None => source.dataset.truth(Some(&videos))?,
@@ -44,17 +54,20 @@ impl TestData {
             Some(folder) => Some(PixelTruth::in_folder(folder, &videos)?),
             None => source.dataset.pixel_truth(&videos)?,
         };
-        let known: Option<Vec<usize>> = videos.iter().map(Video::known_frames).collect();
+        let known = |video: &Video| Some(video.all_frames(video.known_frames()?));
+        let known: Option<Vec<usize>> = videos.iter().map(known).collect();
         let early = known.map(|frames| truth.labels(&videos, &frames)).transpose()?;
-        let decoded = source.load(&videos, shape)?;
+        let decoded = source.load(&videos, model.shape)?;
+        let frames = videos.iter().zip(&decoded).map(|(video, read)| video.all_frames(read.len()));
+        let frames: Vec<usize> = frames.collect();
         let labels = match early {
             Some(labels) => labels,
-            None => {
-                let frames: Vec<usize> = decoded.iter().map(DecodedVideo::len).collect();
-                truth.labels(&videos, &frames)?
-            }
+            None => truth.labels(&videos, &frames)?,
         };
-        Ok(Self { name: source.name(), labels, truth, pixels, listed: videos, videos: decoded })
+        let of_taken = labels.videos().iter().zip(&videos);
+        let labels = of_taken.map(|(labels, video)| video.pace.thinning.of(labels)).collect();
+        let (name, labels, listed) = (source.name(), Labels::new(labels), videos);
+        Ok(Self { name, labels, truth, pixels, listed, frames, videos: decoded })
     }
 
     /// Whether any video has masks of its abnormal pixels.
@@ -65,10 +78,18 @@ impl TestData {
     /// The masks of the frames that get a score, by video, in the size that they are stored in.
     pub(super) fn scored_masks(&self, shape: ClipShape) -> anyhow::Result<Vec<Option<Vec<Mask>>>> {
         let Some(pixels) = &self.pixels else { return Ok(Vec::new()) };
-        let frames: Vec<usize> = self.videos.iter().map(DecodedVideo::len).collect();
-        let masks = pixels.masks(&self.listed, &frames, None)?;
-        let behind = |masks: Vec<Mask>| masks[shape.past_frames()..].to_vec();
-        Ok(masks.into_iter().map(|masks| masks.map(behind)).collect())
+        let masks = pixels.masks(&self.listed, &self.frames, None)?;
+        let behind = |(masks, video): (Option<Vec<Mask>>, &Video)| {
+            let taken = video.pace.thinning.of(&masks?);
+            Some(taken[shape.past_frames()..].to_vec())
+        };
+        Ok(masks.into_iter().zip(&self.listed).map(behind).collect())
+    }
+
+    /// The time between two frames that were read; none where nothing says it of all videos, or they
+    /// differ, as where the model does not say what it takes.
+    pub(super) fn frame_interval(&self) -> Option<FrameInterval> {
+        common_interval(&self.listed).ok().flatten()
     }
 
     /// The labels of the frames that get a score.
@@ -91,6 +112,7 @@ impl TestData {
             frames: self.labels.frames(),
             frames_scored: scored.iter().map(Vec::len).sum(),
             abnormal: scored.iter().flatten().filter(|&&abnormal| abnormal).count(),
+            frame_interval: self.frame_interval(),
         })
     }
 }
@@ -116,5 +138,69 @@ fn hash_of(files: &[PathBuf]) -> anyhow::Result<String> {
     match hashes.as_slice() {
         [one] => Ok(one.clone()),
         several => Ok(of_bytes(several.concat().as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protoguard_datasets::CacheChoice;
+
+    use super::*;
+    use crate::source::SourceArgs;
+
+    /// Twelve test frames of level `10 n`, of which 4 to 7 are abnormal, in their upper half.
+    fn twelve_frames() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let folder = root.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            folder
+        };
+        let (frames, masks) = (folder("testing/frames/01"), folder("masks/01"));
+        for frame in 0..12u8 {
+            let picture = image::GrayImage::from_pixel(16, 16, image::Luma([10 * frame]));
+            picture.save(frames.join(format!("{frame:03}.png"))).unwrap();
+            let abnormal = (4..8).contains(&frame);
+            let mask = |_, y| image::Luma([if abnormal && y < 8 { 255 } else { 0 }]);
+            image::GrayImage::from_fn(16, 16, mask)
+                .save(masks.join(format!("{frame:03}.png")))
+                .unwrap();
+        }
+        std::fs::write(root.path().join("labels.csv"), "video,first,last\n01,4,7\n").unwrap();
+        root
+    }
+
+    fn read(root: &Path, interval: Option<f64>, fps: Option<f64>) -> anyhow::Result<TestData> {
+        let cache = Some(CacheChoice::Off);
+        let fps = fps.map(|fps| (1e3 / fps).try_into().unwrap());
+        let source = Source::open(root, &SourceArgs { fps, cache, ..SourceArgs::default() })?;
+        let frame_interval = interval.map(|interval| interval.try_into().unwrap());
+        let training = TrainingRecord { frame_interval, ..TrainingRecord::default() };
+        let shape = ClipShape::new(2, 16).unwrap();
+        let truth = TruthPaths { labels: None, masks: None };
+        TestData::read(&source, truth, &ModelInput { shape, training: &training })
+    }
+
+    #[test]
+    fn labels_and_masks_are_those_of_the_frames_that_are_read() {
+        let shape = ClipShape::new(2, 16).unwrap();
+        let folder = twelve_frames();
+        let read = |interval, fps| read(folder.path(), interval, fps);
+        let thinned = read(Some(100.0), Some(20.0)).unwrap();
+        let levels = (0..6).map(|at| thinned.videos[0].frame(at).unwrap().unwrap().pixels()[0]);
+        assert_eq!(levels.collect::<Vec<_>>(), [0, 20, 40, 60, 80, 100]);
+        // Of 4, 6, 8 and 10, the frames with a score, two are abnormal.
+        assert_eq!(thinned.scored_labels(shape), [[true, true, false, false]]);
+        let masks = thinned.scored_masks(shape).unwrap().remove(0).unwrap();
+        let marked: Vec<bool> = masks.iter().map(|mask| mask.any()).collect();
+        assert_eq!(marked, [true, true, false, false]);
+        assert_eq!(thinned.frame_interval().map(f64::from), Some(100.0));
+        // A model that says nothing of its interval takes all frames, as it did before.
+        let all = read(None, Some(20.0)).unwrap();
+        assert_eq!((all.videos[0].len(), all.frame_interval().map(f64::from)), (12, Some(50.0)));
+        let unknown = read(Some(100.0), None).unwrap();
+        assert_eq!((unknown.videos[0].len(), unknown.frame_interval()), (12, None));
+        let error = read(Some(100.0), Some(4.0)).err().unwrap().to_string();
+        assert!(error.contains("250.0 ms") && error.contains("100.0 ms"), "{error}");
     }
 }

@@ -76,6 +76,7 @@ fn subject() -> Subject {
         frames: 88,
         frames_scored: 80,
         abnormal: 20,
+        frame_interval: Some(100.0.try_into().unwrap()),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use protoguard_core::FrameInterval;
 use protoguard_datasets::{HalfSurvey, Survey, VideoSurvey};
+use protoguard_frames::pace::apart;
 
 /// Prints a survey as plain text: a table a half, the sums, then one line for each oddity.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +18,8 @@ impl Display for SurveyTable<'_> {
         survey.halves.iter().try_for_each(|half| write_half(f, half))?;
         writeln!(f)?;
         for half in &survey.halves {
-            writeln!(f, "{}: {} videos, {} frames", half.name, half.videos.len(), half.frames())?;
+            write!(f, "{}: {} videos, {} frames", half.name, half.videos.len(), half.frames())?;
+            writeln!(f, "{}", half.frame_intervals().map_or_else(String::new, intervals))?;
         }
         match &survey.labels {
             Some(labels) => writeln!(
@@ -34,6 +37,14 @@ impl Display for SurveyTable<'_> {
             writeln!(f, "{kind}: {}", oddity.message)?;
         }
         Ok(())
+    }
+}
+
+fn intervals([shortest, longest]: [FrameInterval; 2]) -> String {
+    if longest.suits(shortest) {
+        format!(", {}", apart(shortest))
+    } else {
+        format!(", {} to {}", apart(shortest), apart(longest))
     }
 }
 

@@ -117,7 +117,7 @@ impl Finished<'_> {
             seed: self.config.training.seed,
             epochs: last.epoch,
             data: format!("{} on {}", self.data.describe(self.config.model.shape), self.device),
-            frame_interval: None,
+            frame_interval: self.data.frame_interval,
             held_out: self.data.held_out.iter().map(held_out).collect(),
             versions: BTreeMap::from(versions),
             metrics,

@@ -175,7 +175,7 @@ fn learner(request: &Request, spec: DeviceSpec) -> anyhow::Result<Learner> {
 fn data(request: &Request) -> anyhow::Result<TrainingData> {
     let (shape, training) = (request.config.model.shape, &request.config.training);
     let source = Source::open(&request.data, &request.source)?;
-    let data = TrainingData::load(&source, shape, training.held_out)?;
+    let data = TrainingData::load(&source, shape, training)?;
     data.check_size(shape, training.batch_size * training.accumulate)?;
     tracing::info!("{}", data.describe(shape));
     Ok(data)

@@ -303,7 +303,8 @@ mod tests {
         };
         let record = |video| {
             let training = vec![video];
-            let data = TrainingData { name: String::new(), training, held_out: Vec::new() };
+            let (name, held_out) = (String::new(), Vec::new());
+            let data = TrainingData { name, training, held_out, frame_interval: None };
             DataRecord::of(&data).unwrap()
         };
         let started = record(video(9, 1));

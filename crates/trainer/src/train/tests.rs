@@ -9,7 +9,7 @@ use protoguard_model::precision::settled_on;
 use protoguard_model::{DeviceSpec, Network};
 
 use super::*;
-use crate::config::{Layers, TrainerConfig};
+use crate::config::{Layers, TrainerConfig, TrainingConfig};
 use crate::interrupt::Interrupt;
 use crate::log::RunLog;
 
@@ -56,7 +56,8 @@ struct Bench {
 impl Bench {
     fn new(config: &TrainerConfig, scenes: &tempfile::TempDir) -> Self {
         let shape = config.model.shape;
-        let data = TrainingData::read(&scenes.path().join("scenes"), shape, 0.2).unwrap();
+        let training = TrainingConfig { held_out: 0.2, ..config.training.clone() };
+        let data = TrainingData::read(&scenes.path().join("scenes"), shape, &training).unwrap();
         set_threads(config.training.threads);
         let record = DataRecord::of(&data).unwrap();
         let folder = tempfile::tempdir().unwrap();

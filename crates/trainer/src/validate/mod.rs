@@ -21,7 +21,7 @@ pub use table::ValidationTable;
 use crate::cli::ValidateArgs;
 use crate::evaluate::{Beside, Measured, frame_lines};
 use crate::scoring::{ScoringOptions, score_videos};
-use crate::source::Source;
+use crate::source::{Source, wanted_by};
 use crate::{output, progress};
 
 /// Puts anomalies in, scores, and prints a table and one line of JSON.
@@ -36,7 +36,8 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let content = checkpoint.content();
     let shape = content.model.shape;
     let source = Source::open(&args.data, &args.source)?;
-    let videos = source.load(&source.videos(Half::Training)?, shape)?;
+    let videos =
+        source.load(&source.videos(Half::Training, wanted_by(&content.training))?, shape)?;
     let normal = if args.all { videos } else { held_out(&videos, &content.training)? };
     let set = InsertedSet::make(&normal, args.seed)?;
     let options = args.scorer.options(&args.checkpoint, Precision::F32);

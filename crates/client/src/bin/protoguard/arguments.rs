@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protoguard_client::ClientOptions;
+use protoguard_core::FrameInterval;
+use protoguard_frames::pace::parse_rate;
 use serde::Serialize;
 
 use crate::bench::BenchArguments;
@@ -73,6 +75,10 @@ pub(crate) struct ScoreArguments {
     /// Scene whose calibration applies; the calibration of all scenes where absent.
     #[arg(long, default_value = "")]
     pub(crate) scene: String,
+    /// Frames a second of folders of frames: they are thinned to the model's rate, as video files
+    /// are by their own time stamps. Taken as being of the model's rate where absent.
+    #[arg(long, value_name = "FPS", value_parser = parse_rate)]
+    pub(crate) fps: Option<FrameInterval>,
     /// Ground truth: one value a frame of all videos in order, 0 for normal, else abnormal.
     #[arg(long, value_name = "FILE.npy")]
     pub(crate) labels: Option<PathBuf>,

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use protoguard_client::Client;
-use protoguard_core::Part;
+use protoguard_core::{FrameInterval, Part};
+use protoguard_frames::pace::apart;
 use protoguard_proto::part_from_wire;
 use protoguard_proto::v1::{Calibration, Detector, DetectorPart, Model};
 
@@ -27,8 +28,11 @@ pub(crate) async fn run(arguments: ServerArguments) -> anyhow::Result<ExitCode> 
 
 fn describe(model: &Model) -> Vec<String> {
     let motion = if model.motion_branch { "with" } else { "without" };
+    let (past, side) = (model.past_frames, model.side);
+    let interval = FrameInterval::try_from(model.frame_interval_ms).ok();
+    let frames = interval.map(|it| format!(", frames {}", apart(it))).unwrap_or_default();
     let mut lines = vec![
-        format!("clips: {} past frames of {}x{} pixels", model.past_frames, model.side, model.side),
+        format!("clips: {past} past frames of {side}x{side} pixels{frames}"),
         format!(
             "network: width {}, {} memory items, {motion} motion branch, {} on {}",
             model.base_width, model.memory_items, model.precision, model.device
@@ -118,5 +122,8 @@ mod tests {
                 "loss: 0.5000",
             ]
         );
+        let timed = Model { frame_interval_ms: 40.0, ..model };
+        let clips = "clips: 4 past frames of 64x64 pixels, frames 40 ms apart (25 a second)";
+        assert_eq!(describe(&timed)[0], clips);
     }
 }

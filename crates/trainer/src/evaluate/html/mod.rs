@@ -14,6 +14,7 @@ mod record;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use protoguard_checkpoint::TrainingRecord;
 use protoguard_core::normalise::Grouping;
+use protoguard_frames::pace::apart;
 
 use super::close_up::{CloseUp, CloseUps};
 use super::measured::Measured;
@@ -88,6 +89,7 @@ impl Page<'_> {
                     (subject.frames) " frames scored, " (subject.abnormal) " abnormal ("
                     (format!("{share:.1}")) " %). The first frames of a video have no score: "
                     "there is nothing to predict them from."
+                    @if let Some(interval) = subject.frame_interval { " Frames are " (apart(interval)) "." }
                 }
                 @for warning in &self.report.warnings {
                     p.warning { (warning) }

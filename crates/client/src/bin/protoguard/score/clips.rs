@@ -21,7 +21,7 @@ const JPEG_QUALITY: u8 = 95;
 /// A clip that was read, and the bytes that stand for it on the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadClip {
-    /// Zero-based index of the target in its video.
+    /// Zero-based index of the target among all frames of its video.
     pub(crate) frame: usize,
     /// At the model's side.
     pub(crate) clip: Clip,
@@ -38,7 +38,7 @@ pub(crate) struct Packing {
 
 impl Packing {
     /// Hands over every clip of a video in temporal order, until `take` says false. Gives the
-    /// number of frames read.
+    /// number of all its frames.
     pub(crate) fn for_each_clip(
         self,
         source: &Source,
@@ -46,21 +46,21 @@ impl Packing {
     ) -> anyhow::Result<usize> {
         let mut window = ClipWindow::new(self.shape);
         let mut encoded: VecDeque<Option<Bytes>> = VecDeque::new();
-        let mut frames = 0;
-        source.for_each_frame(|frame| {
+        let mut taken = 0;
+        let frames = source.for_each_frame(|index, frame| {
             let resized = resize(&frame.frame, self.shape.side());
             if encoded.len() == self.shape.frames() {
                 encoded.pop_front();
             }
             encoded.push_back(self.encode(&frame, &resized)?);
             let clip = window.push(resized)?;
-            frames += 1;
+            taken += 1;
             let Some(clip) = clip else { return Ok(true) };
             let wire = pack(&clip, &encoded);
-            take(ReadClip { frame: frames - 1, clip, wire })
+            take(ReadClip { frame: index, clip, wire })
         })?;
-        if frames < self.shape.frames() {
-            return Err(source.too_short(frames, self.shape).into());
+        if taken < self.shape.frames() {
+            return Err(source.too_short(taken, self.shape).into());
         }
         Ok(frames)
     }

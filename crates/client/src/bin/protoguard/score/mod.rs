@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use protoguard_client::Client;
-use protoguard_core::{ClipShape, Detector};
+use protoguard_core::{ClipShape, Detector, FrameInterval};
 use protoguard_frames::labels::Labels;
+use protoguard_frames::pace::{Clock, Wanted};
 use protoguard_proto::{card_from_wire, v1};
 use serde::Serialize;
 
@@ -35,7 +36,7 @@ use worst::WorstFrames;
 /// Scores everything, writes the results, then the pictures.
 pub(crate) async fn run(arguments: ScoreArguments) -> anyhow::Result<ExitCode> {
     // 1. What can be wrong with the arguments is found before anything is sent.
-    let sources = Arc::new(source::discover(&arguments.paths)?);
+    let sources = source::discover(&arguments.paths)?;
     let mut output = Output::open(arguments.output.as_deref())?;
     let picture = arguments.picture.as_deref().map(|path| Output::open(Some(path))).transpose()?;
     let client = Client::connect(&arguments.server.address, arguments.server.options()).await?;
@@ -51,6 +52,10 @@ pub(crate) async fn run(arguments: ScoreArguments) -> anyhow::Result<ExitCode> {
         detector.is_some() || !calibration.is_some_and(|found| has_detector(&found.id)),
         "the model's detector has something that this client does not know; a client of the server's version is needed"
     );
+    let wanted = card.frame_interval.map_or(Wanted::AsTheyAre, Wanted::At);
+    let clock = Clock { untimed: arguments.fps, wanted };
+    let paced = sources.into_iter().map(|source| source.paced(clock));
+    let sources: Arc<Vec<Source>> = Arc::new(paced.collect::<Result<_, _>>()?);
     sources.iter().try_for_each(|source| source.check_length(shape))?;
     let labels = read_labels(arguments.labels.as_deref(), &sources)?;
 
@@ -142,8 +147,8 @@ impl Session<'_> {
             progress.inc(1);
             Ok(())
         };
-        let template = self.template();
-        let frames = pipeline::score(&self.client, &template, readings, concurrency, take).await?;
+        let template = |video| self.template(video);
+        let frames = pipeline::score(&self.client, template, readings, concurrency, take).await?;
         progress.finish_and_clear();
         Ok(ScoredVideos { records, frames })
     }
@@ -152,10 +157,12 @@ impl Session<'_> {
         Packing { shape: self.shape, payload: self.arguments.payload }
     }
 
-    fn template(&self) -> v1::ScoreClipRequest {
+    fn template(&self, video: usize) -> v1::ScoreClipRequest {
+        let interval = self.sources[video].interval();
         v1::ScoreClipRequest {
             model: self.arguments.model.clone(),
             scene: self.arguments.scene.clone(),
+            frame_interval_ms: interval.map_or(0.0, FrameInterval::milliseconds),
             ..Default::default()
         }
     }
@@ -201,7 +208,7 @@ impl Session<'_> {
             client: &self.client,
             sources: Arc::clone(&self.sources),
             packing: self.packing(),
-            template: self.template(),
+            template: |video| self.template(video),
             folder,
         };
         let paths: Vec<PathBuf> = worst.draw(records, self.arguments.worst).await?;

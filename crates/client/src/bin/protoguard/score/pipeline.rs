@@ -63,10 +63,10 @@ pub(crate) fn read(
 }
 
 /// Sends clips with `concurrency` of them in flight, and hands answers over in the clips' order.
-/// `template` is every request but its clip. Gives the number of frames of each video.
+/// `template` is every request of a video but its clip. Gives the number of frames of each video.
 pub(crate) async fn score(
     client: &Client,
-    template: &v1::ScoreClipRequest,
+    template: impl Fn(usize) -> v1::ScoreClipRequest,
     mut readings: mpsc::Receiver<anyhow::Result<Reading>>,
     concurrency: usize,
     mut take: impl FnMut(Scored) -> anyhow::Result<()>,
@@ -82,7 +82,7 @@ pub(crate) async fn score(
                 Some(next) => match next? {
                     Reading::Ended { frames: found } => frames.push(found),
                     Reading::Clip { video, clip } => {
-                        let mut request = template.clone();
+                        let mut request = template(video);
                         // Found again in the server's log.
                         request.request_id = format!("{video}/{}", clip.frame);
                         let answer = score_one(client.clone(), request, video, *clip);

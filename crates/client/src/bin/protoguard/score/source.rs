@@ -4,18 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use protoguard_core::{ClipShape, Frame};
+use protoguard_core::{ClipShape, Frame, FrameInterval};
 use protoguard_frames::files::{FilesError, OneSize, Video, VideoSource, videos_under};
+use protoguard_frames::pace::{Clock, Pace, PaceError};
 use protoguard_frames::video::VideoReader;
 use protoguard_frames::{DecodeLimits, Size, decode};
 use protoguard_proto::Bytes;
 
-/// One video, not yet opened.
+/// One video, not yet opened, and which of its frames are taken.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
-    Folder { name: String, frames: Vec<PathBuf> },
-    File { name: String, path: PathBuf },
-}
+pub(crate) struct Source(Video);
 
 /// One frame as its source has it.
 #[derive(Clone, Debug)]
@@ -34,49 +32,45 @@ pub(crate) fn discover(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     for path in paths {
         if path.is_file() {
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            sources.push(Source::File { name: name.into_owned(), path: path.clone() });
+            sources.push(Source(Video {
+                name: name.into_owned(),
+                scene: None,
+                source: VideoSource::File(path.clone()),
+                pace: Pace::default(),
+            }));
         } else {
-            sources.extend(videos_under(path, EXPECTED)?.into_iter().map(Source::from));
+            sources.extend(videos_under(path, EXPECTED)?.into_iter().map(Source));
         }
     }
     Ok(sources)
 }
 
-impl From<Video> for Source {
-    fn from(Video { name, source, .. }: Video) -> Self {
-        match source {
-            VideoSource::Frames(frames) => Self::Folder { name, frames },
-            VideoSource::File(path) => Self::File { name, path },
-        }
-    }
-}
-
 impl Source {
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Folder { name, .. } | Self::File { name, .. } => name,
-        }
+        &self.0.name
     }
 
-    /// How many frames it has, where that is known without decoding.
+    /// The same video at the interval of a model.
+    pub(crate) fn paced(self, clock: Clock) -> Result<Self, PaceError> {
+        self.0.paced(clock).map(Self)
+    }
+
+    /// The time between two frames that are taken; none where nothing says it.
+    pub(crate) fn interval(&self) -> Option<FrameInterval> {
+        self.0.pace.interval
+    }
+
+    /// How many frames are taken, where that is known without decoding.
     pub(crate) fn known_frames(&self) -> Option<usize> {
-        match self {
-            Self::Folder { frames, .. } => Some(frames.len()),
-            Self::File { .. } => None,
-        }
+        self.0.known_frames()
     }
 
     /// How many frames it has; a video file is decoded to find out.
     pub(crate) fn count_frames(&self) -> anyhow::Result<usize> {
-        match self.known_frames() {
-            Some(frames) => Ok(frames),
-            None => {
-                let mut frames = 0;
-                self.for_each_frame(|_| {
-                    frames += 1;
-                    Ok(true)
-                })?;
-                Ok(frames)
+        match &self.0.source {
+            VideoSource::Frames(frames) => Ok(frames.len()),
+            VideoSource::File(path) => {
+                VideoReader::open(path)?.try_fold(0, |frames, frame| Ok(frame.map(|_| frames + 1)?))
             }
         }
     }
@@ -90,44 +84,46 @@ impl Source {
     }
 
     pub(crate) fn too_short(&self, found: usize, shape: ClipShape) -> FilesError {
-        let path = match self {
-            Self::File { path, .. } => path.clone(),
-            Self::Folder { name, frames } => {
-                match frames.first().and_then(|frame| frame.parent()) {
-                    Some(folder) => folder.to_owned(),
-                    None => PathBuf::from(name),
-                }
-            }
-        };
+        let path = self.0.path();
         FilesError::TooShort { path, found, needed: shape.frames() }
     }
 
-    /// Hands over every frame in temporal order, until `take` says false.
+    /// Hands over the frames that are taken, with their indices among all frames, in temporal order
+    /// and until `take` says false. Gives the number of all frames that it came by.
     pub(crate) fn for_each_frame(
         &self,
-        mut take: impl FnMut(SourceFrame) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        match self {
-            Self::Folder { frames, .. } => {
+        mut take: impl FnMut(usize, SourceFrame) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<usize> {
+        let thinning = &self.0.pace.thinning;
+        let mut passed = 0;
+        match &self.0.source {
+            VideoSource::Frames(frames) => {
                 let mut one_size = OneSize::default();
-                for path in frames {
+                for (index, path) in frames.iter().enumerate() {
+                    passed += 1;
+                    if !thinning.takes(index) {
+                        continue;
+                    }
                     let frame = read_frame(path)?;
                     let (height, width) = (frame.frame.height(), frame.frame.width());
                     one_size.check(path, Size { height, width })?;
-                    if !take(frame)? {
+                    if !take(index, frame)? {
                         break;
                     }
                 }
             }
-            Self::File { path, .. } => {
-                for frame in VideoReader::open(path)? {
-                    if !take(SourceFrame { frame: frame?, encoded: None })? {
+            VideoSource::File(path) => {
+                for (index, frame) in VideoReader::open(path)?.enumerate() {
+                    passed += 1;
+                    let frame = frame?;
+                    let taken = thinning.takes(index);
+                    if taken && !take(index, SourceFrame { frame, encoded: None })? {
                         break;
                     }
                 }
             }
         }
-        Ok(())
+        Ok(passed)
     }
 }
 
@@ -164,7 +160,7 @@ mod tests {
         assert_eq!(source.count_frames().unwrap(), 3);
         let mut seen = 0;
         source
-            .for_each_frame(|frame| {
+            .for_each_frame(|_, frame| {
                 let bytes = fs::read(folder.path().join(format!("{seen}.png"))).unwrap();
                 assert_eq!(frame.encoded.as_deref(), Some(bytes.as_slice()));
                 seen += 1;
@@ -181,7 +177,7 @@ mod tests {
         assert!(error.contains("1 frames") && error.contains('5'), "{error}");
 
         let folder = folder_of(&[16, 24]);
-        let error = only(&folder).for_each_frame(|_| Ok(true)).unwrap_err().to_string();
+        let error = only(&folder).for_each_frame(|_, _| Ok(true)).unwrap_err().to_string();
         assert!(error.contains("16x24") && error.contains("16x16"), "{error}");
     }
 

@@ -52,16 +52,16 @@ fn by_anomaly(a: &FrameRecord, b: &FrameRecord) -> Ordering {
 }
 
 /// Asks for pictures of clips and draws them.
-pub(crate) struct WorstFrames<'a> {
+pub(crate) struct WorstFrames<'a, T> {
     pub(crate) client: &'a Client,
     pub(crate) sources: Arc<Vec<Source>>,
     pub(crate) packing: Packing,
-    /// Every request but its clip.
-    pub(crate) template: v1::ScoreClipRequest,
+    /// Every request of a video but its clip.
+    pub(crate) template: T,
     pub(crate) folder: &'a Path,
 }
 
-impl WorstFrames<'_> {
+impl<T: Fn(usize) -> v1::ScoreClipRequest> WorstFrames<'_, T> {
     /// Writes one panel for each of the `count` most anomalous records and gives their paths,
     /// worst first.
     pub(crate) async fn draw(
@@ -75,7 +75,7 @@ impl WorstFrames<'_> {
         for (rank, index) in most_anomalous(records, count).into_iter().enumerate() {
             let record = &records[index];
             let clip = self.read_again(record).await?;
-            let response = self.client.score_clip(self.full_request(&clip)).await?;
+            let response = self.client.score_clip(self.full_request(record, &clip)).await?;
             let picture = panel::draw(&panel::Panel {
                 title: title(record),
                 region: record.region,
@@ -97,12 +97,12 @@ impl WorstFrames<'_> {
         Ok(paths)
     }
 
-    fn full_request(&self, clip: &ReadClip) -> v1::ScoreClipRequest {
+    fn full_request(&self, record: &FrameRecord, clip: &ReadClip) -> v1::ScoreClipRequest {
         v1::ScoreClipRequest {
             clip: Some(clip.wire.clone()),
             view: v1::View::Full.into(),
             image_encoding: v1::ImageEncoding::RawF32.into(),
-            ..self.template.clone()
+            ..(self.template)(record.video_index)
         }
     }
 
