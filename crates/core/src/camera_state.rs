@@ -111,9 +111,14 @@ impl CameraBounds {
             (look.contrast < self.least_contrast / 2.0, CameraState::Covered),
             (look.sharpness < self.least_sharpness / 2.0, CameraState::Blurred),
             (look.likeness(&self.layout) < self.least_likeness / 1.5, CameraState::Moved),
-            (look.colour < self.least_colour / 4.0, CameraState::ColourLost),
+            (self.is_gray(look), CameraState::ColourLost),
         ];
         states.into_iter().find(|(is, _)| *is).map(|(_, state)| state)
+    }
+
+    /// Whether colours are gone that were always there.
+    fn is_gray(&self, look: &Look) -> bool {
+        look.colour < self.least_colour / 4.0
     }
 
     /// So many unchanged frames in a row are a frozen picture.
@@ -133,36 +138,97 @@ fn longest_still(video: &[Look]) -> usize {
 /// Watches one camera's pictures.
 #[derive(Clone, Debug)]
 pub struct CameraWatch {
-    bounds: CameraBounds,
+    day: CameraBounds,
+    night: Night,
+    memory: WatchMemory,
+}
+
+/// Whether a camera is known as it looks without colour.
+#[derive(Clone, Debug)]
+enum Night {
+    Unknown,
+    /// Pictures without colour are expected, and how they look is not known.
+    Expected,
+    Known(CameraBounds),
+}
+
+/// What a watch knows of the frames before: enough for another to go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchMemory {
     state: Option<CameraState>,
-    /// What the last frames said instead, and how many of them.
-    instead: Option<CameraState>,
-    frames: usize,
+    /// How many frames in a row said something else.
+    otherwise: usize,
+    /// How many frames in a row were the one before again.
     still: usize,
+}
+
+impl WatchMemory {
+    /// What was wrong with the last frame.
+    pub fn state(&self) -> Option<CameraState> {
+        self.state
+    }
+}
+
+/// What is known of a camera's picture at a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CameraView {
+    /// What is wrong with it.
+    pub state: Option<CameraState>,
+    /// The last frames say something else, but too few of them do.
+    pub in_doubt: bool,
 }
 
 impl CameraWatch {
     /// A watch that has seen nothing.
     pub fn new(bounds: CameraBounds) -> Self {
-        Self { bounds, state: None, instead: None, frames: 0, still: 0 }
+        Self { day: bounds, night: Night::Unknown, memory: WatchMemory::default() }
     }
 
-    /// Takes the next frame's look; the state from that frame on, nothing while all is well.
-    pub fn push(&mut self, look: &Look) -> Option<CameraState> {
-        self.still = if is_same(look) { self.still + 1 } else { 0 };
-        let frozen = self.still >= self.bounds.frozen_after();
-        let said = self.bounds.judge(look).or(frozen.then_some(CameraState::Frozen));
-        if said == self.state {
-            self.frames = 0;
-            return self.state;
-        }
-        self.frames = if said == self.instead { self.frames + 1 } else { 1 };
-        self.instead = said;
+    /// The same where pictures without colour are expected: they are held against how they look on
+    /// normal video, where that is known.
+    #[must_use]
+    pub fn with_night(self, bounds: Option<CameraBounds>) -> Self {
+        Self { night: bounds.map_or(Night::Expected, Night::Known), ..self }
+    }
+
+    /// The same that goes on from what another knew.
+    #[must_use]
+    pub fn after(self, memory: WatchMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What another watch needs to go on.
+    pub fn memory(&self) -> WatchMemory {
+        self.memory
+    }
+
+    /// Takes the next frame's look.
+    pub fn push(&mut self, look: &Look) -> CameraView {
+        let said = self.said(look);
+        let WatchMemory { state, otherwise, .. } = &mut self.memory;
+        *otherwise = if said == *state { 0 } else { *otherwise + 1 };
         // A frozen picture has been waited for already.
-        if self.frames >= FRAMES || said == Some(CameraState::Frozen) {
-            (self.state, self.frames) = (said, 0);
+        if *otherwise >= FRAMES || said == Some(CameraState::Frozen) {
+            (*state, *otherwise) = (said, 0);
         }
-        self.state
+        CameraView { state: *state, in_doubt: *otherwise > 0 }
+    }
+
+    /// What a frame says, with those of the same picture before it.
+    fn said(&mut self, look: &Look) -> Option<CameraState> {
+        let still = if is_same(look) { self.memory.still + 1 } else { 0 };
+        self.memory.still = still;
+        let gray = Some(CameraState::ColourLost);
+        let (bounds, fault, otherwise) = match &self.night {
+            Night::Known(night) if self.day.is_gray(look) => {
+                (night, night.judge(look).filter(|fault| Some(*fault) != gray), gray)
+            }
+            Night::Expected if self.day.is_gray(look) => (&self.day, None, gray),
+            _ => (&self.day, self.day.judge(look), None),
+        };
+        let frozen = (still >= bounds.frozen_after()).then_some(CameraState::Frozen);
+        fault.or(frozen).or(otherwise)
     }
 }
 

@@ -35,7 +35,7 @@ pub use alarm::{Alarm, AlarmMemory, AlarmRule};
 pub use baseline::Baselines;
 pub use calibration::{Calibration, CalibrationError, Threshold};
 pub use camera_alarm::{AlarmChange, AlarmEvent, AlarmFrame, CameraAlarm, CameraAlarmMemory};
-pub use camera_state::{CameraBounds, CameraState, CameraWatch, Look};
+pub use camera_state::{CameraBounds, CameraState, CameraView, CameraWatch, Look, WatchMemory};
 pub use capture::{
     CaptureTime, FrameGrid, FrameInterval, FrameIntervalError, IntervalError, Placement, Restart,
     SourceInterval, frames_a_step, step,

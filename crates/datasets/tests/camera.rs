@@ -39,7 +39,7 @@ fn looks(frames: &[Frame]) -> Vec<Look> {
 /// The states of a watch that begins with these frames, one a frame.
 fn states(bounds: &CameraBounds, frames: &[Frame]) -> Vec<Option<CameraState>> {
     let mut watch = CameraWatch::new(bounds.clone());
-    looks(frames).iter().map(|look| watch.push(look)).collect()
+    looks(frames).iter().map(|look| watch.push(look).state).collect()
 }
 
 fn drawn(change: impl Fn(usize, usize, usize) -> u8) -> Frame {

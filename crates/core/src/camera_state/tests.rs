@@ -36,7 +36,7 @@ fn watch() -> CameraWatch {
 fn after(frames: usize, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Option<CameraState> {
     let mut watch = watch();
     let looks = looks((0..frames).map(|at| change(street(at))));
-    looks.iter().map(|look| watch.push(look)).last().unwrap()
+    looks.iter().map(|look| watch.push(look).state).last().unwrap()
 }
 
 fn every(change: impl Fn(f64) -> f64) -> impl Fn(Vec<u8>) -> Vec<u8> {
@@ -79,7 +79,7 @@ fn each_fault_has_its_state_and_normal_video_none() {
 fn a_camera_that_is_black_from_its_first_frame_is_dark() {
     let mut watch = watch();
     let black = looks((0..6).map(|_| vec![0; SIDE * SIDE * CHANNELS]));
-    let states: Vec<_> = black.iter().map(|look| watch.push(look)).collect();
+    let states: Vec<_> = black.iter().map(|look| watch.push(look).state).collect();
     assert_eq!(states[3..], [None, Some(CameraState::Dark), Some(CameraState::Dark)]);
 }
 
@@ -87,7 +87,7 @@ fn a_camera_that_is_black_from_its_first_frame_is_dark() {
 fn a_picture_that_stands_still_is_frozen_and_wakes_up() {
     let mut watch = watch();
     let frames = (0..3).chain([3; 25]).chain(4..12).map(street);
-    let states: Vec<_> = looks(frames).iter().map(|look| watch.push(look)).collect();
+    let states: Vec<_> = looks(frames).iter().map(|look| watch.push(look).state).collect();
     // 3 and its twenty repetitions.
     assert!(states[..23].iter().all(Option::is_none), "{states:?}");
     assert!(states[23..28].iter().all(|it| *it == Some(CameraState::Frozen)), "{states:?}");
@@ -101,7 +101,7 @@ fn video_that_often_stands_still_is_allowed_to() {
     assert_eq!(bounds.longest_still, 39);
     let mut watch = CameraWatch::new(bounds);
     let states = looks([street(0)].into_iter().chain((0..60).map(|_| street(1))));
-    assert!(states.iter().all(|look| watch.push(look).is_none()));
+    assert!(states.iter().all(|look| watch.push(look).state.is_none()));
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_state_is_neither_entered_nor_left_by_a_single_frame() {
     let mut watch = watch();
     let black = || vec![0; SIDE * SIDE * CHANNELS];
     let frames = [street(0), black(), street(2), street(3)];
-    assert!(looks(frames).iter().all(|look| watch.push(look).is_none()));
+    assert!(looks(frames).iter().all(|look| watch.push(look).state.is_none()));
     let dark: Vec<_> = (0..6).map(|_| black()).chain([street(1)]).collect();
-    let last = looks(dark).iter().map(|look| watch.push(look)).last().unwrap();
+    let last = looks(dark).iter().map(|look| watch.push(look).state).last().unwrap();
     assert_eq!(last, Some(CameraState::Dark));
 }
 
@@ -141,4 +141,61 @@ fn a_look_is_in_levels_of_eight_bits() {
     assert_eq!((coloured.brightness, coloured.colour), ((54.0 + 147.0) / 2.0, 222.5));
     // Pictures smaller than the layout are looked at like others.
     assert_eq!(Look::of(&Frame::new(3, 5, vec![7; 45]).unwrap(), None).brightness, 7.0);
+}
+
+fn gray(pixels: Vec<u8>) -> Vec<u8> {
+    let gray = |pixel: &[u8]| [luma(pixel); CHANNELS];
+    pixels.chunks(CHANNELS).flat_map(gray).collect()
+}
+
+/// As an infrared lamp shows it: without colour and at a third of the light.
+fn infrared(pixels: Vec<u8>) -> Vec<u8> {
+    gray(pixels).into_iter().map(|level| level / 3).collect()
+}
+
+#[test]
+fn a_dark_infrared_picture_is_the_night_that_is_known() {
+    let night = CameraBounds::of(&[looks((0..300).map(|at| infrared(street(at))))]).unwrap();
+    let after = |watch: CameraWatch, frames: Vec<Vec<u8>>| {
+        let mut watch = watch;
+        looks(frames).iter().map(|look| watch.push(look).state).last().unwrap()
+    };
+    let lamp = || (0..9).map(|at| infrared(street(at))).collect::<Vec<_>>();
+    assert_eq!(after(watch(), lamp()), Some(CameraState::Dark));
+    let gray = Some(CameraState::ColourLost);
+    assert_eq!(after(watch().with_night(Some(night.clone())), lamp()), gray);
+    assert_eq!(after(watch().with_night(None), lamp()), gray);
+    // A lamp that fails at night leaves a picture that is darker than any night was.
+    let black = || (0..9).map(|_| vec![0; SIDE * SIDE * CHANNELS]).collect::<Vec<_>>();
+    assert_eq!(after(watch().with_night(Some(night)), black()), Some(CameraState::Dark));
+}
+
+#[test]
+fn frames_that_say_something_else_are_in_doubt_whatever_they_say() {
+    let mut watch = watch();
+    let level = |level: u8| vec![level; SIDE * SIDE * CHANNELS];
+    // Black and white in turn are neither dark nor bright for long, and no normal picture.
+    let frames = [street(0), level(0), level(255), level(0), level(255), level(0), street(1)];
+    let views: Vec<CameraView> = looks(frames).iter().map(|look| watch.push(look)).collect();
+    let doubts: Vec<bool> = views.iter().map(|view| view.in_doubt).collect();
+    assert_eq!(doubts, [false, true, true, true, true, false, true]);
+    assert_eq!(views[5].state, Some(CameraState::Dark));
+}
+
+#[test]
+fn a_watch_goes_on_from_what_another_knew() {
+    let frames = || looks((0..3).chain([3; 30]).map(street));
+    let mut one = watch();
+    let whole: Vec<CameraView> = frames().iter().map(|look| one.push(look)).collect();
+    let mut two = watch();
+    let split: Vec<CameraView> = frames()
+        .iter()
+        .map(|look| {
+            let told = serde_json::to_string(&two.memory()).unwrap();
+            two = watch().after(serde_json::from_str(&told).unwrap());
+            two.push(look)
+        })
+        .collect();
+    assert_eq!(whole, split);
+    assert_eq!(two.memory().state(), Some(CameraState::Frozen));
 }

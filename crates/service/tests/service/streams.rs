@@ -421,8 +421,14 @@ async fn a_camera_that_sees_nothing_has_no_verdict() {
     use v1::CameraState::{Dark, Unspecified};
     assert_eq!(states, [(12, Dark), (20, Unspecified)]);
     use FrameOutcome::{NoVerdict, Scored, WarmingUp};
-    let expected =
-        [[WarmingUp; 4], [Scored; 4], [Scored; 4], [NoVerdict; 4], [NoVerdict; 4], [WarmingUp; 4]];
+    let expected = [
+        [WarmingUp; 4],
+        [Scored; 4],
+        [NoVerdict; 4],
+        [NoVerdict; 4],
+        [NoVerdict; 4],
+        [WarmingUp; 4],
+    ];
     assert_eq!(outcomes, expected.concat());
     let series = r#"protoguard_camera_states_total{model="hall",state="dark"}"#;
     assert_eq!(served.metric(series), 1.0);

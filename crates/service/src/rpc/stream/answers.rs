@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protoguard_core::{
     AlarmChange, AlarmEvent, AlarmFrame, AlarmRule, CameraAlarm, CameraState, CaptureTime,
-    FrameInterval, Region,
+    FrameInterval, Region, WatchMemory,
 };
 use protoguard_proto::v1::score_stream_response::Message;
 use protoguard_proto::{Opening, StreamMode, v1};
@@ -74,7 +74,7 @@ impl Answers {
     }
 
     /// What another server needs to go on.
-    pub(super) fn resume(&self) -> Resume {
+    pub(super) fn resume(&self, watch: WatchMemory) -> Resume {
         Resume {
             subject: Subject::new(&self.opening, &self.judge),
             version: self.judge.model.card().version.clone(),
@@ -83,6 +83,7 @@ impl Answers {
             smoothed: self.smoothed,
             alarm: self.alarm.memory(),
             last: self.last,
+            watch,
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protoguard_core::{
-    CameraState, CameraWatch, CaptureTime, Clip, FrameInterval, Look, Outputs, Place, Restart,
-    ScorerInput, SourceInterval, TimedWindow, Windowed, step,
+    Calibration, CameraState, CameraWatch, CaptureTime, Clip, FrameInterval, Look, Outputs, Place,
+    Restart, ScorerInput, SourceInterval, TimedWindow, WatchMemory, Windowed, step,
 };
 use protoguard_proto::{Opening, Picture, StreamFrame, StreamMode, Violations, v1};
 use tokio::time::{Instant, sleep};
@@ -41,6 +41,8 @@ pub(super) struct Frames {
     size: Option<[usize; 2]>,
     watch: Option<CameraWatch>,
     camera: Option<CameraState>,
+    /// The last frames look otherwise, and it is not clear yet what that is.
+    in_doubt: bool,
     /// Frames that were scored, or are being.
     scored: u32,
 }
@@ -71,7 +73,6 @@ impl Frames {
     ) -> Self {
         let window = window_of(&judge, opening.frame_interval);
         let source = opening.frame_interval.is_none().then(SourceInterval::default);
-        let watch = judge.camera().cloned().map(CameraWatch::new);
         Self {
             context,
             opening,
@@ -80,10 +81,24 @@ impl Frames {
             window,
             source,
             size: None,
-            watch,
+            watch: None,
             camera: None,
+            in_doubt: false,
             scored: 0,
         }
+    }
+
+    /// The same that goes on watching from what another server knew.
+    pub(super) fn watching(mut self, day: &Judge, memory: WatchMemory) -> Self {
+        let night = self.judge.night(&self.opening);
+        self.watch = watch_of(day, night, memory);
+        self.camera = memory.state().filter(|_| self.watch.is_some());
+        self
+    }
+
+    /// What another server needs to go on watching.
+    pub(super) fn watch_memory(&self) -> WatchMemory {
+        self.watch.as_ref().map(CameraWatch::memory).unwrap_or_default()
     }
 
     /// Takes the next frame; what becomes of it joins `pending`.
@@ -98,7 +113,7 @@ impl Frames {
         let arrived = Instant::now();
         let (id, at) = (frame.id, CaptureTime(frame.capture_time_us));
         self.check_source(at)?;
-        self.follow_model(pending)?;
+        self.follow_model(at, pending)?;
         let end = |camera, outcome| Item::Frame(FrameEnd { id, at, arrived, camera, outcome });
         let Some(place) = self.window.place(at) else {
             pending.push(end(self.camera, Outcome::OffGrid));
@@ -148,7 +163,7 @@ impl Frames {
     }
 
     /// Goes over to the model that stands in this one's place, if one does.
-    fn follow_model(&mut self, pending: &mut Pending) -> Result<(), ServiceError> {
+    fn follow_model(&mut self, at: CaptureTime, pending: &mut Pending) -> Result<(), ServiceError> {
         let model = self.context.registry.find(self.opening.model.as_ref())?;
         if Arc::ptr_eq(&model, &self.judge.model) {
             return Ok(());
@@ -161,8 +176,13 @@ impl Frames {
             self.window = window_of(&judge, self.opening.frame_interval);
             self.window.restart(Restart::Model);
         }
-        self.watch = judge.camera().cloned().map(CameraWatch::new);
-        self.go_over_to(judge, pending);
+        self.watch = watch_of(&judge, judge.night(&self.opening), self.watch_memory());
+        if self.watch.is_none() && self.camera.take().is_some() {
+            pending.push(Item::Camera(None, at));
+        }
+        let night = self.camera.filter(|_| self.judge.light == Light::Infrared);
+        let night = night.and_then(|_| judge.by_night(&self.opening, &self.context.config));
+        self.go_over_to(night.unwrap_or(judge), pending);
         Ok(())
     }
 
@@ -196,39 +216,48 @@ impl Frames {
     /// Follows the camera's state, and what that means for window and judge.
     fn watch(&mut self, look: Option<&Look>, at: CaptureTime, pending: &mut Pending) {
         let Some((watch, look)) = self.watch.as_mut().zip(look) else { return };
-        let state = watch.push(look);
-        if state == self.camera {
-            return;
-        }
+        let view = watch.push(look);
         let was_blind = self.is_blind();
-        self.camera = state;
-        pending.push(Item::Camera(state, at));
-        let light = match state {
-            Some(CameraState::ColourLost) => Light::Infrared,
-            _ => Light::Day,
-        };
-        if light != self.judge.light {
-            let (opening, config) = (&self.opening, &self.context.config);
-            let judge = match light {
-                Light::Infrared => self.judge.by_night(opening, config),
-                Light::Day => Judge::new(Arc::clone(&self.judge.model), opening, config).ok(),
-            };
-            if let Some(judge) = judge {
-                self.go_over_to(judge, pending);
-            }
+        self.in_doubt = view.in_doubt;
+        if view.state != self.camera {
+            self.camera = view.state;
+            pending.push(Item::Camera(view.state, at));
+            self.follow_light(pending);
         }
         if was_blind && !self.is_blind() {
             self.window.restart(Restart::CameraState);
         }
     }
 
+    /// Goes over to the judge of the light that the camera has.
+    fn follow_light(&mut self, pending: &mut Pending) {
+        let light = match self.camera {
+            None => Light::Day,
+            Some(CameraState::ColourLost) => Light::Infrared,
+            // What else may be wrong is so by day and by night.
+            Some(_) => return,
+        };
+        if light == self.judge.light {
+            return;
+        }
+        let (opening, config) = (&self.opening, &self.context.config);
+        let judge = match light {
+            Light::Infrared => self.judge.by_night(opening, config),
+            Light::Day => Judge::new(Arc::clone(&self.judge.model), opening, config).ok(),
+        };
+        if let Some(judge) = judge {
+            self.go_over_to(judge, pending);
+        }
+    }
+
     /// Whether a score of the camera's picture would mean nothing.
     fn is_blind(&self) -> bool {
-        match self.camera {
+        let state = match self.camera {
             None => false,
             Some(CameraState::ColourLost) => self.judge.light != Light::Infrared,
             Some(_) => true,
-        }
+        };
+        state || self.in_doubt
     }
 
     fn window_of(&mut self, place: Place, frame: SizedFrame) -> Result<Windowed, ServiceError> {
@@ -251,6 +280,15 @@ impl Frames {
             decode,
         }
     }
+}
+
+/// A watch over a camera whose looks by day, and perhaps by night, are known.
+fn watch_of(day: &Judge, night: Option<&Calibration>, memory: WatchMemory) -> Option<CameraWatch> {
+    let watch = CameraWatch::new(day.camera().cloned()?).after(memory);
+    Some(match night {
+        Some(night) => watch.with_night(night.camera.clone()),
+        None => watch,
+    })
 }
 
 /// An empty window that takes a camera's frames at the camera's own step, where that is known.

@@ -63,13 +63,18 @@ impl Judge {
         judge.with_rule(opening, config)
     }
 
-    /// The judge of the same stream while its camera sees no colours, where there is one.
-    pub(super) fn by_night(&self, opening: &Opening, config: &ServiceConfig) -> Option<Self> {
+    /// The calibration of the same scene without colour, where there is one.
+    pub(super) fn night(&self, opening: &Opening) -> Option<&Calibration> {
         let scene = match &opening.scene {
             Some(scene) => format!("{scene}/{NIGHT}"),
             None => NIGHT.to_owned(),
         };
-        let calibration = self.model.card().calibration(Some(&scene))?.clone();
+        self.model.card().calibration(Some(&scene))
+    }
+
+    /// The judge of the same stream while its camera sees no colours, where there is one.
+    pub(super) fn by_night(&self, opening: &Opening, config: &ServiceConfig) -> Option<Self> {
+        let calibration = self.night(opening)?.clone();
         let night = Self {
             model: Arc::clone(&self.model),
             calibration: Some(calibration),

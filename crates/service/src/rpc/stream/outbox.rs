@@ -17,7 +17,7 @@ use tonic::Status;
 use crate::error::ServiceError;
 
 /// Answers that may wait for their reader.
-const WAITING_ANSWERS: usize = 1024;
+const WAITING_ANSWERS: usize = 512;
 /// KiB that they may have together, begun ones counted in full; a larger one waits alone.
 const WAITING_KIB: u32 = 4096;
 /// A reader that takes nothing for so long is none, ...

@@ -1,6 +1,6 @@
 //! What another server needs to go on with a stream.
 
-use protoguard_core::{CameraAlarmMemory, CaptureTime};
+use protoguard_core::{CameraAlarmMemory, CaptureTime, WatchMemory};
 use protoguard_proto::{FieldViolation, Opening, Violations};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ pub(super) struct Resume {
     pub(super) alarm: CameraAlarmMemory,
     /// Of the last scored frame.
     pub(super) last: Option<CaptureTime>,
+    pub(super) watch: WatchMemory,
 }
 
 /// What a stream watches, and by which model.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protoguard_core::CameraState;
 use protoguard_proto::v1::score_stream_request::Message as Asked;
 use protoguard_proto::v1::score_stream_response::Message;
 use protoguard_proto::{FieldViolation, Opening, StreamMode, Violations, v1};
@@ -171,11 +172,17 @@ impl StreamTask {
         let key = context.credentials.resume_key();
         let token = std::mem::take(&mut opening.resume_token);
         let resume = Resume::of(&token, &subject, &key)?;
-        let (opening, judge) = (Arc::new(opening), Arc::new(judge));
+        let watch = resume.as_ref().map(|resume| resume.watch).unwrap_or_default();
+        let is_gray = watch.state() == Some(CameraState::ColourLost);
+        let night = is_gray.then(|| judge.by_night(&opening, &context.config)).flatten();
+        let opening = Arc::new(opening);
+        let day = Arc::new(judge);
+        let judge = night.map_or_else(|| Arc::clone(&day), Arc::new);
         debug!(model = %judge.model.slot(), mode = ?opening.mode, "stream opened");
         let mode = opening.mode;
         let frames =
-            Frames::new(context.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge));
+            Frames::new(context.clone(), Arc::clone(&opening), place.caller, Arc::clone(&judge))
+                .watching(&day, watch);
         let draining = context.draining.clone();
         let mut answers = Answers::new(outbox, draining, opening, judge, resume);
         answers.open().await?;
@@ -279,7 +286,7 @@ impl Watching {
             Ok(delivered) => delivered?,
             Err(_) => debug!(waiting = self.pending.len(), "frames are handed over unanswered"),
         }
-        let resume = self.answers.resume();
+        let resume = self.answers.resume(self.frames.watch_memory());
         let model = resume.subject.model().to_owned();
         let resume_token = resume.token(&self.context.credentials.resume_key()).into();
         let closing = v1::StreamClosing { reason: reason.into(), resume_token };
