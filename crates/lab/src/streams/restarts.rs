@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::Bench;
+use super::{Bench, STAMPS};
 use crate::lab::{free_address, read_json};
 use crate::loads::StreamReport;
 use crate::results::{Goal, Ratio};
@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Ratio> {
     let mut replicas = [serve(&addresses[0])?, serve(&addresses[1])?];
     let out = bench.lab.at("restarted.json");
     let flags = format!(
-        "--streams {streams} --frames 45 --interval-ms 1000 --flicker 15 --false-alarms 1000000"
+        "{STAMPS} --streams {streams} --frames 45 --interval-ms 1000 --flicker 15 --false-alarms 1000000"
     );
     let both = addresses.join(",");
     let mut cameras =

@@ -324,7 +324,7 @@ async fn a_camera_that_does_not_read_ends_and_disturbs_nobody_on_its_connection(
         .map(|camera| {
             let sender = camera.sender();
             tokio::spawn(async move {
-                for at in 0..1200 {
+                for at in 0..2500 {
                     let frame = v1::StreamFrame {
                         id: at,
                         capture_time_us: 1000 * at as i64,

@@ -28,9 +28,12 @@ pub(crate) struct BenchStreamsArguments {
     /// What happens to frames for which the server has no time.
     #[arg(long, value_enum, default_value_t = Mode::Live)]
     pub(crate) mode: Mode,
-    /// Milliseconds between frames, on their time stamps and, of live cameras, in the world.
+    /// Milliseconds between the frames that a live camera sends.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     pub(crate) interval_ms: u32,
+    /// Milliseconds between frames by their time stamps; as they are sent where absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    pub(crate) stamp_ms: Option<u32>,
     /// Frames of a camera.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) frames: u64,

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     opening: v1::StreamOpening,
     mode: Mode,
     interval: Duration,
+    /// Microseconds between two frames by their time stamps.
+    stamp_us: i64,
     frames: u64,
     began: Instant,
 }
@@ -39,6 +41,7 @@ impl Plan {
         pictures: Pictures,
         servers: Servers,
     ) -> Self {
+        let stamp_ms = arguments.stamp_ms.unwrap_or(arguments.interval_ms);
         let mode = match arguments.mode {
             Mode::Live => v1::StreamMode::Live,
             Mode::Lossless => v1::StreamMode::Lossless,
@@ -50,7 +53,7 @@ impl Plan {
             model: arguments.model.clone(),
             mode: mode.into(),
             alarm,
-            frame_interval_ms: f64::from(arguments.interval_ms),
+            frame_interval_ms: f64::from(stamp_ms),
             ..Default::default()
         };
         Self {
@@ -59,13 +62,14 @@ impl Plan {
             opening,
             mode: arguments.mode,
             interval: Duration::from_millis(arguments.interval_ms.into()),
+            stamp_us: 1000 * i64::from(stamp_ms),
             frames: arguments.frames,
             began: Instant::now(),
         }
     }
 
     fn frame(&self, id: u64) -> v1::StreamFrame {
-        let capture_time_us = (self.interval.as_micros() as u64 * id) as i64;
+        let capture_time_us = self.stamp_us * id as i64;
         v1::StreamFrame { id, capture_time_us, picture: Some(self.pictures.at(id)) }
     }
 
