@@ -13,7 +13,7 @@ use std::sync::Arc;
 use protoguard_checkpoint::{ActivationRanges, Checkpoint, CheckpointContent, Precision};
 use protoguard_core::normalise::{FrameScore, GAMMA};
 use protoguard_core::{
-    Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer,
+    Calibration, CalibrationError, ClipShape, Detector, DetectorError, Recipe, Scorer, Zones,
 };
 use protoguard_datasets::{DatasetError, DecodedVideo, Half};
 use protoguard_frames::pace::Wanted;
@@ -25,6 +25,7 @@ use crate::interrupt::Interrupt;
 use crate::output;
 use crate::scoring::ScoringError;
 use crate::source::{Source, wanted_by};
+use crate::zones;
 
 pub(crate) use normal::LEARNT_CLIPS;
 use normal::{NormalScores, Scored, ScoredNormal};
@@ -64,7 +65,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     if !args.accept_alarms {
         let content = checkpoint.content();
         let before = content.calibrations.iter().find(|found| found.scene.as_ref() == scene);
-        accepted::check(before, &scored, content.training.frame_interval)?;
+        accepted::check(before, &scored, content.training.frame_interval, &options.zones)?;
     }
     let found = scored.calibrations(&options)?;
     let network = Network::from_checkpoint(&checkpoint, scorer.graph().device())?;
@@ -116,7 +117,8 @@ fn leave_out(learnt: &mut Vec<DecodedVideo>, held_out: &[DecodedVideo]) -> anyho
 }
 
 /// What the checkpoint's first calibration was made with, and the defaults where it has none; the
-/// detector is the configuration's where there is one.
+/// detector is the configuration's where there is one, and zones are those of the scene's calibration
+/// unless others are given.
 fn options_of(
     content: &CheckpointContent,
     args: &CalibrateArgs,
@@ -132,7 +134,13 @@ fn options_of(
     };
     let gamma = first.map_or(GAMMA, |calibration| calibration.normaliser.gamma);
     let batch_size = args.scorer.batch_size;
-    Ok(CalibrationOptions { gamma, detector, batch_size, interrupt: None })
+    let of_scene = |found: &&Calibration| found.scene == args.scene;
+    let before = content.calibrations.iter().find(of_scene).and_then(|found| found.zones.clone());
+    let zones = match &args.zones {
+        Some(path) => Some(zones::read(path)?),
+        None => before.filter(|_| !args.no_zones),
+    };
+    Ok(CalibrationOptions { gamma, detector, zones, batch_size, interrupt: None })
 }
 
 /// Why no calibration could be made.
@@ -178,6 +186,8 @@ pub struct CalibrationOptions {
     pub gamma: f64,
     /// What the served score is made of.
     pub detector: Recipe,
+    /// Where in the picture it looks; everywhere where absent.
+    pub zones: Option<Zones>,
     /// Clips a forward pass.
     pub batch_size: usize,
     /// Where signals that end the process are caught; nowhere, and they end it as the system does.
@@ -220,6 +230,7 @@ impl CalibrationOptions {
         });
         let calibration = Calibration::from_held_out(scene, &scores, self.gamma)?
             .with_detector(self.detector.calibrate(&held_out, &learnt)?);
+        let calibration = zones::with_zones(calibration, self.zones.as_ref());
         if !videos.one_camera {
             return Ok(calibration);
         }

@@ -25,6 +25,7 @@ pub mod source;
 mod synth;
 pub mod train;
 pub mod validate;
+pub mod zones;
 
 use cli::{Cli, Command};
 

@@ -9,6 +9,7 @@ use protoguard_core::{
 use protoguard_datasets::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
 use crate::interrupt::{Interrupt, StopSignal};
+use crate::zones::SceneZones;
 
 /// The raw scores of one video.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub struct ScoringOptions {
     pub batch_size: usize,
     /// Whether maps are kept, a few kilobytes a frame.
     pub keep_maps: bool,
+    /// Where in the picture it matters, by scene.
+    pub zones: SceneZones,
     /// Shows how many clips are done; it is cleared at the end.
     pub bar: ProgressBar,
     /// Where signals that end the process are caught: looked at before every batch.
@@ -99,7 +102,7 @@ pub fn score_videos(
         let failed = |source| ScoringError::Scorer { video: scored[first].name.clone(), source };
         let scores = scorer.score(&inputs).map_err(failed)?;
         for (origin, score) in origins.iter().zip(&scores) {
-            scored[origin.video].push(origin, score, options.keep_maps)?;
+            scored[origin.video].push(origin, score, options)?;
         }
         options.bar.inc(scores.len() as u64);
     }
@@ -149,11 +152,14 @@ impl ScoredVideo {
         &mut self,
         origin: &Origin,
         score: &ClipScore,
-        keep_maps: bool,
+        options: &ScoringOptions,
     ) -> Result<(), ScoringError> {
         let psnr = score.psnr.filter(|psnr| psnr.0.is_finite());
         let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
-        let statistics = score.maps.as_ref().map(Statistics::of).filter(Statistics::is_finite);
+        let maps = score.maps.as_ref();
+        let maps = maps.map(|maps| options.zones.weighed(self.scene.as_deref(), maps));
+        let maps = maps.as_deref();
+        let statistics = maps.map(Statistics::of).filter(Statistics::is_finite);
         let (Some(psnr), true, Some(statistics), Some(baselines)) =
             (psnr, distance_is_finite, statistics, origin.baselines)
         else {
@@ -161,9 +167,9 @@ impl ScoredVideo {
         };
         self.scores.push(FrameScore { psnr, feature_distance: score.feature_distance });
         self.statistics.push(statistics);
-        self.regions.extend(score.maps.as_ref().map(Region::of));
-        let maps = score.maps.as_ref().filter(|_| keep_maps);
-        self.relative_errors.extend(maps.map(ClipMaps::relative_error));
+        self.regions.extend(maps.map(Region::of));
+        let kept = maps.filter(|_| options.keep_maps);
+        self.relative_errors.extend(kept.map(ClipMaps::relative_error));
         self.baselines.push(baselines);
         Ok(())
     }

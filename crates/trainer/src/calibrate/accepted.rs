@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use protoguard_core::{AlarmRule, Calibration, Detector, FrameInterval};
+use protoguard_core::{AlarmRule, Calibration, Detector, FrameInterval, Zones};
 
 use super::{NormalScores, ScoredNormal};
 
@@ -60,10 +60,15 @@ pub(super) fn check(
     before: Option<&Calibration>,
     normal: &ScoredNormal,
     interval: Option<FrameInterval>,
+    zones: &Option<Zones>,
 ) -> Result<(), AlarmsError> {
     let Some((id, detector)) = before.and_then(|it| Some((&it.id, it.detector.as_ref()?))) else {
         return Ok(());
     };
+    if before.is_some_and(|before| before.zones != *zones) {
+        tracing::warn!("the zones are others than before: the video is taken as normal unseen");
+        return Ok(());
+    }
     let rule = rule(detector, interval);
     let videos = normal.held_out.iter().chain(&normal.learnt);
     let alarms: Vec<FoundAlarm> = videos.flat_map(|video| alarms(detector, rule, video)).collect();

@@ -47,6 +47,7 @@ fn a_scene_with_enough_clips_gets_a_calibration_of_its_own() {
     let options = CalibrationOptions {
         gamma: GAMMA,
         detector: Recipe::default(),
+        zones: None,
         batch_size: 8,
         interrupt: None,
     };
@@ -134,7 +135,7 @@ impl Folder {
         for &(flag, value) in files.chain(more) {
             line.push(flag.into());
             match flag {
-                "--accept-alarms" => {}
+                "--accept-alarms" | "--no-zones" => {}
                 "--scene" => line.push(value.into()),
                 _ => line.push(self.at(value)),
             }
@@ -194,6 +195,34 @@ fn the_command_adds_a_scene_and_replaces_it() {
 }
 
 #[test]
+fn the_command_reads_zones_keeps_them_and_takes_them_away() {
+    let folder = Folder::new();
+    let text = r#"[{"name": "tree", "rule": "exclude",
+        "polygon": [{"x": 0, "y": 0}, {"x": 0.5, "y": 0}, {"x": 0.5, "y": 1}, {"x": 0, "y": 1}]}]"#;
+    std::fs::write(folder.at("zones.json"), text).unwrap();
+    let whole = folder.calibrated("before", &[]).calibrations.remove(0);
+    let zoned = folder.calibrated("before", &[("--zones", "zones.json")]).calibrations.remove(0);
+    assert_eq!(zoned.zones.as_ref().unwrap().zones()[0].name, "tree");
+    assert!(zoned.id.starts_with("default+") && zoned.id.len() == 16, "{}", zoned.id);
+    // What is left of the picture has other values; the paper's regularity is of all of it.
+    assert_ne!(zoned.detector, whole.detector);
+    assert_eq!(zoned.normaliser, whole.normaliser);
+    // Another calibration of the same camera looks where the one before did, unless told otherwise.
+    let again = folder.calibrated("after", &[]).calibrations.remove(0);
+    assert_eq!((again.id, again.detector), (zoned.id, zoned.detector));
+    let everywhere = folder.calibrated("after", &[("--no-zones", "")]).calibrations.remove(0);
+    assert_eq!((everywhere.id.as_str(), everywhere.zones), ("default", None));
+    assert_eq!(everywhere.detector, whole.detector);
+
+    std::fs::write(folder.at("zones.json"), text.replace("0.5", "1.5")).unwrap();
+    let error = folder.calibrate("before", &[("--zones", "zones.json")]).unwrap_err();
+    let message = crate::one_line(&error);
+    assert!(message.contains("zone `tree` has a corner at (1.5, 0)"), "{message}");
+    let error = folder.calibrate("before", &[("--zones", "nowhere.json")]).unwrap_err();
+    assert!(error.to_string().contains("nowhere.json cannot be read"), "{error}");
+}
+
+#[test]
 fn the_command_takes_learnt_video() {
     let folder = Folder::new();
     let detector = |learnt: Option<&str>| {
@@ -214,6 +243,7 @@ fn a_signal_ends_it_between_two_batches() {
     let options = CalibrationOptions {
         gamma: GAMMA,
         detector: Recipe::default(),
+        zones: None,
         batch_size: 8,
         interrupt: Some(Box::leak(Box::new(interrupt))),
     };
@@ -278,6 +308,7 @@ fn alarms_are_told_by_their_video_frames_and_peak() {
     let options = CalibrationOptions {
         gamma: GAMMA,
         detector: Recipe::default(),
+        zones: None,
         batch_size: 64,
         interrupt: None,
     };
@@ -288,11 +319,11 @@ fn alarms_are_told_by_their_video_frames_and_peak() {
     };
     let before = scored(&normal, &[]).calibrations(&options).unwrap().remove(0);
     let interval = Some(100.0.try_into().unwrap());
-    accepted::check(Some(&before), &scored(&normal, &[]), interval).unwrap();
+    accepted::check(Some(&before), &scored(&normal, &[]), interval, &None).unwrap();
     // Held-out and learnt video count alike, and a part knows where it lies.
     let odd = video("04", 100..120).part(50..400);
     let odd = scored(&[video("03", 0..0), video("03", 200..210)], &[odd]);
-    let error = accepted::check(Some(&before), &odd, interval).unwrap_err();
+    let error = accepted::check(Some(&before), &odd, interval, &None).unwrap_err();
     let by_the_hour = before.detector.as_ref().unwrap().alarm(1.0, 36_000.0).unwrap().threshold;
     assert_eq!((error.threshold, error.alarms.len()), (by_the_hour, 2));
     let starts: Vec<_> =
@@ -302,12 +333,12 @@ fn alarms_are_told_by_their_video_frames_and_peak() {
     let message = error.to_string();
     assert!(message.contains("raises 2 alarms") && message.contains("frames 201 to"), "{message}");
     // Of a model that says nothing of its rate the share of frames decides.
-    let error = accepted::check(Some(&before), &odd, None).unwrap_err();
+    let error = accepted::check(Some(&before), &odd, None, &None).unwrap_err();
     assert_eq!(error.threshold, 2.0);
     // What has no calibration, or none that raises alarms, has nothing to compare with.
-    accepted::check(None, &odd, interval).unwrap();
+    accepted::check(None, &odd, interval, &None).unwrap();
     let quiet = Calibration { detector: None, ..before };
-    accepted::check(Some(&quiet), &odd, interval).unwrap();
+    accepted::check(Some(&quiet), &odd, interval, &None).unwrap();
 }
 
 #[test]
@@ -354,6 +385,7 @@ fn the_camera_is_measured_where_there_is_enough_of_it() {
     let options = CalibrationOptions {
         gamma: GAMMA,
         detector: Recipe::default(),
+        zones: None,
         batch_size: 64,
         interrupt: None,
     };

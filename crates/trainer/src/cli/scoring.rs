@@ -58,6 +58,13 @@ pub struct CalibrateArgs {
     /// camera that is another one at night; without one the calibration of all scenes is replaced
     #[arg(long)]
     pub scene: Option<String>,
+    /// JSON file of zones: a list of {"name", "rule": "include" or "exclude", "polygon": [{"x", "y"}, ...]}
+    /// in shares of width and height; without one those of the scene's calibration stay
+    #[arg(long, value_name = "FILE")]
+    pub zones: Option<PathBuf>,
+    /// Look everywhere, whatever the scene's calibration did
+    #[arg(long, conflicts_with = "zones")]
+    pub no_zones: bool,
     /// Take the video as normal although the scene's calibration raises an alarm in it
     #[arg(long)]
     pub accept_alarms: bool,

@@ -45,6 +45,7 @@ use test_data::{ModelInput, TestData, TruthPaths};
 use crate::cli::EvaluateArgs;
 use crate::scoring::{ScoringOptions, score_videos};
 use crate::source::Source;
+use crate::zones::SceneZones;
 use crate::{output, progress};
 
 /// Measures a checkpoint, prints the table and writes what was asked for.
@@ -75,6 +76,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let options = ScoringOptions {
         batch_size: args.scorer.batch_size,
         keep_maps: test.has_masks(),
+        zones: SceneZones::of(&content.calibrations),
         bar: progress::bar(0, "scoring"),
         interrupt: None,
     };

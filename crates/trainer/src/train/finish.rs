@@ -55,6 +55,7 @@ pub fn checkpoint(learner: Learner, finished: &Finished<'_>) -> anyhow::Result<C
         &CalibrationOptions {
             gamma: finished.config.training.gamma,
             detector: finished.config.detector.clone(),
+            zones: None,
             batch_size: CALIBRATION_BATCH,
             interrupt: finished.interrupt,
         },
