@@ -1,12 +1,13 @@
 //! Whether a checkpoint may take another's place.
 //!
 //! The rule: it must answer every request that the one it replaces answers. So the network may be
-//! wider or better trained, but frames, outputs, scenes, detectors and thresholds must not be lost;
-//! for that a model of another name is the way.
+//! wider or better trained, but frames, outputs, scenes, detectors, thresholds and what streams rest
+//! on (the interval, counted alarms, the camera's look) must not be lost; for that a model of another
+//! name is the way.
 
 use std::collections::BTreeSet;
 
-use protoguard_core::ModelCard;
+use protoguard_core::{Calibration, ModelCard};
 
 /// What requests would miss, one item each; nothing where `fresh` may replace `old`.
 pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64) -> Vec<String> {
@@ -24,6 +25,18 @@ pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64)
     if old.memory_items > 0 && fresh.memory_items == 0 {
         found.push("it has no memory; one is expected".to_owned());
     }
+    match (old.frame_interval, fresh.frame_interval) {
+        (Some(old), None) => {
+            let expected = old.milliseconds();
+            found.push(format!("it does not know its frame interval; {expected} ms is expected"));
+        }
+        (Some(old), Some(fresh)) if !fresh.suits(old) => found.push(format!(
+            "its frame interval is {} ms; one within a quarter of {} ms is expected",
+            fresh.milliseconds(),
+            old.milliseconds()
+        )),
+        _ => {}
+    }
     let scenes = |card: &ModelCard| -> BTreeSet<Option<String>> {
         card.calibrations.iter().map(|calibration| calibration.scene.clone()).collect()
     };
@@ -35,6 +48,18 @@ pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64)
     for calibration in &old.calibrations {
         let Some(same) = fresh.calibration(calibration.scene.as_deref()) else { continue };
         let scene = calibration.scene.as_deref().unwrap_or("all scenes");
+        let alarms = |of: &Calibration| of.detector.as_ref().is_some_and(|it| it.alarms.is_some());
+        if same.detector.is_some() && alarms(calibration) && !alarms(same) {
+            found.push(format!(
+                "its calibration for {scene} has not counted alarms; one that has is expected"
+            ));
+        }
+        if calibration.camera.is_some() && same.camera.is_none() {
+            found.push(format!(
+                "its calibration for {scene} does not know how the camera looks; one that does is \
+                 expected"
+            ));
+        }
         if calibration.detector.is_some() && same.detector.is_none() {
             found.push(format!("its calibration for {scene} has no detector; one is expected"));
         } else if calibration.can_alarm(false_alarm_rate) && !same.can_alarm(false_alarm_rate) {
@@ -49,7 +74,7 @@ pub(crate) fn missing(old: &ModelCard, fresh: &ModelCard, false_alarm_rate: f64)
 
 #[cfg(test)]
 mod tests {
-    use protoguard_core::{ClipShape, ScorerFactory};
+    use protoguard_core::{AlarmFrequency, CameraBounds, ClipShape, Detector, ScorerFactory};
 
     use super::*;
     use crate::testing::{FakeFactory, detector};
@@ -91,6 +116,45 @@ mod tests {
         let mut bare = whole.clone();
         bare.calibrations.iter_mut().for_each(|of| of.thresholds.clear());
         assert_eq!(missing(&plain, &bare, 0.01), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_streams_rest_on_is_not_lost() {
+        let interval = |milliseconds: f64| Some(milliseconds.try_into().unwrap());
+        let alarms = AlarmFrequency { per_unusual_frame: 0.5, alarms: 20, frames: 9000 };
+        let bounds = CameraBounds {
+            darkest: 60.0,
+            brightest: 140.0,
+            least_contrast: 20.0,
+            least_sharpness: 0.1,
+            least_colour: 4.0,
+            longest_still: 7,
+            layout: vec![90.0; 256],
+            least_likeness: 0.8,
+        };
+        let card = |milliseconds: Option<f64>, alarms: Option<AlarmFrequency>, camera| {
+            card(|card| {
+                card.frame_interval = milliseconds.and_then(interval);
+                let calibration = &mut card.calibrations[0];
+                calibration.detector = Some(Detector { alarms, ..detector() });
+                calibration.camera = camera;
+            })
+        };
+        let old = card(Some(100.0), Some(alarms), Some(bounds.clone()));
+        let near = card(Some(120.0), Some(alarms), Some(bounds.clone()));
+        assert_eq!(missing(&old, &near, 0.01), Vec::<String>::new());
+        let bare = card(None, None, None);
+        assert_eq!(missing(&bare, &old, 0.01), Vec::<String>::new());
+        let expected = [
+            "it does not know its frame interval; 100 ms is expected",
+            "its calibration for all scenes has not counted alarms; one that has is expected",
+            "its calibration for all scenes does not know how the camera looks; one that does is \
+             expected",
+        ];
+        assert_eq!(missing(&old, &bare, 0.01), expected);
+        let slow = card(Some(130.0), Some(alarms), Some(bounds));
+        let expected = "its frame interval is 130 ms; one within a quarter of 100 ms is expected";
+        assert_eq!(missing(&old, &slow, 0.01), [expected]);
     }
 
     #[test]

@@ -63,6 +63,21 @@ fn check_thresholds(slot: &Slot, card: &ModelCard, rate: f64) -> Result<(), Mode
     }
 }
 
+/// A model that says too little for a camera's stream is served all the same.
+fn warn_of_what_streams_lack(slot: &Slot, card: &ModelCard) {
+    let lacks = |of: fn(&Calibration) -> bool| card.calibrations.iter().all(|found| !of(found));
+    let counted = |of: &Calibration| of.detector.as_ref().is_some_and(|it| it.alarms.is_some());
+    let found = [
+        (card.frame_interval.is_none(), "the interval between frames: every frame is the next"),
+        (lacks(|of| of.detector.is_some()), "a detector: no alarm is raised"),
+        (lacks(counted), "counted alarms: a stream's alarm cannot be set by the hour"),
+        (lacks(|of| of.camera.is_some()), "how the camera looks: its states are not told"),
+    ];
+    for (_, lack) in found.into_iter().filter(|(is_lacking, _)| *is_lacking) {
+        tracing::warn!(model = %slot, "streams: the checkpoint lacks {lack}");
+    }
+}
+
 impl Model {
     /// Starts the batcher and the workers; the model is loading until all are warm.
     pub(crate) fn start(
@@ -76,6 +91,7 @@ impl Model {
         let card = first.card().clone();
         let config = &around.config;
         check_thresholds(&slot, &card, config.false_alarm_rate)?;
+        warn_of_what_streams_lack(&slot, &card);
         let (events, inbox) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(ModelState::Loading);
         let intake = Intake {
