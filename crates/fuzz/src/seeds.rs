@@ -46,6 +46,8 @@ fn request(index: usize, clip: Clip) -> Vec<u8> {
         view: (index % 3) as i32,
         outputs: vec![1, 2, 3],
         image_encoding: (index % 5) as i32,
+        frame_interval_ms: 100.0,
+        any_frame_interval: index % 2 == 0,
         clip: Some(clip),
     }
     .encode_to_vec()
