@@ -47,7 +47,7 @@ fn request(index: usize, clip: Clip) -> Vec<u8> {
         outputs: vec![1, 2, 3],
         image_encoding: (index % 5) as i32,
         frame_interval_ms: 100.0,
-        any_frame_interval: index % 2 == 0,
+        any_frame_interval: index.is_multiple_of(2),
         clip: Some(clip),
     }
     .encode_to_vec()
