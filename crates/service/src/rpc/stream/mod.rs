@@ -16,6 +16,7 @@ mod judge;
 pub(crate) mod open_streams;
 mod outbox;
 mod pending;
+mod plan;
 mod resume;
 mod task;
 
