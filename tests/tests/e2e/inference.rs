@@ -76,5 +76,5 @@ async fn triton_client_reads_the_metadata_and_scores_clips() {
     assert!((psnr - evaluated[0].psnr_db).abs() < 1e-3, "{psnr}: {:?}", evaluated[0]);
     assert_eq!(told["refused"]["code"], "StatusCode.INVALID_ARGUMENT");
     let message = told["refused"]["message"].as_str().unwrap();
-    assert!(message.contains("has 2 frames; 5 are expected"), "{message}");
+    assert!(message.contains("has clips of 2 frames; 5 are expected"), "{message}");
 }

@@ -70,6 +70,7 @@ impl ModelMetrics {
         for outcome in FRAME_OUTCOMES {
             let labels = ModelOutcome { model: model.to_owned(), outcome };
             let _ = families.stream_frames.get_or_create(&labels);
+            let _ = families.stream_answer_duration.get_or_create(&labels);
         }
         for state in CAMERA_STATES {
             let labels = ModelState { model: model.to_owned(), state };
@@ -171,6 +172,11 @@ impl ModelMetrics {
     /// The model begins to be served.
     pub(crate) fn shown(&self, card: &ModelCard) {
         self.all.families.model_info.get_or_create(&self.info(card)).inc();
+        for calibration in &card.calibrations {
+            let scene = calibration.scene.clone().unwrap_or_default();
+            let labels = ModelScene { model: self.model.clone(), scene };
+            let _ = self.all.families.alarms.get_or_create(&labels);
+        }
     }
 
     /// The model is no longer served.
