@@ -39,6 +39,11 @@ pub(super) struct Ratio {
     pub(super) details: Value,
 }
 
+/// Whether one of these keys is to be measured: all are where `only` names none.
+pub(super) fn wants(only: &[String], keys: &[&str]) -> bool {
+    only.is_empty() || keys.iter().any(|key| only.iter().any(|wanted| wanted == key))
+}
+
 /// Everything of one run.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Results {
@@ -115,6 +120,20 @@ impl Results {
             let _ = writeln!(text, "- {}: `{}`", ratio.key, ratio.details);
         }
         text
+    }
+
+    /// Writes them to a folder, where there is one; shows the page to people, and one line with
+    /// every key of `keys` to programs.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub(super) fn publish(&self, folder: Option<&Path>, keys: &[&str]) -> Result<()> {
+        if let Some(folder) = folder {
+            self.write(folder)?;
+        }
+        eprintln!("\n{}", self.markdown());
+        println!("{}", self.line(keys));
+        Ok(())
     }
 
     /// One line with every key of `keys`; null for what was not measured.

@@ -47,11 +47,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ServiceArgs) -> Result<ExitCode>
     };
     let default = workspace.root().join("benches/results");
     let folder = args.out.clone().or_else(|| args.only.is_empty().then_some(default));
-    if let Some(folder) = &folder {
-        results.write(folder)?;
-    }
-    eprintln!("\n{}", results.markdown());
-    println!("{}", results.line(&KEYS));
+    results.publish(folder.as_deref(), &KEYS)?;
     Ok(ExitCode::SUCCESS)
 }
 

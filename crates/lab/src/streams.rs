@@ -12,7 +12,7 @@ use serde_json::json;
 use super::lab::{Lab, NetworkSize, Served};
 use super::loads::StreamReport;
 use super::machine::{Machine, today};
-use super::results::{Goal, Ratio, Results};
+use super::results::{Goal, Ratio, Results, wants};
 use super::scrape::Page;
 use protoguard_launch::process::resident_bytes;
 use protoguard_launch::workspace::Workspace;
@@ -66,7 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &StreamsArgs) -> Result<ExitCode>
     let forward_ms = forward(&lab, &model)?;
     let bench = Bench { lab: &lab, args, model, forward_ms };
     let mut ratios = bench.ratios()?;
-    ratios.retain(|ratio| args.only.is_empty() || args.only.iter().any(|key| key == ratio.key));
+    ratios.retain(|ratio| wants(&args.only, &[ratio.key]));
     let results = Results {
         of: "Streams",
         date: today()?,
@@ -76,11 +76,7 @@ pub(crate) fn run(workspace: &Workspace, args: &StreamsArgs) -> Result<ExitCode>
     };
     let default = workspace.root().join("benches/results");
     let folder = args.out.clone().or_else(|| args.only.is_empty().then_some(default));
-    if let Some(folder) = &folder {
-        results.write(folder)?;
-    }
-    eprintln!("\n{}", results.markdown());
-    println!("{}", results.line(&KEYS));
+    results.publish(folder.as_deref(), &KEYS)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,8 +105,7 @@ impl Computed {
 
 impl Bench<'_> {
     fn wants(&self, keys: &[&str]) -> bool {
-        let only = &self.args.only;
-        only.is_empty() || keys.iter().any(|key| only.iter().any(|wanted| wanted == key))
+        wants(&self.args.only, keys)
     }
 
     fn ratios(&self) -> Result<Vec<Ratio>> {

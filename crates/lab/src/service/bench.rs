@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::lab::{Lab, NetworkSize, Served};
 use crate::loads::LoadReport;
+use crate::results::wants;
 
 /// The ratios by name.
 pub(super) const KEYS: [&str; 9] = ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9"];
@@ -89,7 +90,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn wants(&self, keys: &[&str]) -> bool {
-        self.args.only.is_empty() || keys.iter().any(|key| self.args.only.iter().any(|k| k == key))
+        wants(&self.args.only, keys)
     }
 
     /// Callers that keep every worker's next batch full.
