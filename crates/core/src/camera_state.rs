@@ -44,6 +44,32 @@ pub enum CameraState {
     ColourLost,
 }
 
+impl CameraState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Frozen,
+        Self::Dark,
+        Self::Bright,
+        Self::Covered,
+        Self::Blurred,
+        Self::Moved,
+        Self::ColourLost,
+    ];
+
+    /// Its name in files and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Frozen => "frozen",
+            Self::Dark => "dark",
+            Self::Bright => "bright",
+            Self::Covered => "covered",
+            Self::Blurred => "blurred",
+            Self::Moved => "moved",
+            Self::ColourLost => "colour_lost",
+        }
+    }
+}
+
 /// How a camera looks on its normal video.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

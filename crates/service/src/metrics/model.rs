@@ -5,16 +5,33 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use protoguard_core::ModelCard;
+use protoguard_core::{CameraState, ModelCard};
+use protoguard_proto::v1::FrameOutcome;
 
 use super::{Metrics, ModelInfo, ModelOutcome, ModelScene, ModelState, OfModel};
 
 /// What may become of a frame of a stream.
-pub(crate) const FRAME_OUTCOMES: [&str; 6] =
-    ["scored", "warming_up", "skipped", "off_grid", "failed", "no_verdict"];
-/// What may be wrong with a camera's picture.
-pub(crate) const CAMERA_STATES: [&str; 7] =
-    ["frozen", "dark", "bright", "covered", "blurred", "moved", "colour_lost"];
+const FRAME_OUTCOMES: [FrameOutcome; 6] = [
+    FrameOutcome::Scored,
+    FrameOutcome::WarmingUp,
+    FrameOutcome::Skipped,
+    FrameOutcome::OffGrid,
+    FrameOutcome::Failed,
+    FrameOutcome::NoVerdict,
+];
+
+/// The outcome as label values go.
+fn label_of(outcome: FrameOutcome) -> &'static str {
+    match outcome {
+        FrameOutcome::Unspecified => "unspecified",
+        FrameOutcome::Scored => "scored",
+        FrameOutcome::WarmingUp => "warming_up",
+        FrameOutcome::Skipped => "skipped",
+        FrameOutcome::OffGrid => "off_grid",
+        FrameOutcome::Failed => "failed",
+        FrameOutcome::NoVerdict => "no_verdict",
+    }
+}
 
 /// The metrics of one model; a model and its successor of the same name share them.
 #[derive(Clone, Debug)]
@@ -68,12 +85,12 @@ impl ModelMetrics {
         let families = &all.families;
         // A rate and an increase need a series from before the first count.
         for outcome in FRAME_OUTCOMES {
-            let labels = ModelOutcome { model: model.to_owned(), outcome };
+            let labels = ModelOutcome { model: model.to_owned(), outcome: label_of(outcome) };
             let _ = families.stream_frames.get_or_create(&labels);
             let _ = families.stream_answer_duration.get_or_create(&labels);
         }
-        for state in CAMERA_STATES {
-            let labels = ModelState { model: model.to_owned(), state };
+        for state in CameraState::ALL {
+            let labels = ModelState { model: model.to_owned(), state: state.name() };
             let _ = families.camera_states.get_or_create(&labels);
         }
         Self {
@@ -102,8 +119,8 @@ impl ModelMetrics {
     }
 
     /// A frame of a stream was answered so long after it came.
-    pub(crate) fn stream_frame(&self, outcome: &'static str, took: Duration) {
-        let labels = ModelOutcome { model: self.model.clone(), outcome };
+    pub(crate) fn stream_frame(&self, outcome: FrameOutcome, took: Duration) {
+        let labels = ModelOutcome { model: self.model.clone(), outcome: label_of(outcome) };
         let families = &self.all.families;
         families.stream_frames.get_or_create(&labels).inc();
         families.stream_answer_duration.get_or_create(&labels).observe(took.as_secs_f64());
@@ -116,8 +133,8 @@ impl ModelMetrics {
     }
 
     /// A camera's picture went wrong.
-    pub(crate) fn camera_state(&self, state: &'static str) {
-        let labels = ModelState { model: self.model.clone(), state };
+    pub(crate) fn camera_state(&self, state: CameraState) {
+        let labels = ModelState { model: self.model.clone(), state: state.name() };
         self.all.families.camera_states.get_or_create(&labels).inc();
     }
 

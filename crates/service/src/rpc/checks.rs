@@ -9,9 +9,9 @@ use crate::registry::model::Model;
 
 /// The answers of a call are gathered before they are sent, so that their pictures are bounded as a
 /// request is.
-pub(super) fn check_answers(
+pub(super) fn check_answers<'a>(
     context: &Context,
-    requests: &[ClipRequest],
+    requests: impl IntoIterator<Item = &'a ClipRequest>,
 ) -> Result<(), ServiceError> {
     let limit = context.config.max_message_bytes;
     let mut bytes = 0_usize;

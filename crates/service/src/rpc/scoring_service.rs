@@ -63,9 +63,7 @@ impl ScoringService for Scoring {
             return Err(ServiceError::from(error).into());
         }
         let requests: Vec<_> = requests.into_iter().map(ClipRequest::try_from).collect();
-        let sound: Vec<ClipRequest> = requests.iter().flatten().cloned().collect();
-        check_answers(&self.0, &sound)?;
-        drop(sound);
+        check_answers(&self.0, requests.iter().flatten())?;
         let each = requests.into_iter().map(|request| async {
             let scored = match request {
                 Ok(request) => self.score_traced(request, call.clone(), trace.clone()).await,
@@ -120,9 +118,7 @@ impl Scoring {
         }
         let model = request.model.as_ref().map(ModelRef::to_string).unwrap_or_default();
         let span = info_span!("score_clip", request_id = request.request_id, model);
-        if let (Some(traces), Some(caller)) = (&self.0.traces, trace) {
-            traces.join(&span, &caller);
-        }
+        self.0.join(&span, trace.as_ref());
         let answered = async {
             let answered = self.score(request, call).await;
             match &answered {

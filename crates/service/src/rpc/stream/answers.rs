@@ -131,10 +131,10 @@ impl Answers {
         at: CaptureTime,
     ) -> Result<(), ServiceError> {
         if let Some(state) = state {
-            self.judge.model.metrics().camera_state(name_of(state));
-            tracing::warn!(camera = self.opening.camera, state = name_of(state), "camera state");
+            self.judge.model.metrics().camera_state(state);
+            tracing::warn!(camera = self.opening.camera, state = state.name(), "camera state");
         }
-        let state = state.map_or(v1::CameraState::Unspecified, v1::CameraState::from).into();
+        let state = on_the_wire(state).into();
         let change = v1::CameraStateChange { state, capture_time_us: at.0 };
         self.send(Message::CameraState(change)).await
     }
@@ -145,26 +145,22 @@ impl Answers {
             self.smoothed = None;
             self.finish().await?;
         }
-        let mut answer = v1::FrameAnswer { id, capture_time_us: at.0, ..Default::default() };
-        let state = camera.map_or(v1::CameraState::Unspecified, v1::CameraState::from);
-        answer.set_camera_state(state);
-        let name = outcome.name();
+        let told = outcome.on_the_wire();
+        let mut answer = v1::FrameAnswer {
+            id,
+            capture_time_us: at.0,
+            outcome: told.into(),
+            camera_state: on_the_wire(camera).into(),
+            ..Default::default()
+        };
         match outcome {
             Outcome::Scored(scored) => self.judge(*scored, at, &mut answer).await?,
-            Outcome::WarmingUp(why) => {
-                answer.set_outcome(v1::FrameOutcome::WarmingUp);
-                answer.set_restart(why.into());
-            }
-            Outcome::Skipped => answer.set_outcome(v1::FrameOutcome::Skipped),
-            Outcome::OffGrid => answer.set_outcome(v1::FrameOutcome::OffGrid),
-            Outcome::Failed(error) => {
-                answer.set_outcome(v1::FrameOutcome::Failed);
-                answer.error = Some(scoring_error(&error));
-            }
-            Outcome::NoVerdict => answer.set_outcome(v1::FrameOutcome::NoVerdict),
+            Outcome::WarmingUp(why) => answer.set_restart(why.into()),
+            Outcome::Failed(error) => answer.error = Some(scoring_error(&error)),
+            Outcome::Skipped | Outcome::OffGrid | Outcome::NoVerdict => {}
         }
         answer.alarm = self.alarm.stands();
-        self.judge.model.metrics().stream_frame(name, arrived.elapsed());
+        self.judge.model.metrics().stream_frame(told, arrived.elapsed());
         self.send(Message::Frame(answer)).await
     }
 
@@ -187,7 +183,6 @@ impl Answers {
     ) -> Result<(), ServiceError> {
         let ScoredFrame { response, surprise } = scored;
         let region = response.region.map(Region::from);
-        answer.set_outcome(v1::FrameOutcome::Scored);
         answer.scores = Some(response);
         self.last = Some(at);
         let Some((found, detector)) = surprise.zip(self.judge.detector()) else { return Ok(()) };
@@ -251,15 +246,7 @@ fn rule_of(judge: &Judge) -> AlarmRule {
     judge.rule().unwrap_or(AlarmRule::above(f64::INFINITY))
 }
 
-/// The state as metrics have it.
-fn name_of(state: CameraState) -> &'static str {
-    match state {
-        CameraState::Frozen => "frozen",
-        CameraState::Dark => "dark",
-        CameraState::Bright => "bright",
-        CameraState::Covered => "covered",
-        CameraState::Blurred => "blurred",
-        CameraState::Moved => "moved",
-        CameraState::ColourLost => "colour_lost",
-    }
+/// What is wrong with a camera's picture, or that nothing is.
+fn on_the_wire(state: Option<CameraState>) -> v1::CameraState {
+    state.map_or(v1::CameraState::Unspecified, v1::CameraState::from)
 }

@@ -50,14 +50,7 @@ impl Judge {
         config: &ServiceConfig,
     ) -> Result<Self, ServiceError> {
         let calibration = calibration_for(model.card(), opening.scene.as_deref())?.cloned();
-        let judge = Self {
-            model,
-            calibration,
-            light: Light::Day,
-            false_alarm_rate: config.false_alarm_rate,
-            rule: None,
-            warnings: Vec::new(),
-        };
+        let judge = Self::without_rule(model, calibration, Light::Day, config);
         judge.check_interval(opening)?;
         judge.check_zones(opening)?;
         judge.with_rule(opening, config)
@@ -75,15 +68,19 @@ impl Judge {
     /// The judge of the same stream while its camera sees no colours, where there is one.
     pub(super) fn by_night(&self, opening: &Opening, config: &ServiceConfig) -> Option<Self> {
         let calibration = self.night(opening)?.clone();
-        let night = Self {
-            model: Arc::clone(&self.model),
-            calibration: Some(calibration),
-            light: Light::Infrared,
-            false_alarm_rate: self.false_alarm_rate,
-            rule: None,
-            warnings: Vec::new(),
-        };
+        let model = Arc::clone(&self.model);
+        let night = Self::without_rule(model, Some(calibration), Light::Infrared, config);
         night.with_rule(opening, config).ok()
+    }
+
+    fn without_rule(
+        model: Arc<Model>,
+        calibration: Option<Calibration>,
+        light: Light,
+        config: &ServiceConfig,
+    ) -> Self {
+        let false_alarm_rate = config.false_alarm_rate;
+        Self { model, calibration, light, false_alarm_rate, rule: None, warnings: Vec::new() }
     }
 
     /// Whether the model has the pictures that were asked for.

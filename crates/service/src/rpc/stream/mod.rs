@@ -52,10 +52,7 @@ pub(super) fn start(
         outbox: outbox.clone(),
     };
     let span = info_span!("score_stream", camera = tracing::field::Empty);
-    let caller = TraceContext::of(request.metadata());
-    if let (Some(traces), Some(caller)) = (&context.traces, caller) {
-        traces.join(&span, &caller);
-    }
+    context.join(&span, TraceContext::of(request.metadata()).as_ref());
     let task = StreamTask { context, call, inbound: request.into_inner(), outbox };
     let answered = async move {
         let end = task.run(lifelines).await;

@@ -42,15 +42,15 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// What metrics call it.
-    pub(super) fn name(&self) -> &'static str {
+    /// As its answer says it.
+    pub(super) fn on_the_wire(&self) -> v1::FrameOutcome {
         match self {
-            Self::Scored(_) => "scored",
-            Self::WarmingUp(_) => "warming_up",
-            Self::Skipped => "skipped",
-            Self::OffGrid => "off_grid",
-            Self::Failed(_) => "failed",
-            Self::NoVerdict => "no_verdict",
+            Self::Scored(_) => v1::FrameOutcome::Scored,
+            Self::WarmingUp(_) => v1::FrameOutcome::WarmingUp,
+            Self::Skipped => v1::FrameOutcome::Skipped,
+            Self::OffGrid => v1::FrameOutcome::OffGrid,
+            Self::Failed(_) => v1::FrameOutcome::Failed,
+            Self::NoVerdict => v1::FrameOutcome::NoVerdict,
         }
     }
 

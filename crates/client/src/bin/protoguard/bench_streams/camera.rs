@@ -119,6 +119,7 @@ pub(crate) async fn send_and_read_nothing(plan: &Plan, number: u16) {
         let Some(slot) = stream.frames.slot().await else { return };
         slot.send(plan.frame(id));
     }
+    // What was sent and not read stays so for as long as the stream is there.
     std::future::pending().await
 }
 

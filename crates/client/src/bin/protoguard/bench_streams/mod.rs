@@ -12,7 +12,6 @@ mod tally;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use protoguard_client::{Client, ClientOptions};
@@ -64,11 +63,7 @@ fn deaf_cameras(plan: &Arc<Plan>, count: u16) -> JoinSet<()> {
     let mut deaf = JoinSet::new();
     for number in 0..count {
         let plan = Arc::clone(plan);
-        deaf.spawn(async move {
-            camera::send_and_read_nothing(&plan, number).await;
-            // What was sent and not read stays so.
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        });
+        deaf.spawn(async move { camera::send_and_read_nothing(&plan, number).await });
     }
     deaf
 }

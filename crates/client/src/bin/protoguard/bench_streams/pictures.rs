@@ -57,15 +57,13 @@ impl Pictures {
         client: &Client,
         model: &str,
     ) -> anyhow::Result<usize> {
-        use prost::Message;
         let request = v1::ScoreClipRequest {
             model: model.to_owned(),
             clip: Some(self.clip.clone()),
             ..Default::default()
         };
-        let sent = request.encoded_len();
-        let received = client.score_clip(request).await?.encoded_len();
-        Ok(sent + received + 2 * PREFIX)
+        let sent = bytes_of(&request);
+        Ok(sent + bytes_of(&client.score_clip(request).await?))
     }
 }
 
