@@ -1,13 +1,11 @@
 //! Fixed bounds and thresholds from held-out normal frames, so that a live frame can be judged
 //! without its future.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::normalise::{FrameScore, Normaliser, quantile};
 
-use crate::{CameraBounds, ClipMaps, Detector, Regularity, Zones};
+use crate::{CameraBounds, Detector, Regularity, Zones};
 
 /// Share of held-out frames cut off at either end of the bounds.
 pub const TAIL: f64 = 0.001;
@@ -122,14 +120,6 @@ impl Calibration {
     #[must_use]
     pub fn with_zones(self, zones: Option<Zones>) -> Self {
         Self { zones, ..self }
-    }
-
-    /// A clip's maps as the detector takes them: weighed by the zones, where there are some.
-    pub fn weighed<'a>(&self, maps: &'a ClipMaps) -> Cow<'a, ClipMaps> {
-        match &self.zones {
-            Some(zones) => Cow::Owned(zones.weigh(maps)),
-            None => Cow::Borrowed(maps),
-        }
     }
 
     /// The regularity of a live frame.

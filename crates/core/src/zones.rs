@@ -3,6 +3,8 @@
 //! A tree that waves raises nothing where its zone is left out: maps are weighed by zones before
 //! anything is pooled from them, on normal video as on live.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Plane;
@@ -166,6 +168,14 @@ impl Zones {
         let mut included = of(ZoneRule::Include).peekable();
         let included = included.peek().is_none() || included.any(|zone| zone.contains(x, y));
         included && !of(ZoneRule::Exclude).any(|zone| zone.contains(x, y))
+    }
+
+    /// A clip's maps as they count: weighed where there are zones, and as they are where not.
+    pub fn weighed<'a>(zones: Option<&Self>, maps: &'a ClipMaps) -> Cow<'a, ClipMaps> {
+        match zones {
+            Some(zones) => Cow::Owned(zones.weigh(maps)),
+            None => Cow::Borrowed(maps),
+        }
     }
 
     /// A clip's maps in which what does not count is as if nothing were there.

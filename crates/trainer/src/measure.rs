@@ -27,7 +27,6 @@ use crate::log::resident_mib;
 use crate::scoring::{ScoringOptions, score_videos};
 use crate::source::{Source, SourceArgs};
 use crate::train::{Learner, set_threads};
-use crate::zones::SceneZones;
 
 const LEARNING_RATE: f64 = 2e-4;
 const SEED: i64 = 17;
@@ -175,7 +174,7 @@ fn evaluate_vs_bare(
         let options = ScoringOptions {
             batch_size: BATCH,
             keep_maps: false,
-            zones: SceneZones::default(),
+            zones: &|_| None,
             bar: ProgressBar::hidden(),
             interrupt: None,
         };

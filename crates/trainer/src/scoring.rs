@@ -4,12 +4,12 @@ use indicatif::ProgressBar;
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
     Baselines, ClipMaps, ClipScore, ClipShape, Outputs, Plane, Region, Scorer, ScorerError,
-    ScorerInput, Statistics,
+    ScorerInput, Statistics, Zones,
 };
 use protoguard_datasets::{DatasetError, DecodedVideo, OrderedBatches, OrderedConfig, PlacedClip};
 
 use crate::interrupt::{Interrupt, StopSignal};
-use crate::zones::SceneZones;
+use crate::zones::OfScene;
 
 /// The raw scores of one video.
 #[derive(Clone, Debug)]
@@ -60,13 +60,13 @@ pub enum ScoringError {
 }
 
 /// How videos are scored.
-pub struct ScoringOptions {
+pub struct ScoringOptions<'a> {
     /// Clips a forward pass.
     pub batch_size: usize,
     /// Whether maps are kept, a few kilobytes a frame.
     pub keep_maps: bool,
     /// Where in the picture it matters, by scene.
-    pub zones: SceneZones,
+    pub zones: &'a OfScene<'a>,
     /// Shows how many clips are done; it is cleared at the end.
     pub bar: ProgressBar,
     /// Where signals that end the process are caught: looked at before every batch.
@@ -85,7 +85,7 @@ pub fn score_videos(
     scorer: &mut dyn Scorer,
     videos: &[DecodedVideo],
     shape: ClipShape,
-    options: &ScoringOptions,
+    options: &ScoringOptions<'_>,
 ) -> Result<Vec<ScoredVideo>, ScoringError> {
     let mut scored: Vec<ScoredVideo> =
         videos.iter().map(|video| ScoredVideo::new(video, shape)).collect();
@@ -152,12 +152,13 @@ impl ScoredVideo {
         &mut self,
         origin: &Origin,
         score: &ClipScore,
-        options: &ScoringOptions,
+        options: &ScoringOptions<'_>,
     ) -> Result<(), ScoringError> {
         let psnr = score.psnr.filter(|psnr| psnr.0.is_finite());
         let distance_is_finite = score.feature_distance.is_none_or(|d| d.0.is_finite());
         let maps = score.maps.as_ref();
-        let maps = maps.map(|maps| options.zones.weighed(self.scene.as_deref(), maps));
+        let zones = (options.zones)(self.scene.as_deref());
+        let maps = maps.map(|maps| Zones::weighed(zones, maps));
         let maps = maps.as_deref();
         let statistics = maps.map(Statistics::of).filter(Statistics::is_finite);
         let (Some(psnr), true, Some(statistics), Some(baselines)) =

@@ -1,48 +1,26 @@
 //! Where in the picture it matters: read from a file, and found by a video's scene.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Context;
-use protoguard_core::{Calibration, ClipMaps, Zones};
+use protoguard_core::{Calibration, Zones};
 use sha2::{Digest, Sha256};
+
+use crate::evaluate::calibration_of;
 
 /// Bytes of a hash that tell zones apart in a calibration's id.
 const ID_BYTES: usize = 4;
 
-/// The zones of each scene that has a calibration, and those of all scenes.
-#[derive(Clone, Debug, Default)]
-pub struct SceneZones(Vec<SceneZone>);
+/// Where in the picture it matters for videos of a scene; everywhere where that is none.
+pub type OfScene<'a> = dyn Fn(Option<&str>) -> Option<&'a Zones> + 'a;
 
-#[derive(Clone, Debug)]
-struct SceneZone {
-    /// None for all scenes.
-    scene: Option<String>,
-    zones: Option<Zones>,
-}
-
-impl SceneZones {
-    /// Those that calibrations were made with.
-    pub fn of(calibrations: &[Calibration]) -> Self {
-        let zone =
-            |of: &Calibration| SceneZone { scene: of.scene.clone(), zones: of.zones.clone() };
-        Self(calibrations.iter().map(zone).collect())
-    }
-
-    /// The same for every scene.
-    pub fn everywhere(zones: Option<Zones>) -> Self {
-        Self(vec![SceneZone { scene: None, zones }])
-    }
-
-    /// A clip's maps as the detector of its scene takes them, or that of all scenes where the scene
-    /// has none.
-    pub fn weighed<'a>(&self, scene: Option<&str>, maps: &'a ClipMaps) -> Cow<'a, ClipMaps> {
-        let find = |scene: Option<&str>| self.0.iter().find(|of| of.scene.as_deref() == scene);
-        match find(scene).or_else(|| find(None)).and_then(|of| of.zones.as_ref()) {
-            Some(zones) => Cow::Owned(zones.weigh(maps)),
-            None => Cow::Borrowed(maps),
-        }
-    }
+/// The zones that the calibration of a scene was made with, or that of all scenes where the scene has
+/// none.
+pub(crate) fn zones_of<'a>(
+    calibrations: &'a [Calibration],
+    scene: Option<&str>,
+) -> Option<&'a Zones> {
+    calibration_of(calibrations, scene)?.zones.as_ref()
 }
 
 /// Reads a JSON file of zones.
@@ -74,7 +52,7 @@ pub(crate) fn with_zones(calibration: Calibration, zones: Option<&Zones>) -> Cal
 #[cfg(test)]
 mod tests {
     use protoguard_core::normalise::FrameScore;
-    use protoguard_core::{Corner, Plane, PsnrDb, Zone, ZoneRule};
+    use protoguard_core::{ClipMaps, Corner, Plane, PsnrDb, Zone, ZoneRule};
 
     use super::*;
 
@@ -87,7 +65,6 @@ mod tests {
         let held_out = [FrameScore { psnr: PsnrDb(30.0), feature_distance: None }];
         let made = |scene| Calibration::from_held_out(scene, &held_out, 0.6).unwrap();
         let calibrations = [with_zones(made(None), Some(&zones)), made(Some("gate"))];
-        let of = SceneZones::of(&calibrations);
         let plane = Plane { height: 1, width: 2, channels: 1, values: [3.0, 4.0].into() };
         let maps = ClipMaps {
             error: plane.clone(),
@@ -95,7 +72,10 @@ mod tests {
             speed: plane,
             feature_distance: None,
         };
-        let seen = |scene| of.weighed(scene, &maps).error.values.to_vec();
+        let seen = |scene| {
+            let zones = zones_of(&calibrations, scene);
+            Zones::weighed(zones, &maps).error.values.to_vec()
+        };
         assert_eq!(seen(None), [0.0, 4.0]);
         assert_eq!(seen(Some("yard")), [0.0, 4.0]);
         assert_eq!(seen(Some("gate")), [3.0, 4.0]);

@@ -8,7 +8,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use protoguard_core::normalise::FrameScore;
 use protoguard_core::{
-    Calibration, ClipScore, ClipSurprise, Detector, ModelCard, Plane, Region, Statistics,
+    Calibration, ClipScore, ClipSurprise, Detector, ModelCard, Plane, Region, Statistics, Zones,
 };
 use protoguard_proto::{ImageEncoding, scores_to_wire, surprise_to_wire, v1};
 
@@ -79,7 +79,7 @@ pub(super) fn add_verdict(
         response.false_alarm_rate = Some(threshold.false_alarm_rate);
     }
     let (detector, maps) = calibration.detector.as_ref().zip(score.maps.as_ref())?;
-    let maps = calibration.weighed(maps);
+    let maps = Zones::weighed(calibration.zones.as_ref(), maps);
     if calibration.zones.is_some() {
         response.region = Some(Region::of(&maps).into());
     }

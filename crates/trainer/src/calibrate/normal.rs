@@ -8,7 +8,6 @@ use protoguard_datasets::DecodedVideo;
 use super::{CalibrateError, CalibrationOptions, NormalVideo};
 use crate::progress;
 use crate::scoring::{ScoredVideo, ScoringOptions, score_videos};
-use crate::zones::SceneZones;
 
 /// Clips of learnt video that distributions are made of: half an hour at ten frames a second.
 pub(crate) const LEARNT_CLIPS: usize = 20_000;
@@ -40,7 +39,7 @@ impl ScoredNormal {
         let scoring = ScoringOptions {
             batch_size: options.batch_size,
             keep_maps: false,
-            zones: SceneZones::everywhere(options.zones.clone()),
+            zones: &|_| options.zones.as_ref(),
             bar: progress::bar(0, "calibrating"),
             interrupt: options.interrupt,
         };

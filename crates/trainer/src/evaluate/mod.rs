@@ -33,6 +33,7 @@ pub use live::{
 };
 pub use measured::{Beside, Measured};
 pub use memory_use::MemoryObserver;
+pub(crate) use normalised::calibration_of;
 pub use normalised::{Normalised, Signal, normalise};
 pub use report::{
     EvalReport, MemoryUse, SignalMetrics, Speed, Subject, ThresholdRates, VideoMetrics,
@@ -45,7 +46,7 @@ use test_data::{ModelInput, TestData, TruthPaths};
 use crate::cli::EvaluateArgs;
 use crate::scoring::{ScoringOptions, score_videos};
 use crate::source::Source;
-use crate::zones::SceneZones;
+use crate::zones::zones_of;
 use crate::{output, progress};
 
 /// Measures a checkpoint, prints the table and writes what was asked for.
@@ -76,7 +77,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let options = ScoringOptions {
         batch_size: args.scorer.batch_size,
         keep_maps: test.has_masks(),
-        zones: SceneZones::of(&content.calibrations),
+        zones: &|scene| zones_of(&content.calibrations, scene),
         bar: progress::bar(0, "scoring"),
         interrupt: None,
     };

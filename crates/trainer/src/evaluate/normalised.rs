@@ -133,7 +133,7 @@ fn calibrated(
 }
 
 /// The calibration of a scene, or the one for all scenes where it has none of its own.
-pub(super) fn calibration_of<'a>(
+pub(crate) fn calibration_of<'a>(
     calibrations: &'a [Calibration],
     scene: Option<&str>,
 ) -> Option<&'a Calibration> {

@@ -22,7 +22,7 @@ use crate::cli::ValidateArgs;
 use crate::evaluate::{Beside, Measured, frame_lines};
 use crate::scoring::{ScoringOptions, score_videos};
 use crate::source::{Source, wanted_by};
-use crate::zones::SceneZones;
+use crate::zones::zones_of;
 use crate::{output, progress};
 
 /// Puts anomalies in, scores, and prints a table and one line of JSON.
@@ -47,7 +47,7 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<()> {
     let options = ScoringOptions {
         batch_size: args.scorer.batch_size,
         keep_maps: false,
-        zones: SceneZones::of(&content.calibrations),
+        zones: &|scene| zones_of(&content.calibrations, scene),
         bar: progress::bar(0, "scoring"),
         interrupt: None,
     };
