@@ -11,29 +11,17 @@ import asyncio
 import json
 import pathlib
 import sys
-import tempfile
 import time
 
 import grpc
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2
-from grpc_tools import protoc
+
+from stubs import generate
 
 PATIENCE_S = 120
 # Where the server says nothing, as when nobody listens yet.
 PAUSE_S = 0.02
-
-
-def generate(proto_folder):
-    with tempfile.TemporaryDirectory() as stubs:
-        source = "protoguard/v1/scoring_service.proto"
-        options = [f"-I{proto_folder}", f"--python_out={stubs}", f"--grpc_python_out={stubs}"]
-        if protoc.main(["protoc", *options, source]) != 0:
-            sys.exit("protoc failed")
-        sys.path.insert(0, stubs)
-        from protoguard.v1 import scoring_service_pb2 as messages
-        from protoguard.v1 import scoring_service_pb2_grpc as services
-    return messages, services
 
 
 def retry_of(error):

@@ -7,23 +7,15 @@ Prints the response as JSON, or {"code": ..., "details": ...} where the server r
 import json
 import pathlib
 import sys
-import tempfile
 
 import grpc
 from google.protobuf import json_format
-from grpc_tools import protoc
+
+from stubs import generate
 
 
 def main(proto_folder, address, *frame_files):
-    with tempfile.TemporaryDirectory() as stubs:
-        source = "protoguard/v1/scoring_service.proto"
-        options = [f"-I{proto_folder}", f"--python_out={stubs}", f"--grpc_python_out={stubs}"]
-        if protoc.main(["protoc", *options, source]) != 0:
-            sys.exit("protoc failed")
-        sys.path.insert(0, stubs)
-        from protoguard.v1 import scoring_service_pb2 as messages
-        from protoguard.v1 import scoring_service_pb2_grpc as services
-
+    messages, services = generate(proto_folder)
     frames = [pathlib.Path(file).read_bytes() for file in frame_files]
     request = messages.ScoreClipRequest(
         request_id="python",

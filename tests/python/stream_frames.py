@@ -10,23 +10,11 @@ import concurrent.futures
 import json
 import pathlib
 import sys
-import tempfile
 
 import grpc
 from google.protobuf import json_format
-from grpc_tools import protoc
 
-
-def generate(proto_folder):
-    with tempfile.TemporaryDirectory() as stubs:
-        source = "protoguard/v1/scoring_service.proto"
-        options = [f"-I{proto_folder}", f"--python_out={stubs}", f"--grpc_python_out={stubs}"]
-        if protoc.main(["protoc", *options, source]) != 0:
-            sys.exit("protoc failed")
-        sys.path.insert(0, stubs)
-        from protoguard.v1 import scoring_service_pb2 as messages
-        from protoguard.v1 import scoring_service_pb2_grpc as services
-    return messages, services
+from stubs import generate
 
 
 def asked(messages, folder, interval_ms):

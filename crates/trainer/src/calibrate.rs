@@ -2,6 +2,8 @@
 
 mod accepted;
 mod camera;
+#[cfg(test)]
+mod command_tests;
 mod normal;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod batch_calls;
 mod batching;
 mod bench;
 mod camera;
@@ -16,6 +17,8 @@ mod messages;
 mod reloads;
 mod responses;
 mod stream_ends;
+mod stream_openings;
+mod stream_views;
 mod streams;
 mod telemetry;
 mod wire;
